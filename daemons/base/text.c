@@ -1,0 +1,66 @@
+/*
+ * Text — see text.h.
+ */
+#include <sys/random.h>
+
+#include "base/text.h"
+
+void id128_make(char ret[static ID128_HEX_SIZE])
+{
+        static const char digits[] = "0123456789abcdef";
+        uint8_t bits[16];
+        ssize_t n;
+
+        do
+                n = getrandom(bits, sizeof(bits), 0);
+        while (n < 0 && errno == EINTR);
+        if (n != sizeof(bits))
+                abort();
+
+        for (size_t i = 0; i < sizeof(bits); i++) {
+                ret[2 * i] = digits[bits[i] >> 4];
+                ret[2 * i + 1] = digits[bits[i] & 15];
+        }
+        ret[ID128_HEX_SIZE - 1] = '\0';
+}
+
+bool id128_is_valid(const char *s)
+{
+        return s && strspn(s, "0123456789abcdef") == 32 && s[32] == '\0';
+}
+
+char *text_escape(const void *data, size_t size_bytes, size_t max_bytes)
+{
+        const char *p = data, *end = p + MIN(size_bytes, max_bytes);
+        GString *out = g_string_new(NULL);
+
+        while (p < end) {
+                gunichar c = g_utf8_get_char_validated(p, end - p);
+
+                if (c == (gunichar) -1 || c == (gunichar) -2 || !g_unichar_isprint(c)) {
+                        g_string_append_printf(out, "\\x%02x", (unsigned char) *p);
+                        p++;
+                        continue;
+                }
+                if (c == '\\')
+                        g_string_append_c(out, '\\');
+                g_string_append_unichar(out, c);
+                p = g_utf8_next_char(p);
+        }
+        if (size_bytes > max_bytes)
+                g_string_append(out, "…");
+        return g_string_free(out, FALSE);
+}
+
+void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t max_bytes)
+{
+        if (size_bytes >= max_bytes) {
+                g_string_truncate(tail, 0);
+                g_string_append_len(tail, (const char *) data + (size_bytes - max_bytes),
+                                    (gssize) max_bytes);
+                return;
+        }
+        if (tail->len + size_bytes > max_bytes)
+                g_string_erase(tail, 0, (gssize) (tail->len + size_bytes - max_bytes));
+        g_string_append_len(tail, data, (gssize) size_bytes);
+}

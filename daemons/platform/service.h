@@ -1,0 +1,19 @@
+/*
+ * A daemon's life — readiness, status line and watchdog, told to the service manager if there is one.
+ */
+#pragma once
+
+#include "platform/loop.h"
+
+/* Watchdog pings from the loop, when WatchdogSec= is set. */
+int service_start_watchdog(Loop *l);
+
+void service_ready(void);
+void service_stopping(void);
+void service_status(const char *format, ...) _printf_(1, 2); /* what `systemctl status` shows */
+
+/* Ends the loop when @fd (a pipe or socket end that a parent holds) reports hang-up. Takes nothing. */
+int service_exit_with_fd(Loop *l, int fd);
+
+/* Raises the soft limit of open files to the hard one. */
+void service_raise_fd_limit(void);

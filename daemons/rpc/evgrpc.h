@@ -1,0 +1,261 @@
+/*
+ * evgrpc — gRPC for libevent, in C.
+ *
+ * The wire is gRPC over HTTP/2 (nghttp2) with protobuf messages (protobuf-c), so every language has a
+ * peer for it. Everything runs in the thread of one event_base; nothing here locks and nothing blocks
+ * but evgrpc_call_wait(), which runs that loop.
+ *
+ * What a caller may rely on:
+ *   - A call ends with exactly one status, and its done handler is called exactly once, from the loop,
+ *     never from inside the function that started or cancelled it.
+ *   - A call is sent at most once. Nothing here repeats a call; a lost connection ends every call on it
+ *     with EVGRPC_UNAVAILABLE at once, and no reply is ever invented.
+ *   - Every queue has a limit that is stated beside it.
+ *
+ * Ownership: a function that takes a message packs it before it returns and keeps no pointer to it. A
+ * message given to a handler is the library's, valid until the handler returns. Objects are
+ * reference-counted where they are handed out as such (_ref/_unref), else freed by _free.
+ * Errors are negative errno values; a status is what the peer (or the library on its behalf) answered.
+ */
+#pragma once
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <event2/event.h>
+#include <protobuf-c/protobuf-c.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define EVGRPC_TIMEOUT_NONE UINT64_MAX
+
+/* The codes of gRPC (grpc/statuscodes.md), with its numbers. */
+typedef enum EvgrpcCode {
+        EVGRPC_OK = 0,
+        EVGRPC_CANCELLED = 1,
+        EVGRPC_UNKNOWN = 2,
+        EVGRPC_INVALID_ARGUMENT = 3,
+        EVGRPC_DEADLINE_EXCEEDED = 4,
+        EVGRPC_NOT_FOUND = 5,
+        EVGRPC_ALREADY_EXISTS = 6,
+        EVGRPC_PERMISSION_DENIED = 7,
+        EVGRPC_RESOURCE_EXHAUSTED = 8,
+        EVGRPC_FAILED_PRECONDITION = 9,
+        EVGRPC_ABORTED = 10,
+        EVGRPC_OUT_OF_RANGE = 11,
+        EVGRPC_UNIMPLEMENTED = 12,
+        EVGRPC_INTERNAL = 13,
+        EVGRPC_UNAVAILABLE = 14,
+        EVGRPC_DATA_LOSS = 15,
+        EVGRPC_UNAUTHENTICATED = 16,
+        _EVGRPC_CODE_MAX,
+} EvgrpcCode;
+
+const char *evgrpc_code_to_string(EvgrpcCode code); /* "UNAVAILABLE"; "UNKNOWN" for what is none */
+
+typedef struct EvgrpcStatus {
+        EvgrpcCode code;
+        const char *message; /* never NULL; UTF-8 when the peer kept the rules; valid as long as its call */
+} EvgrpcStatus;
+
+typedef struct EvgrpcMetadataEntry {
+        const char *key;     /* lower case; ends in "-bin" when the value is arbitrary bytes */
+        const char *value;   /* NUL-terminated beyond its size, decoded for -bin keys */
+        size_t value_size;
+} EvgrpcMetadataEntry;
+
+typedef struct EvgrpcMetadata {
+        const EvgrpcMetadataEntry *entries;
+        size_t count;
+} EvgrpcMetadata;
+
+/* ---- Client ------------------------------------------------------------------------------------- */
+
+typedef struct EvgrpcChannel EvgrpcChannel; /* one peer: a connection, remade when it is needed */
+typedef struct EvgrpcCall EvgrpcCall;
+
+typedef struct EvgrpcChannelOptions {
+        size_t max_message_bytes;      /* of one received message; 0: 4 MiB */
+        size_t window_bytes;           /* HTTP/2 receive window of stream and connection; 0: 1 MiB */
+        size_t max_outstanding_calls;  /* further ones end RESOURCE_EXHAUSTED; 0: 131072 */
+        uint64_t connect_timeout_usec; /* 0: 10 s */
+        uint64_t keepalive_usec;       /* a PING after so long without a byte; 0: none */
+        uint64_t keepalive_timeout_usec; /* the answer's limit; 0: 20 s */
+        uint64_t backoff_max_usec;     /* between connection attempts, doubling from 100 ms; 0: 30 s */
+        /* Told of each change: connected, or why not (error is a sentence). May be NULL. */
+        void (*on_state)(EvgrpcChannel *channel, bool connected, const char *error, void *userdata);
+        void *userdata;
+} EvgrpcChannelOptions;
+
+/**
+ * evgrpc_channel_new() - a channel to one address
+ * @target:  "HOST:PORT", "[V6]:PORT" or "unix:PATH"
+ * @options: NULL for the defaults
+ *
+ * No connection is made before the first call or evgrpc_channel_connect().
+ * Return: 0; -EINVAL for a target that is none of these.
+ */
+int evgrpc_channel_new(struct event_base *base, const char *target,
+                       const EvgrpcChannelOptions *options, EvgrpcChannel **ret);
+
+/* Ends every outstanding call with CANCELLED (their done handlers run before this returns, the one
+ * exception to the rule above), closes the connection. Returns NULL. Takes NULL. */
+EvgrpcChannel *evgrpc_channel_free(EvgrpcChannel *channel);
+
+void evgrpc_channel_connect(EvgrpcChannel *channel);
+bool evgrpc_channel_is_connected(const EvgrpcChannel *channel);
+
+typedef struct EvgrpcCallOptions {
+        uint64_t timeout_usec;    /* sent as grpc-timeout and kept here; 0 or TIMEOUT_NONE: no deadline */
+        EvgrpcMetadata metadata;  /* copied */
+        bool fail_fast_off;       /* wait for the connection (up to the deadline) instead of ending
+                                     UNAVAILABLE when it cannot be made; gRPC's wait-for-ready */
+} EvgrpcCallOptions;
+
+typedef struct EvgrpcCallHandlers {
+        void (*on_message)(EvgrpcCall *call, const ProtobufCMessage *message, void *userdata); /* may be NULL */
+        void (*on_writable)(EvgrpcCall *call, void *userdata); /* after a send that said 0; may be NULL */
+        void (*on_done)(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata); /* exactly once */
+} EvgrpcCallHandlers;
+
+/**
+ * evgrpc_call_start() - a call of any kind
+ * @method:   "Compute"
+ * @request:  the one request of a unary or server-streaming call: sent, and the sending side closed.
+ *            NULL for the streaming kinds: use evgrpc_call_send() and evgrpc_call_close_send()
+ * @handlers: copied
+ * @ret:      a reference the caller gives back with evgrpc_call_unref(), even after on_done; NULL if unwanted
+ *
+ * A unary call's reply comes through on_message, then on_done; a unary call that ends OK has had
+ * exactly one message (the library answers INTERNAL for a peer that sends none or two).
+ *
+ * Return: 0; -EINVAL for an unknown method or a request of the wrong type. Everything else that can go
+ * wrong, the network above all, is a status.
+ */
+int evgrpc_call_start(EvgrpcChannel *channel, const ProtobufCServiceDescriptor *service,
+                      const char *method, const ProtobufCMessage *request,
+                      const EvgrpcCallOptions *options, const EvgrpcCallHandlers *handlers,
+                      void *userdata, EvgrpcCall **ret);
+
+/**
+ * evgrpc_call_send() - one more message of a client-streaming call
+ * Return: 1: sent or queued, go on; 0: queued, but wait for on_writable; -EPIPE: the call is over or its
+ * sending side closed.
+ */
+int evgrpc_call_send(EvgrpcCall *call, const ProtobufCMessage *message);
+int evgrpc_call_close_send(EvgrpcCall *call);
+
+/* Ends the call with CANCELLED and tells the peer (RST_STREAM). on_done follows from the loop. No effect
+ * on a call that is over. */
+void evgrpc_call_cancel(EvgrpcCall *call);
+
+/* Stops and resumes reading: messages wait at the sender once the window is full. */
+void evgrpc_call_pause(EvgrpcCall *call);
+void evgrpc_call_resume(EvgrpcCall *call);
+
+/* The future: NULL while the call goes on. Kept for the life of the call object. */
+const EvgrpcStatus *evgrpc_call_status(const EvgrpcCall *call);
+/* The last message received, kept for the life of the call object; NULL if there was none. */
+const ProtobufCMessage *evgrpc_call_reply(const EvgrpcCall *call);
+/* Runs the loop until the call is over; returns its status. Not from inside a handler. */
+const EvgrpcStatus *evgrpc_call_wait(EvgrpcCall *call);
+
+const EvgrpcMetadata *evgrpc_call_initial_metadata(const EvgrpcCall *call);
+const EvgrpcMetadata *evgrpc_call_trailing_metadata(const EvgrpcCall *call);
+
+EvgrpcCall *evgrpc_call_ref(EvgrpcCall *call);
+EvgrpcCall *evgrpc_call_unref(EvgrpcCall *call); /* returns NULL; takes NULL; does not cancel */
+
+/* ---- Server ------------------------------------------------------------------------------------- */
+
+typedef struct EvgrpcServer EvgrpcServer;
+typedef struct EvgrpcServerCall EvgrpcServerCall;
+
+typedef struct EvgrpcServerOptions {
+        size_t max_message_bytes;  /* of one received message; 0: 4 MiB */
+        size_t window_bytes;       /* 0: 1 MiB */
+        size_t max_connections;    /* further ones are closed at once; 0: 16384 */
+        uint32_t max_streams;      /* concurrent calls of one connection; 0: 131072 */
+        size_t max_header_bytes;   /* of one call's metadata; 0: 16 KiB */
+        uint64_t idle_usec;        /* a connection without calls is closed after this; 0: never */
+        uint64_t keepalive_usec;   /* a PING after so long without a byte; 0: none */
+        uint64_t keepalive_timeout_usec; /* 0: 20 s */
+} EvgrpcServerOptions;
+
+int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *options, EvgrpcServer **ret);
+
+/* Closes every connection; handlers of open calls get on_cancelled before this returns. Returns NULL. */
+EvgrpcServer *evgrpc_server_free(EvgrpcServer *server);
+
+/**
+ * evgrpc_server_listen() - serve an address; may be called for several
+ * @address:   "HOST:PORT" (port 0: any free one), "[V6]:PORT" or "unix:PATH" (mode 0600, a stale socket is
+ *             replaced, a living one is -EADDRINUSE)
+ * @ret_bound: the address with its real port, malloc()ed; may be NULL
+ */
+int evgrpc_server_listen(EvgrpcServer *server, const char *address, char **ret_bound);
+
+/* Serves an inherited listening socket (socket activation). Takes @fd. */
+int evgrpc_server_listen_fd(EvgrpcServer *server, int fd);
+
+typedef struct EvgrpcMethod {
+        const char *name; /* NULL ends the array */
+        /* Unary and server-streaming: called once with the request. Client-streaming and bidirectional:
+         * called at the start with request = NULL; set handlers for the messages. */
+        void (*handler)(EvgrpcServerCall *call, const ProtobufCMessage *request, void *userdata);
+        bool client_streaming;
+        bool server_streaming;
+} EvgrpcMethod;
+
+/* @methods is static; methods of the descriptor that are not in it are answered UNIMPLEMENTED. */
+int evgrpc_server_add_service(EvgrpcServer *server, const ProtobufCServiceDescriptor *descriptor,
+                              const EvgrpcMethod *methods, void *userdata);
+
+/* Serves a service that protoc-c generated (unary methods): its closure sends the reply, NULL is INTERNAL. */
+int evgrpc_server_add_protobuf_service(EvgrpcServer *server, ProtobufCService *service);
+
+typedef struct EvgrpcServerCallHandlers {
+        void (*on_message)(EvgrpcServerCall *call, const ProtobufCMessage *message, void *userdata);
+        void (*on_half_close)(EvgrpcServerCall *call, void *userdata); /* the client sends no more */
+        void (*on_writable)(EvgrpcServerCall *call, void *userdata);   /* after a send that said 0 */
+        /* The client cancelled, its deadline passed or its connection is lost: nothing more can be sent.
+         * Called at most once, never after evgrpc_server_call_finish(). The call must not be used
+         * after it returns, unless it was ref'd. */
+        void (*on_cancelled)(EvgrpcServerCall *call, void *userdata);
+} EvgrpcServerCallHandlers;
+
+void evgrpc_server_call_set_handlers(EvgrpcServerCall *call, const EvgrpcServerCallHandlers *handlers,
+                                     void *userdata); /* copied */
+
+/**
+ * evgrpc_server_call_send() - one message of the reply stream
+ * Return: 1: go on; 0: queued, but wait for on_writable (more than 1 MiB is queued; beyond 64 MiB a send is
+ * refused with -ENOBUFS); -EPIPE: the call is over.
+ */
+int evgrpc_server_call_send(EvgrpcServerCall *call, const ProtobufCMessage *message);
+
+/* Ends the call. After it the call must not be used. @format may be NULL for an empty message. */
+void evgrpc_server_call_finish(EvgrpcServerCall *call, EvgrpcCode code, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+
+/* send() and finish(OK): the whole answer of a unary method. */
+void evgrpc_server_call_reply(EvgrpcServerCall *call, const ProtobufCMessage *message);
+
+bool evgrpc_server_call_is_over(const EvgrpcServerCall *call);
+const EvgrpcMetadata *evgrpc_server_call_metadata(const EvgrpcServerCall *call);
+int evgrpc_server_call_add_initial_metadata(EvgrpcServerCall *call, const char *key, const void *value, size_t size);
+int evgrpc_server_call_add_trailing_metadata(EvgrpcServerCall *call, const char *key, const void *value, size_t size);
+/* "127.0.0.1:41234" or "unix"; and microseconds until the deadline, TIMEOUT_NONE without one. */
+const char *evgrpc_server_call_peer(const EvgrpcServerCall *call);
+uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call);
+
+/* A call that is answered later, from somewhere that may outlive it, holds a reference. */
+EvgrpcServerCall *evgrpc_server_call_ref(EvgrpcServerCall *call);
+EvgrpcServerCall *evgrpc_server_call_unref(EvgrpcServerCall *call); /* returns NULL; takes NULL */
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,6 +1,88 @@
-#include <glib.h>
+/*
+ * Text: ids, bytes made printable, and the tail that stays bounded.
+ */
+#include "base/error.h"
+#include "base/text.h"
+
+static void test_ids_are_valid_and_differ(void)
+{
+        char a[ID128_HEX_SIZE], b[ID128_HEX_SIZE];
+
+        id128_make(a);
+        id128_make(b);
+        g_assert_true(id128_is_valid(a));
+        g_assert_cmpstr(a, !=, b);
+        a[0] = 'G';
+        g_assert_false(id128_is_valid(a));
+        g_assert_false(id128_is_valid("0123"));
+        g_assert_false(id128_is_valid("0123456789abcdef0123456789abcdef0"));
+        g_assert_false(id128_is_valid(NULL));
+}
+
+static void test_bytes_become_printable(void)
+{
+        static const struct {
+                const char *in;
+                size_t size;
+                const char *out;
+        } cases[] = {
+                {"plain text", 10, "plain text"},
+                {"a\tb\n", 4, "a\\x09b\\x0a"},
+                {"nul\0x", 5, "nul\\x00x"},
+                {"\xff\xfe", 2, "\\xff\\xfe"},
+                {"gr\xc3\xbc\xc3\x9f", 6, "gr\xc3\xbc\xc3\x9f"},
+                {"back\\slash", 10, "back\\\\slash"},
+                {"\x1b[31m", 5, "\\x1b[31m"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                g_autofree char *s = text_escape(cases[i].in, cases[i].size, 100);
+
+                g_assert_cmpstr(s, ==, cases[i].out);
+        }
+}
+
+static void test_long_bytes_are_cut_with_a_sign(void)
+{
+        g_autofree char *s = text_escape("abcdefgh", 8, 3);
+
+        g_assert_cmpstr(s, ==, "abc…");
+}
+
+static void test_the_tail_is_the_last_bytes(void)
+{
+        GString *tail = g_string_new(NULL);
+
+        text_keep_tail(tail, "abc", 3, 5);
+        g_assert_cmpstr(tail->str, ==, "abc");
+        text_keep_tail(tail, "defg", 4, 5);
+        g_assert_cmpstr(tail->str, ==, "cdefg");
+        text_keep_tail(tail, "0123456789", 10, 5);
+        g_assert_cmpstr(tail->str, ==, "56789");
+        (void) g_string_free(tail, TRUE);
+}
+
+static void test_the_first_cause_of_an_error_is_kept(void)
+{
+        _cleanup_error_ Error e = {};
+
+        g_assert_cmpint(error_setf(NULL, ENOENT, "nobody listens"), ==, -ENOENT);
+        g_assert_cmpstr(error_message(&e, -ENOENT), ==, "No such file or directory");
+        g_assert_cmpint(error_setf(&e, -ENOENT, "cannot open %s", "/x"), ==, -ENOENT);
+        g_assert_cmpint(error_setf(&e, EIO, "job failed"), ==, -EIO);
+        g_assert_cmpstr(error_message(&e, -EIO), ==, "cannot open /x");
+        g_assert_cmpint(e.code, ==, -ENOENT);
+}
+
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/base/text/ids-are-valid-and-differ", test_ids_are_valid_and_differ);
+        g_test_add_func("/base/text/bytes-become-printable", test_bytes_become_printable);
+        g_test_add_func("/base/text/long-bytes-are-cut-with-a-sign",
+                        test_long_bytes_are_cut_with_a_sign);
+        g_test_add_func("/base/text/the-tail-is-the-last-bytes", test_the_tail_is_the_last_bytes);
+        g_test_add_func("/base/error/the-first-cause-is-kept",
+                        test_the_first_cause_of_an_error_is_kept);
         return g_test_run();
 }

@@ -1,0 +1,65 @@
+/*
+ * Splits — which bytes of which files make one map task.
+ *
+ * A plan knows sizes, not contents: it cuts files at byte positions, and line-reader.h says which
+ * lines belong to a piece that was cut like this. So planning costs one stat() a file and reads nothing.
+ *
+ *      files      |------ a ------|-- b --|-c-|------------- d -------------|
+ *      pieces     |   a   |   a   |   b   | c |    d    |    d    |    d    |
+ *      splits     |   0   |   1   |     2     |    3    |    4    |    5    |     (combined)
+ *
+ * A file is cut into equal pieces no longer than the split size, so that no split is a sliver.
+ */
+#pragma once
+
+#include "base/macro.h"
+
+#define SPLIT_MAX_PIECES 4096 /* in one split: opening files must not outweigh reading */
+#define SPLIT_MAX_PATH_BYTES (1024 * 1024) /* in one split: it travels in one message */
+#define SPLIT_MAX_COUNT (1024 * 1024)      /* in one plan: each is a task the master keeps */
+
+typedef struct SplitFile {
+        const char *path;
+        uint64_t size_bytes;
+        int64_t mtime_ns;
+} SplitFile;
+
+/* [offset, offset + length) of a file; length is never 0. */
+typedef struct SplitPiece {
+        size_t file; /* index into the files given */
+        uint64_t offset;
+        uint64_t length;
+} SplitPiece;
+
+/* Its pieces are plan->pieces[first] to plan->pieces[first + count - 1]. */
+typedef struct Split {
+        size_t first;
+        size_t count;
+        uint64_t size_bytes; /* sum of its pieces */
+} Split;
+
+typedef struct SplitPlan {
+        SplitPiece *pieces; /* in the order of the files, then of offsets */
+        size_t piece_count;
+        Split *splits;
+        size_t split_count;
+} SplitPlan;
+
+/**
+ * split_plan_new() - cut files into splits
+ * @files:            in the order wanted; the plan refers to them by index and keeps no pointer
+ * @split_size_bytes: the most bytes in one split, at least 1
+ * @combine:          true: neighbouring small pieces share a split, up to the limits above (built-in
+ *                    programs); false: each piece is a split of its own (commands, which are told the
+ *                    name of their input file)
+ *
+ * Empty files make no piece; a plan without any byte has no split, and that is no error.
+ *
+ * Return: 0; -EINVAL for a split size of 0; -E2BIG when more than SPLIT_MAX_COUNT splits would be
+ * needed (a larger split size is the remedy). @ret is untouched on failure.
+ */
+int split_plan_new(const SplitFile *files, size_t file_count, uint64_t split_size_bytes,
+                   bool combine, SplitPlan **ret);
+
+SplitPlan *split_plan_free(SplitPlan *plan);
+DEFINE_CLEANUP(SplitPlan, split_plan_free);

@@ -1,0 +1,283 @@
+"""The real programs, started, driven and ended by tests.
+
+Everything here runs what was built (BUILD_ROOT, set by meson), in a folder of its own that is removed at the
+end, and ends only processes it started, by the pid it kept.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+BUILD = pathlib.Path(os.environ.get("BUILD_ROOT", "build")).resolve()
+SOURCE = pathlib.Path(os.environ.get("SOURCE_ROOT", pathlib.Path(__file__).resolve().parents[2]))
+MRCTL = str(BUILD / "cli/mrctl")
+MASTERD = str(BUILD / "daemons/mr-masterd/mr-masterd")
+WORKERD = str(BUILD / "daemons/mr-workerd/mr-workerd")
+TASK = str(BUILD / "daemons/mr-task/mr-task")
+SANITIZED = os.environ.get("MR_SANITIZED") == "1"
+SLOW = 4 if SANITIZED else 1  # factor for the limits of waiting, never for a measurement
+
+TEXT_DIRS = [d for d in ("/usr/share/common-licenses", "/usr/share/perl") if os.path.isdir(d)]
+
+
+def wait_for(what, predicate, seconds=30):
+    """Polls until predicate() is true, and returns its value."""
+    end = time.monotonic() + seconds * SLOW
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {seconds * SLOW} s for {what}")
+        time.sleep(0.02)
+
+
+def text_files(roots):
+    """The files that a job over these roots reads: names that begin with '.' or '_' are not input."""
+    found = []
+    for root in roots:
+        if os.path.isfile(root):
+            found.append(root)
+            continue
+        for here, dirs, files in os.walk(root):
+            dirs[:] = [d for d in dirs if d[0] not in "._"]
+            for name in files:
+                path = os.path.join(here, name)
+                if name[0] not in "._" and os.path.isfile(path):
+                    found.append(path)
+    return sorted(found)
+
+
+def coreutils_wordcount(files):
+    """`word TAB count` lines as tr, sort and uniq know them. Each file is ended with a newline."""
+    script = (
+        "while IFS= read -r -d '' f; do cat -- \"$f\"; echo; done"
+        " | tr -s '[:space:]' '\\n' | grep -av '^$' | LC_ALL=C sort | uniq -c"
+    )
+    names = b"".join(os.fsencode(f) + b"\0" for f in files)
+    out = subprocess.run(["bash", "-c", script], input=names, stdout=subprocess.PIPE, check=False).stdout
+    lines = []
+    for row in out.split(b"\n"):
+        if row:
+            count, word = row.lstrip(b" ").split(b" ", 1)
+            lines.append(word + b"\t" + count + b"\n")
+    return b"".join(lines)
+
+
+def processes_below(directory):
+    """Pids whose command line or working directory names this directory."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as f:
+                if os.fsencode(str(directory)) in f.read():
+                    found.append(int(entry))
+                    continue
+            if os.readlink(f"/proc/{entry}/cwd").startswith(str(directory)):
+                found.append(int(entry))
+        except OSError:
+            continue
+    return found
+
+
+class Scratch(unittest.TestCase):
+    """A test with a folder of its own, $TMPDIR of all it starts."""
+
+    maxDiff = 2000
+
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="mr-test-"))
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.tmp = self.dir / "tmp"
+        self.tmp.mkdir()
+        self.env = dict(os.environ, TMPDIR=str(self.tmp), LC_ALL="C.UTF-8", NO_COLOR="1")
+        self.env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:exitcode=99")
+
+    def file(self, name, content=b""):
+        path = self.dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    def script(self, name, content):
+        path = self.file(name, content)
+        os.chmod(path, 0o755)
+        return path
+
+    def mrctl(self, *args, timeout=120, **kwargs):
+        kwargs.setdefault("env", self.env)
+        kwargs.setdefault("cwd", self.dir)
+        return subprocess.run(
+            [MRCTL, *map(str, args)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=timeout * SLOW,
+            check=False,
+            **kwargs,
+        )
+
+    def local(self, *args, **kwargs):
+        return self.mrctl("--local", "run", *args, **kwargs)
+
+    def assertOk(self, p):
+        self.assertEqual(p.returncode, 0, p.stderr.decode(errors="replace")[-3000:])
+
+    def assertFails(self, p, *needles, code=1):
+        text = p.stderr.decode(errors="replace")
+        self.assertEqual(p.returncode, code, text[-3000:])
+        for needle in needles:
+            self.assertIn(needle, text)
+        self.assertNotIn("Sanitizer", text)
+
+    def assertSameLines(self, got, want):
+        """Like assertEqual for long outputs, but names the first line that differs."""
+        if got == want:
+            return
+        g, w = got.split(b"\n"), want.split(b"\n")
+        for i, (a, b) in enumerate(zip(g, w)):
+            if a != b:
+                self.fail(f"line {i + 1}: got {a[:200]!r}, expected {b[:200]!r} ({len(g)} and {len(w)} lines)")
+        self.fail(f"got {len(g)} lines, expected {len(w)}")
+
+    def assertNothingLeft(self):
+        wait_for("the private directory to go", lambda: not os.listdir(self.tmp), 10)
+        wait_for("the processes to end", lambda: not processes_below(self.dir), 10)
+
+
+class Daemon:
+    """A process that a test started, with its output in a file."""
+
+    def __init__(self, args, log, env, pass_fds=()):
+        self.log = log
+        self.args = args
+        with open(log, "ab") as out:
+            self.process = subprocess.Popen(
+                args, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, pass_fds=pass_fds,
+                start_new_session=True,
+            )
+        self.pid = self.process.pid
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def kill(self, sig=signal.SIGKILL):
+        if self.alive():
+            os.kill(self.pid, sig)
+        return self.process.wait(30 * SLOW)
+
+    def text(self):
+        return pathlib.Path(self.log).read_text(errors="replace")
+
+    def rss_kib(self):
+        m = re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{self.pid}/status").read_text())
+        return int(m.group(1))
+
+
+class ClusterCase(Scratch):
+    """A private bus, one master and some workers over loopback TCP."""
+
+    workers_wanted = 3
+    slots = 2
+
+    def setUp(self):
+        super().setUp()
+        self.daemons = []
+        self.addCleanup(self.end_all)
+        self.bus = f"unix:path={self.dir}/bus"
+        self.env["DBUS_SESSION_BUS_ADDRESS"] = self.bus
+        self.start_bus()
+        self.port = free_port()
+        self.start_master()
+        self.workers = [self.start_worker(i) for i in range(self.workers_wanted)]
+        self.wait_for_workers(self.workers_wanted)
+
+    def end_all(self):
+        for d in reversed(self.daemons):
+            code = d.kill(signal.SIGTERM) if d.alive() else d.process.returncode
+            text = d.text()
+            if "Sanitizer" in text or code not in (0, -signal.SIGKILL, -signal.SIGTERM):
+                print("# " + text[-4000:].replace("\n", "\n# "))
+                raise AssertionError(f"{d.args[0]} ended with {code}")
+
+    def start(self, name, args, **kwargs):
+        d = Daemon(list(map(str, args)), str(self.dir / f"{name}.log"), self.env, **kwargs)
+        self.daemons.append(d)
+        return d
+
+    def start_bus(self):
+        conf = self.file(
+            "bus.conf",
+            f"""<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>session</type><listen>{self.bus}</listen>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/></policy>
+</busconfig>""",
+        )
+        self.start("bus", ["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={conf}"])
+        wait_for("the bus", lambda: os.path.exists(self.dir / "bus"))
+
+    def start_master(self, *extra):
+        self.master = self.start(
+            "master",
+            [MASTERD, f"--bus={self.bus}", f"--listen=127.0.0.1:{self.port}", f"--state={self.dir}/master",
+             "--lease=3", "--heartbeat=0.3", *extra],
+        )
+        wait_for("the master on the bus", lambda: self.get("Version", fail=False))
+        return self.master
+
+    def start_worker(self, index, *extra):
+        name = f"w{index}"
+        return self.start(
+            name,
+            [WORKERD, f"--bus={self.bus}", f"--master=127.0.0.1:{self.port}", f"--listen=127.0.0.{index + 2}:0",
+             f"--spool={self.dir}/spool-{name}", f"--slots={self.slots}", f"--name={name}", f"--instance={name}", *extra],
+        )
+
+    def wait_for_workers(self, count):
+        wait_for(f"{count} workers", lambda: self.get("WorkersAlive") == count)
+
+    def busctl(self, *args, check=True):
+        p = subprocess.run(
+            ["busctl", f"--address={self.bus}", "--json=short", *map(str, args)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, timeout=30 * SLOW, check=False,
+        )
+        if check:
+            self.assertOk(p)
+        return p
+
+    def get(self, prop, path="/org/mapreduced/Master1", interface="org.mapreduced.Master1.Manager", fail=True,
+            service="org.mapreduced.Master1"):
+        p = self.busctl("get-property", service, path, interface, prop, check=fail)
+        return json.loads(p.stdout)["data"] if p.returncode == 0 else None
+
+    def job_get(self, job, prop):
+        return self.get(prop, f"/org/mapreduced/Master1/job/{job}", "org.mapreduced.Master1.Job")
+
+    def ctl(self, *args, **kwargs):
+        return self.mrctl(f"--bus={self.bus}", *args, **kwargs)
+
+    def submit(self, *args):
+        """Returns the job's id."""
+        p = self.ctl("submit", "--json=short", *args)
+        self.assertOk(p)
+        return str(json.loads(p.stdout)["Id"])
+
+    def job_is_over(self, job):
+        return self.job_get(job, "State") in ("done", "failed", "cancelled")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]

@@ -1,0 +1,471 @@
+/*
+ * Job description — see job-desc.h.
+ *
+ * One table says for each key what it is, where it goes and how long it may be; parsing, checking,
+ * storing and the hint for a misspelt key all read that table.
+ */
+#include <ctype.h>
+#include <inttypes.h>
+
+#include "base/parse.h"
+#include "jobs/job-desc.h"
+
+static const char *const known_apps[] = {"wordcount"};
+
+typedef struct Key {
+        const char *name;
+        char type;
+        size_t offset;
+        uint64_t min, max; /* of a number; max: bytes of a string */
+} Key;
+
+static const Key keys[] = {
+        {"Name", 's', offsetof(JobDesc, name), 0, JOB_NAME_MAX_BYTES},
+        {"Input", 'a', offsetof(JobDesc, inputs), 1, JOB_PATH_MAX_BYTES},
+        {"Output", 's', offsetof(JobDesc, output), 0, JOB_PATH_MAX_BYTES},
+        {"App", 's', offsetof(JobDesc, app), 0, JOB_NAME_MAX_BYTES},
+        {"Args", 'a', offsetof(JobDesc, args), 0, JOB_COMMAND_MAX_BYTES},
+        {"Mapper", 's', offsetof(JobDesc, mapper), 0, JOB_COMMAND_MAX_BYTES},
+        {"Combiner", 's', offsetof(JobDesc, combiner), 0, JOB_COMMAND_MAX_BYTES},
+        {"Reducer", 's', offsetof(JobDesc, reducer), 0, JOB_COMMAND_MAX_BYTES},
+        {"Reduces", 'n', offsetof(JobDesc, reduces), 1, JOB_REDUCES_MAX},
+        {"SplitSize", 'n', offsetof(JobDesc, split_size_bytes), JOB_SPLIT_SIZE_MIN,
+         JOB_SPLIT_SIZE_MAX},
+        {"Env", 'a', offsetof(JobDesc, env), 1, JOB_COMMAND_MAX_BYTES},
+        {"MaxAttempts", 'n', offsetof(JobDesc, max_attempts), 1, JOB_MAX_ATTEMPTS_MAX},
+        {"RequestId", 's', offsetof(JobDesc, request_id), 0, JOB_REQUEST_ID_MAX_BYTES},
+};
+
+static void *field(const JobDesc *d, const Key *k)
+{
+        return (uint8_t *) d + k->offset;
+}
+
+static void shipped_file_free(gpointer p)
+{
+        JobShippedFile *f = p;
+
+        g_free(f->name);
+        g_free(f);
+}
+
+JobDesc *job_desc_new(void)
+{
+        JobDesc *d = g_new0(JobDesc, 1);
+
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+                if (keys[i].type == 's')
+                        *(char **) field(d, &keys[i]) = g_strdup("");
+                else if (keys[i].type == 'a')
+                        *(GPtrArray **) field(d, &keys[i]) = g_ptr_array_new_with_free_func(g_free);
+        }
+        d->files = g_ptr_array_new_with_free_func(shipped_file_free);
+        d->reduces = 1;
+        d->max_attempts = JOB_MAX_ATTEMPTS_DEFAULT;
+        d->split_size_bytes = JOB_SPLIT_SIZE_DEFAULT;
+        return d;
+}
+
+JobDesc *job_desc_free(JobDesc *d)
+{
+        if (!d)
+                return NULL;
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+                if (keys[i].type == 's')
+                        g_free(*(char **) field(d, &keys[i]));
+                else if (keys[i].type == 'a')
+                        g_ptr_array_unref(*(GPtrArray **) field(d, &keys[i]));
+        }
+        g_ptr_array_unref(d->files);
+        g_free(d);
+        return NULL;
+}
+
+/* Edits that turn @a into @b, case ignored: insert, delete, replace (Levenshtein 1966). */
+static unsigned edit_distance(const char *a, const char *b)
+{
+        unsigned row[33];
+        size_t n = strlen(b);
+
+        if (n >= ELEMENTSOF(row) || strlen(a) >= ELEMENTSOF(row))
+                return UINT32_MAX;
+        for (size_t j = 0; j <= n; j++)
+                row[j] = (unsigned) j;
+        for (size_t i = 0; a[i]; i++) {
+                unsigned diagonal = row[0];
+
+                row[0] = (unsigned) i + 1;
+                for (size_t j = 0; j < n; j++) {
+                        unsigned same = g_ascii_tolower(a[i]) == g_ascii_tolower(b[j]) ? 0 : 1;
+                        unsigned best = MIN(diagonal + same, MIN(row[j], row[j + 1]) + 1);
+
+                        diagonal = row[j + 1];
+                        row[j + 1] = best;
+                }
+        }
+        return row[n];
+}
+
+static int unknown_key(const char *key, Error *e)
+{
+        g_autoptr(GString) closest = g_string_new(NULL);
+        unsigned best = 3; /* farther ones are no misspelling */
+
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+                unsigned distance = edit_distance(key, keys[i].name);
+
+                if (distance > best)
+                        continue;
+                if (distance < best)
+                        g_string_truncate(closest, 0);
+                best = distance;
+                g_string_append_printf(closest, "%s%s", closest->len > 0 ? " or " : "",
+                                       keys[i].name);
+        }
+        if (closest->len > 0)
+                return error_setf(e, EINVAL, "unknown setting %.64s: did you mean %s?", key,
+                                  closest->str);
+        return error_setf(e, EINVAL,
+                          "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
+                          "Combiner, Reducer, Reduces, SplitSize, Env, MaxAttempts, RequestId)",
+                          key);
+}
+
+static const Key *find_key(const char *key)
+{
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++)
+                if (g_str_equal(keys[i].name, key))
+                        return &keys[i];
+        return NULL;
+}
+
+int job_desc_type(const char *key, char *ret, Error *e)
+{
+        const Key *k = find_key(key);
+
+        if (!k)
+                return unknown_key(key, e);
+        *ret = k->type;
+        return 0;
+}
+
+/* Every string passes here: its own limit, and that of all of them together. */
+static int check_string(JobDesc *d, const Key *k, const char *value, Error *e)
+{
+        size_t n = strlen(value);
+
+        if (n > k->max)
+                return error_setf(e, E2BIG, "%s is too long: %zu bytes, at most %" PRIu64, k->name,
+                                  n, k->max);
+        if (n < k->min)
+                return error_setf(e, EINVAL, "%s must not be empty", k->name);
+        if (d->strings_bytes + n + 1 > JOB_DESC_MAX_BYTES)
+                return error_setf(e, E2BIG, "the description is larger than %u KiB in all",
+                                  JOB_DESC_MAX_BYTES / 1024);
+        d->strings_bytes += n + 1;
+        return 0;
+}
+
+int job_desc_set_string(JobDesc *d, const char *key, const char *value, Error *e)
+{
+        const Key *k = find_key(key);
+        char **target;
+        int r;
+
+        if (!k)
+                return unknown_key(key, e);
+        if (k->type != 's')
+                return error_setf(e, EINVAL, "%s is not a single string", key);
+        r = check_string(d, k, value, e);
+        if (r < 0)
+                return r;
+        target = field(d, k);
+        g_free(*target);
+        *target = g_strdup(value);
+        return 0;
+}
+
+int job_desc_add_string(JobDesc *d, const char *key, const char *value, Error *e)
+{
+        const Key *k = find_key(key);
+        GPtrArray *target;
+        int r;
+
+        if (!k)
+                return unknown_key(key, e);
+        if (k->type != 'a')
+                return error_setf(e, EINVAL, "%s is not a list of strings", key);
+        r = check_string(d, k, value, e);
+        if (r < 0)
+                return r;
+        target = *(GPtrArray **) field(d, k);
+        if (target->len >= JOB_STRINGS_MAX)
+                return error_setf(e, E2BIG, "%s has more than %u entries", key, JOB_STRINGS_MAX);
+        g_ptr_array_add(target, g_strdup(value));
+        return 0;
+}
+
+static int out_of_range(const Key *k, uint64_t value, Error *e)
+{
+        if (k->max > UINT32_MAX) {
+                g_autofree char *given = format_size(value);
+
+                return error_setf(e, ERANGE, "%s=%" PRIu64 " (%s) is out of range: 4K to 1T",
+                                  k->name, value, given);
+        }
+        return error_setf(e, ERANGE, "%s=%" PRIu64 " is out of range: %" PRIu64 " to %" PRIu64,
+                          k->name, value, k->min, k->max);
+}
+
+int job_desc_set_number(JobDesc *d, const char *key, uint64_t value, Error *e)
+{
+        const Key *k = find_key(key);
+
+        if (!k)
+                return unknown_key(key, e);
+        if (k->type != 'n')
+                return error_setf(e, EINVAL, "%s is not a number", key);
+        if (value < k->min || value > k->max)
+                return out_of_range(k, value, e);
+        if (k->max > UINT32_MAX)
+                *(uint64_t *) field(d, k) = value;
+        else
+                *(uint32_t *) field(d, k) = (uint32_t) value;
+        return 0;
+}
+
+int job_desc_add_file(JobDesc *d, const char *name, Error *e)
+{
+        JobShippedFile *f;
+
+        if (!*name || strlen(name) > JOB_NAME_MAX_BYTES || strchr(name, '/') ||
+            g_str_equal(name, ".") || g_str_equal(name, ".."))
+                return error_setf(e, EINVAL, "not a plain file name for a shipped file: %.80s",
+                                  name);
+        if (d->files->len >= JOB_FILES_MAX)
+                return error_setf(e, E2BIG, "more than %u shipped files", JOB_FILES_MAX);
+        for (guint i = 0; i < d->files->len; i++)
+                if (g_str_equal(((JobShippedFile *) d->files->pdata[i])->name, name))
+                        return error_setf(e, EINVAL, "the file %s is shipped twice", name);
+        f = g_new(JobShippedFile, 1);
+        *f = (JobShippedFile){.name = g_strdup(name)};
+        g_ptr_array_add(d->files, f);
+        return 0;
+}
+
+static int check_program(const JobDesc *d, Error *e)
+{
+        if (*d->app && *d->mapper)
+                return error_setf(e, EINVAL,
+                                  "both App=%s and a Mapper are given: a job has one program",
+                                  d->app);
+        if (!*d->app && !*d->mapper)
+                return error_setf(e, EINVAL,
+                                  "no program is given: set App (wordcount) or Mapper (a command)");
+        if (*d->mapper)
+                return d->args->len == 0
+                               ? 0
+                               : error_setf(e, EINVAL,
+                                            "Args go with App; write a command's into Mapper");
+        if (*d->combiner || *d->reducer)
+                return error_setf(e, EINVAL,
+                                  "Combiner and Reducer go with Mapper; App=%s has its own",
+                                  d->app);
+        for (size_t i = 0; i < ELEMENTSOF(known_apps); i++)
+                if (g_str_equal(d->app, known_apps[i]))
+                        return 0;
+        return error_setf(e, EINVAL, "unknown app %.64s (known: wordcount)", d->app);
+}
+
+static int check_inputs(const JobDesc *d, Error *e)
+{
+        if (d->inputs->len == 0)
+                return error_setf(e, EINVAL, "no Input is given");
+        for (guint i = 0; i < d->inputs->len; i++) {
+                const char *input = d->inputs->pdata[i];
+                const char *path = g_str_has_prefix(input, "file:") ? input + 5 : input;
+
+                if (path[0] == '/')
+                        continue;
+                if (path == input && strchr(input, ':') &&
+                    strcspn(input, ":") < strcspn(input, "/*?["))
+                        return error_setf(e, EINVAL,
+                                          "cannot read %.256s: inputs are PATH or file:PATH",
+                                          input);
+                return error_setf(e, EINVAL, "not an absolute path: Input=%.256s", input);
+        }
+        return 0;
+}
+
+static int check_env(const JobDesc *d, Error *e)
+{
+        for (guint i = 0; i < d->env->len; i++) {
+                const char *s = d->env->pdata[i];
+                size_t n = strspn(s, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_");
+
+                if (n == 0 || s[n] != '=' || isdigit((unsigned char) s[0]))
+                        return error_setf(e, EINVAL, "not NAME=VALUE: Env=%.80s", s);
+        }
+        return 0;
+}
+
+static int check_text(const char *what, const char *s, Error *e)
+{
+        for (const char *p = s; *p; p++)
+                if (g_ascii_iscntrl(*p))
+                        return error_setf(e, EINVAL, "%s holds a control character", what);
+        return 0;
+}
+
+int job_desc_check(JobDesc *d, Error *e)
+{
+        int r;
+
+        r = check_program(d, e);
+        if (r >= 0)
+                r = check_inputs(d, e);
+        if (r >= 0)
+                r = check_env(d, e);
+        if (r >= 0)
+                r = check_text("Name", d->name, e);
+        if (r >= 0)
+                r = check_text("RequestId", d->request_id, e);
+        if (r < 0)
+                return r;
+        if (*d->output && d->output[0] != '/')
+                return error_setf(e, EINVAL, "not an absolute path: Output=%.256s", d->output);
+        if (*d->output && strspn(d->output, "/") == strlen(d->output))
+                return error_setf(e, EINVAL, "Output=%.16s cannot be a job's output directory",
+                                  d->output);
+        if (!*d->name) {
+                const char *program = *d->app ? d->app : d->mapper;
+
+                g_free(d->name);
+                d->name = g_strdup_printf("%.60s", program);
+                g_strdelimit(d->name, "\t\n\r\v\f", ' ');
+                if (check_text("Name", d->name, NULL) < 0 || !g_utf8_validate(d->name, -1, NULL)) {
+                        g_free(d->name);
+                        d->name = g_strdup("job");
+                }
+        }
+        return 0;
+}
+
+char *job_desc_program(const JobDesc *d)
+{
+        GString *s = g_string_new(*d->app ? d->app : d->mapper);
+
+        for (guint i = 0; i < d->args->len; i++)
+                g_string_append_printf(s, " %s", (const char *) d->args->pdata[i]);
+        if (*d->combiner)
+                g_string_append_printf(s, " | %s", d->combiner);
+        if (*d->reducer)
+                g_string_append_printf(s, " | %s", d->reducer);
+        return g_string_free(s, FALSE);
+}
+
+/* "Key=value" and a NUL for each value: no string of ours can hold a NUL. */
+static void put(GByteArray *out, const char *key, const char *value)
+{
+        g_byte_array_append(out, (const guint8 *) key, (guint) strlen(key));
+        g_byte_array_append(out, (const guint8 *) "=", 1);
+        g_byte_array_append(out, (const guint8 *) value, (guint) strlen(value) + 1);
+}
+
+static void put_number(GByteArray *out, const Key *k, const JobDesc *d)
+{
+        g_autofree char *text = NULL;
+        uint64_t v;
+
+        v = k->max > UINT32_MAX ? *(uint64_t *) field(d, k) : *(uint32_t *) field(d, k);
+        text = g_strdup_printf("%" PRIu64, v);
+        put(out, k->name, text);
+}
+
+GByteArray *job_desc_serialize(const JobDesc *d)
+{
+        GByteArray *out = g_byte_array_new();
+
+        for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
+                const Key *k = &keys[i];
+
+                if (k->type == 's') {
+                        put(out, k->name, *(char **) field(d, k));
+                } else if (k->type == 'n') {
+                        put_number(out, k, d);
+                } else {
+                        const GPtrArray *a = *(GPtrArray **) field(d, k);
+
+                        for (guint j = 0; j < a->len; j++)
+                                put(out, k->name, a->pdata[j]);
+                }
+        }
+        for (guint i = 0; i < d->files->len; i++) {
+                const JobShippedFile *f = d->files->pdata[i];
+                g_autofree char *text = g_strdup_printf("%" PRIu64 "%c%s", f->size_bytes,
+                                                        f->executable ? 'x' : '-', f->name);
+
+                put(out, "File", text);
+        }
+        return out;
+}
+
+static int get_file(JobDesc *d, const char *value)
+{
+        JobShippedFile *f;
+        char *end = NULL;
+        uint64_t size;
+        int r;
+
+        size = g_ascii_strtoull(value, &end, 10);
+        if (end == value || (*end != 'x' && *end != '-'))
+                return -EBADMSG;
+        r = job_desc_add_file(d, end + 1, NULL);
+        if (r < 0)
+                return -EBADMSG;
+        f = d->files->pdata[d->files->len - 1];
+        f->size_bytes = size;
+        f->executable = *end == 'x';
+        return 0;
+}
+
+static int get(JobDesc *d, const char *key, const char *value)
+{
+        uint64_t number;
+        char type;
+        int r;
+
+        if (g_str_equal(key, "File"))
+                return get_file(d, value);
+        r = job_desc_type(key, &type, NULL);
+        if (r < 0)
+                return r;
+        if (type == 's')
+                return job_desc_set_string(d, key, value, NULL);
+        if (type == 'a')
+                return job_desc_add_string(d, key, value, NULL);
+        r = parse_u64(value, &number);
+        return r < 0 ? r : job_desc_set_number(d, key, number, NULL);
+}
+
+int job_desc_deserialize(const void *data, size_t size_bytes, JobDesc **ret)
+{
+        _cleanup_(job_desc_freep) JobDesc *d = job_desc_new();
+        const char *p = data, *end = p + size_bytes;
+
+        if (size_bytes == 0 || end[-1] != '\0')
+                return -EBADMSG;
+        while (p < end) {
+                const char *equals = strchr(p, '=');
+                g_autofree char *key = NULL;
+
+                if (!equals)
+                        return -EBADMSG;
+                key = g_strndup(p, (gsize) (equals - p));
+                if (get(d, key, equals + 1) < 0)
+                        return -EBADMSG;
+                p += strlen(p) + 1;
+        }
+        *ret = TAKE_PTR(d);
+        return 0;
+}

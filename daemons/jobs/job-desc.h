@@ -1,0 +1,83 @@
+/*
+ * Job description — what a person asked for, checked once and then believed.
+ *
+ * It is filled key by key, as it comes over the bus, and sealed by job_desc_check(), which knows every
+ * limit and names what is wrong in a sentence with the way out. A sealed description is never
+ * changed; it is stored as one blob and read back the same.
+ *
+ * No I/O: whether an input exists is for the planner to say.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#define JOB_REDUCES_MAX 10000U
+#define JOB_SPLIT_SIZE_MIN KIB(4)
+#define JOB_SPLIT_SIZE_MAX (1024 * GIB(1))
+#define JOB_SPLIT_SIZE_DEFAULT MIB(32)
+#define JOB_MAX_ATTEMPTS_MAX 100U
+#define JOB_MAX_ATTEMPTS_DEFAULT 4U
+
+#define JOB_NAME_MAX_BYTES 255U
+#define JOB_PATH_MAX_BYTES 4000U /* PATH_MAX, less what we append to an output directory */
+#define JOB_COMMAND_MAX_BYTES (100U * 1024) /* the kernel takes 128 KiB for one argument of sh -c */
+#define JOB_STRINGS_MAX 10000U              /* inputs; likewise arguments, and variables */
+#define JOB_DESC_MAX_BYTES (1024U * 1024) /* all strings together: a TaskSpec must fit a message */
+#define JOB_REQUEST_ID_MAX_BYTES 64U
+#define JOB_FILES_MAX 64U
+#define JOB_FILE_MAX_BYTES MIB(64)
+
+typedef struct JobShippedFile {
+        char *name; /* a plain file name */
+        uint64_t size_bytes;
+        bool executable;
+} JobShippedFile;
+
+/* Strings that were not given are "", never NULL. */
+typedef struct JobDesc {
+        char *name;
+        char *output;
+        char *app;
+        char *mapper;
+        char *combiner;
+        char *reducer;
+        char *request_id;
+        GPtrArray *inputs; /* of char * */
+        GPtrArray *args;
+        GPtrArray *env;
+        GPtrArray *files; /* of JobShippedFile * */
+        uint32_t reduces;
+        uint32_t max_attempts;
+        uint64_t split_size_bytes;
+        size_t strings_bytes; /* so far; bounded by JOB_DESC_MAX_BYTES */
+} JobDesc;
+
+JobDesc *job_desc_new(void);
+JobDesc *job_desc_free(JobDesc *d);
+DEFINE_CLEANUP(JobDesc, job_desc_free);
+
+/**
+ * job_desc_type() - what a key takes
+ * @ret: 's' a string, 'a' a list of strings, 'n' a number
+ *
+ * Return: 0; -EINVAL for an unknown key, with the closest known one in the message.
+ */
+int job_desc_type(const char *key, char *ret, Error *e);
+
+/* One value of a key of that type. -EINVAL, -E2BIG or -ERANGE with a sentence that names the key. */
+int job_desc_set_string(JobDesc *d, const char *key, const char *value, Error *e);
+int job_desc_add_string(JobDesc *d, const char *key, const char *value, Error *e);
+int job_desc_set_number(JobDesc *d, const char *key, uint64_t value, Error *e);
+
+/* A shipped file. Its name has no slash, is not hidden by "." or "..", and comes once. */
+int job_desc_add_file(JobDesc *d, const char *name, Error *e);
+
+/* The whole: exactly one program, inputs, everything in range. Gives the job a name if it has none. */
+int job_desc_check(JobDesc *d, Error *e);
+
+/* What runs, for people: "wordcount -x", "./map.py | ./reduce.py". Caller owns the string. */
+char *job_desc_program(const JobDesc *d);
+
+/* As bytes for a database, and back. A blob that is not ours is -EBADMSG. */
+GByteArray *job_desc_serialize(const JobDesc *d);
+int job_desc_deserialize(const void *data, size_t size_bytes, JobDesc **ret);

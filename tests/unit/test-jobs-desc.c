@@ -1,0 +1,244 @@
+/*
+ * Job descriptions: every limit of dbus/org.mapreduced.Master1.xml, and sentences that name the way out.
+ */
+#include "jobs/job-desc.h"
+
+static JobDesc *wordcount(void)
+{
+        JobDesc *d = job_desc_new();
+
+        g_assert_cmpint(job_desc_set_string(d, "App", "wordcount", NULL), ==, 0);
+        g_assert_cmpint(job_desc_add_string(d, "Input", "/data/a.txt", NULL), ==, 0);
+        return d;
+}
+
+static void assert_refused(JobDesc *d, const char *words)
+{
+        _cleanup_error_ Error e = {};
+
+        g_assert_cmpint(job_desc_check(d, &e), <, 0);
+        g_assert_nonnull(e.message);
+        g_assert_nonnull(strstr(e.message, words));
+        job_desc_free(d);
+}
+
+static void test_a_word_count_with_defaults_is_accepted(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *d = wordcount();
+
+        g_assert_cmpint(job_desc_check(d, NULL), ==, 0);
+        g_assert_cmpuint(d->reduces, ==, 1);
+        g_assert_cmpuint(d->max_attempts, ==, 4);
+        g_assert_cmpuint(d->split_size_bytes, ==, 33554432);
+        g_assert_cmpstr(d->name, ==, "wordcount");
+}
+
+static void test_exactly_one_program_is_asked_for(void)
+{
+        JobDesc *d = wordcount();
+
+        g_assert_cmpint(job_desc_set_string(d, "Mapper", "./m.py", NULL), ==, 0);
+        assert_refused(d, "one program");
+
+        d = wordcount();
+        g_assert_cmpint(job_desc_set_string(d, "App", "", NULL), ==, 0);
+        assert_refused(d, "App (wordcount) or Mapper");
+}
+
+static void test_an_unknown_app_is_answered_with_the_known_ones(void)
+{
+        JobDesc *d = wordcount();
+
+        g_assert_cmpint(job_desc_set_string(d, "App", "wordcont", NULL), ==, 0);
+        assert_refused(d, "known: wordcount");
+}
+
+static void test_an_unknown_key_is_answered_with_the_closest(void)
+{
+        static const struct {
+                const char *given, *closest;
+        } cases[] = {{"Reduce", "Reducer or Reduces?"}, {"input", "Input?"},
+                     {"Splitsize", "SplitSize?"},       {"Ouptut", "Output?"},
+                     {"maxattempt", "MaxAttempts?"},    {"Mappper", "Mapper?"}};
+        char type;
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_error_ Error e = {};
+
+                g_assert_cmpint(job_desc_type(cases[i].given, &type, &e), ==, -EINVAL);
+                g_assert_nonnull(strstr(e.message, cases[i].closest));
+        }
+        {
+                _cleanup_error_ Error e = {};
+
+                g_assert_cmpint(job_desc_type("Zebra", &type, &e), ==, -EINVAL);
+                g_assert_nonnull(strstr(e.message, "known: Name"));
+        }
+}
+
+static void test_numbers_have_both_their_ends(void)
+{
+        static const struct {
+                const char *key;
+                uint64_t min, max;
+        } cases[] = {{"Reduces", 1, 10000},
+                     {"SplitSize", 4096, UINT64_C(1) << 40},
+                     {"MaxAttempts", 1, 100}};
+        _cleanup_(job_desc_freep) JobDesc *d = wordcount();
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_error_ Error e = {};
+
+                g_assert_cmpint(job_desc_set_number(d, cases[i].key, cases[i].min, NULL), ==, 0);
+                g_assert_cmpint(job_desc_set_number(d, cases[i].key, cases[i].max, NULL), ==, 0);
+                g_assert_cmpint(job_desc_set_number(d, cases[i].key, cases[i].max + 1, NULL), ==,
+                                -ERANGE);
+                g_assert_cmpint(job_desc_set_number(d, cases[i].key, cases[i].min - 1, &e), ==,
+                                -ERANGE);
+                g_assert_nonnull(strstr(e.message, cases[i].key));
+        }
+        g_assert_cmpuint(d->reduces, ==, 10000);
+}
+
+static void test_paths_are_absolute(void)
+{
+        JobDesc *d = wordcount();
+
+        g_assert_cmpint(job_desc_set_string(d, "Output", "out", NULL), ==, 0);
+        assert_refused(d, "Output=out");
+
+        d = wordcount();
+        g_assert_cmpint(job_desc_set_string(d, "Output", "//", NULL), ==, 0);
+        assert_refused(d, "cannot be a job's output");
+
+        d = wordcount();
+        g_assert_cmpint(job_desc_add_string(d, "Input", "file:b.txt", NULL), ==, 0);
+        assert_refused(d, "not an absolute path");
+
+        d = wordcount();
+        g_assert_cmpint(job_desc_add_string(d, "Input", "gopher://x/", NULL), ==, 0);
+        assert_refused(d, "PATH or file:PATH");
+}
+
+static void test_parts_of_a_command_do_not_go_with_an_app(void)
+{
+        JobDesc *d = wordcount();
+
+        g_assert_cmpint(job_desc_set_string(d, "Reducer", "cat", NULL), ==, 0);
+        assert_refused(d, "Combiner and Reducer go with Mapper");
+
+        d = wordcount();
+        g_assert_cmpint(job_desc_set_string(d, "App", "", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_string(d, "Mapper", "cat", NULL), ==, 0);
+        g_assert_cmpint(job_desc_add_string(d, "Args", "-x", NULL), ==, 0);
+        assert_refused(d, "Args go with App");
+}
+
+static void test_variables_are_name_and_value(void)
+{
+        static const char *const bad[] = {"X", "=x", "1X=y", "A B=c"};
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                JobDesc *d = wordcount();
+
+                g_assert_cmpint(job_desc_add_string(d, "Env", bad[i], NULL), ==, 0);
+                assert_refused(d, "NAME=VALUE");
+        }
+}
+
+static void test_everything_has_a_size(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *d = wordcount();
+        g_autofree char *name = g_strnfill(256, 'n'), *path = g_strnfill(4000, '/');
+        int r = 0;
+
+        g_assert_cmpint(job_desc_set_string(d, "Name", name, NULL), ==, -E2BIG);
+        for (int i = 0; i < 1000 && r >= 0; i++)
+                r = job_desc_add_string(d, "Input", path, NULL);
+        g_assert_cmpint(r, ==, -E2BIG);
+        g_assert_cmpuint(d->strings_bytes, <=, JOB_DESC_MAX_BYTES);
+
+        r = 0;
+        for (unsigned i = 0; i < JOB_STRINGS_MAX + 1 && r >= 0; i++)
+                r = job_desc_add_string(d, "Args", "", NULL);
+        g_assert_cmpint(r, ==, -E2BIG);
+}
+
+static void test_shipped_files_have_plain_names(void)
+{
+        static const char *const bad[] = {"", ".", "..", "a/b", "/etc/passwd", "m.py"};
+        _cleanup_(job_desc_freep) JobDesc *d = wordcount();
+        int r = 0;
+
+        g_assert_cmpint(job_desc_add_file(d, "m.py", NULL), ==, 0);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                g_assert_cmpint(job_desc_add_file(d, bad[i], NULL), ==, -EINVAL);
+        for (unsigned i = 1; i < JOB_FILES_MAX; i++) {
+                g_autofree char *name = g_strdup_printf("f%u", i);
+
+                g_assert_cmpint(job_desc_add_file(d, name, NULL), ==, 0);
+        }
+        r = job_desc_add_file(d, "one-too-many", NULL);
+        g_assert_cmpint(r, ==, -E2BIG);
+}
+
+static void test_what_is_stored_is_read_back(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *a = wordcount(), *b = NULL;
+        g_autoptr(GByteArray) blob = NULL, again = NULL;
+
+        g_assert_cmpint(job_desc_add_string(a, "Args", "two\nlines = one argument", NULL), ==, 0);
+        g_assert_cmpint(job_desc_add_string(a, "Args", "", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_number(a, "SplitSize", UINT64_C(5000000000), NULL), ==, 0);
+        g_assert_cmpint(job_desc_add_file(a, "m.py", NULL), ==, 0);
+        ((JobShippedFile *) a->files->pdata[0])->size_bytes = 77;
+        ((JobShippedFile *) a->files->pdata[0])->executable = true;
+
+        blob = job_desc_serialize(a);
+        g_assert_cmpint(job_desc_deserialize(blob->data, blob->len, &b), ==, 0);
+        again = job_desc_serialize(b);
+        g_assert_cmpmem(blob->data, blob->len, again->data, again->len);
+        g_assert_cmpuint(b->args->len, ==, 2);
+        g_assert_cmpstr(b->args->pdata[0], ==, "two\nlines = one argument");
+        g_assert_cmpuint(b->split_size_bytes, ==, UINT64_C(5000000000));
+        g_assert_true(((JobShippedFile *) b->files->pdata[0])->executable);
+}
+
+static void test_a_torn_blob_is_refused(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *a = wordcount(), *b = NULL;
+        g_autoptr(GByteArray) blob = job_desc_serialize(a);
+
+        g_assert_cmpint(job_desc_deserialize(blob->data, blob->len - 1, &b), ==, -EBADMSG);
+        g_assert_cmpint(job_desc_deserialize("", 0, &b), ==, -EBADMSG);
+        g_assert_cmpint(job_desc_deserialize("Zebra=1", 8, &b), ==, -EBADMSG);
+        g_assert_cmpint(job_desc_deserialize("no equals", 10, &b), ==, -EBADMSG);
+        g_assert_cmpint(job_desc_deserialize("Reduces=0", 10, &b), ==, -EBADMSG);
+        g_assert_null(b);
+}
+
+int main(int argc, char *argv[])
+{
+        g_test_init(&argc, &argv, NULL);
+        g_test_add_func("/jobs/desc/a-word-count-with-defaults-is-accepted",
+                        test_a_word_count_with_defaults_is_accepted);
+        g_test_add_func("/jobs/desc/exactly-one-program-is-asked-for",
+                        test_exactly_one_program_is_asked_for);
+        g_test_add_func("/jobs/desc/an-unknown-app-is-answered-with-the-known-ones",
+                        test_an_unknown_app_is_answered_with_the_known_ones);
+        g_test_add_func("/jobs/desc/an-unknown-key-is-answered-with-the-closest",
+                        test_an_unknown_key_is_answered_with_the_closest);
+        g_test_add_func("/jobs/desc/numbers-have-both-their-ends",
+                        test_numbers_have_both_their_ends);
+        g_test_add_func("/jobs/desc/paths-are-absolute", test_paths_are_absolute);
+        g_test_add_func("/jobs/desc/parts-of-a-command-do-not-go-with-an-app",
+                        test_parts_of_a_command_do_not_go_with_an_app);
+        g_test_add_func("/jobs/desc/variables-are-name-and-value",
+                        test_variables_are_name_and_value);
+        g_test_add_func("/jobs/desc/everything-has-a-size", test_everything_has_a_size);
+        g_test_add_func("/jobs/desc/shipped-files-have-plain-names",
+                        test_shipped_files_have_plain_names);
+        g_test_add_func("/jobs/desc/what-is-stored-is-read-back", test_what_is_stored_is_read_back);
+        g_test_add_func("/jobs/desc/a-torn-blob-is-refused", test_a_torn_blob_is_refused);
+        return g_test_run();
+}

@@ -1,0 +1,378 @@
+/*
+ * The command line — see arguments.h.
+ */
+#include <getopt.h>
+
+#include "base/parse.h"
+#include "cli/arguments.h"
+#include "cli/verbs.h"
+
+enum {
+        OPT_BUS = 256,
+        OPT_JSON,
+        OPT_NO_LEGEND,
+        OPT_NO_PAGER,
+        OPT_LOCAL,
+        OPT_SLOTS,
+        OPT_VERSION,
+        OPT_INPUT,
+        OPT_OUTPUT,
+        OPT_APP,
+        OPT_MAPPER,
+        OPT_COMBINER,
+        OPT_REDUCER,
+        OPT_REDUCES,
+        OPT_SPLIT_SIZE,
+        OPT_FILE,
+        OPT_ENV,
+        OPT_NAME,
+        OPT_MAX_ATTEMPTS,
+};
+
+typedef struct OptionInfo {
+        const char *name;
+        int has_arg;
+        int value;
+        unsigned verbs; /* that take it, a mask of VERB_… */
+} OptionInfo;
+
+#define JOB (VERB_RUN | VERB_SUBMIT)
+#define TABLES (VERB_LIST | VERB_STATUS | VERB_WORKERS | VERB_TASKS)
+
+static const OptionInfo options[] = {
+        {"help", no_argument, 'h', VERB_ANY},
+        {"version", no_argument, OPT_VERSION, VERB_ANY},
+        {"bus", required_argument, OPT_BUS, VERB_ANY},
+        {"json", required_argument, OPT_JSON, VERB_ANY & ~VERB_CAT},
+        {"quiet", no_argument, 'q', VERB_ANY},
+        {"no-legend", no_argument, OPT_NO_LEGEND, TABLES},
+        {"no-pager", no_argument, OPT_NO_PAGER, VERB_ANY},
+        {"local", no_argument, OPT_LOCAL, VERB_RUN},
+        {"slots", required_argument, OPT_SLOTS, VERB_RUN},
+        {"input", required_argument, OPT_INPUT, JOB},
+        {"output", required_argument, OPT_OUTPUT, JOB},
+        {"app", required_argument, OPT_APP, JOB},
+        {"mapper", required_argument, OPT_MAPPER, JOB},
+        {"combiner", required_argument, OPT_COMBINER, JOB},
+        {"reducer", required_argument, OPT_REDUCER, JOB},
+        {"reduces", required_argument, OPT_REDUCES, JOB},
+        {"split-size", required_argument, OPT_SPLIT_SIZE, JOB},
+        {"file", required_argument, OPT_FILE, JOB},
+        {"env", required_argument, OPT_ENV, JOB},
+        {"name", required_argument, OPT_NAME, JOB},
+        {"max-attempts", required_argument, OPT_MAX_ATTEMPTS, JOB},
+};
+
+/* Levenshtein's distance, row by row; words here are options and verbs, the longer ones are cut. */
+static unsigned word_distance(const char *a, const char *b)
+{
+        unsigned row[64];
+        size_t n = MIN(strlen(a), ELEMENTSOF(row) - 1), m = strlen(b);
+
+        for (unsigned i = 0; i <= n; i++)
+                row[i] = i;
+        for (unsigned j = 1; j <= m; j++) {
+                unsigned diagonal = row[0];
+
+                row[0] = j;
+                for (unsigned i = 1; i <= n; i++) {
+                        unsigned above = row[i];
+                        unsigned edit = diagonal + (a[i - 1] != b[j - 1]);
+
+                        row[i] = MIN(edit, MIN(above, row[i - 1]) + 1);
+                        diagonal = above;
+                }
+        }
+        return row[n];
+}
+
+const char *nearest_word(const char *word, const char *const *names)
+{
+        /* Two edits mend a swapped pair; in a word of three letters they would make another one. */
+        size_t length = strlen(word);
+        unsigned best_distance = 1 + (length < 4 ? 1 : MAX((unsigned) length / 3, 2));
+        const char *best = NULL;
+
+        for (; *names; names++) {
+                unsigned d = word_distance(word, *names);
+
+                if (d < best_distance) {
+                        best = *names;
+                        best_distance = d;
+                }
+        }
+        return best;
+}
+
+static const OptionInfo *option_find(int value)
+{
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                if (options[i].value == value)
+                        return &options[i];
+        return NULL;
+}
+
+static int unknown_long_option(const char *word, Error *e)
+{
+        g_autofree char *name = g_strndup(word + 2, strcspn(word + 2, "="));
+        const char *names[ELEMENTSOF(options) + 1] = {};
+        g_autoptr(GString) matches = g_string_new(NULL);
+        const char *near;
+
+        for (size_t i = 0; i < ELEMENTSOF(options); i++) {
+                names[i] = options[i].name;
+                if (g_str_has_prefix(options[i].name, name))
+                        g_string_append_printf(matches, "%s--%s", matches->len > 0 ? ", " : "",
+                                               options[i].name);
+        }
+        if (matches->len > 0)
+                return error_setf(e, EINVAL, "option --%s is ambiguous: %s", name, matches->str);
+        near = nearest_word(name, names);
+        if (near)
+                return error_setf(e, EINVAL, "unknown option --%s (did you mean --%s?)", name,
+                                  near);
+        return error_setf(e, EINVAL, "unknown option --%s", name);
+}
+
+/* getopt_long() answered '?' or ':': say which word it was. */
+static int explain_refusal(int answer, char **argv, Error *e)
+{
+        const OptionInfo *known = optopt != 0 ? option_find(optopt) : NULL;
+        const char *word = argv[optind - 1];
+
+        if (answer == ':' && known)
+                return error_setf(e, EINVAL, "option --%s needs an argument", known->name);
+        if (known)
+                return error_setf(e, EINVAL, "option --%s takes no argument", known->name);
+        if (optopt != 0)
+                return error_setf(e, EINVAL, "unknown option -%c", optopt);
+        return unknown_long_option(word, e);
+}
+
+static int parse_number(const char *option, const char *s, uint32_t min, uint32_t max,
+                        uint32_t *ret, Error *e)
+{
+        if (parse_u32_range(s, min, max, ret) < 0)
+                return error_setf(e, EINVAL, "--%s must be a number from %u to %u, not '%s'",
+                                  option, min, max, s);
+        return 0;
+}
+
+static int parse_split_size(const char *s, uint64_t *ret, Error *e)
+{
+        uint64_t v;
+
+        if (parse_size(s, &v) < 0 || v < SPLIT_SIZE_MIN || v > SPLIT_SIZE_MAX)
+                return error_setf(
+                        e, EINVAL,
+                        "--split-size must be a size from 4K to 1T, such as 32M, not '%s'", s);
+        *ret = v;
+        return 0;
+}
+
+static int parse_json_mode(const char *s, JsonMode *ret, Error *e)
+{
+        if (g_str_equal(s, "short"))
+                *ret = JSON_SHORT;
+        else if (g_str_equal(s, "pretty"))
+                *ret = JSON_PRETTY;
+        else if (g_str_equal(s, "off"))
+                *ret = JSON_OFF;
+        else
+                return error_setf(e, EINVAL, "--json must be short, pretty or off, not '%s'", s);
+        return 0;
+}
+
+static int parse_env(const char *s, GPtrArray *env, Error *e)
+{
+        const char *equals = strchr(s, '=');
+
+        if (!equals || equals == s)
+                return error_setf(e, EINVAL, "--env must be NAME=VALUE, not '%s'", s);
+        g_ptr_array_add(env, (char *) s);
+        return 0;
+}
+
+static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
+{
+        switch (value) {
+        case OPT_INPUT:
+                g_ptr_array_add(j->inputs, (char *) s);
+                return 0;
+        case OPT_OUTPUT:
+                j->output = s;
+                return 0;
+        case OPT_APP:
+                j->app = s;
+                return 0;
+        case OPT_MAPPER:
+                j->mapper = s;
+                return 0;
+        case OPT_COMBINER:
+                j->combiner = s;
+                return 0;
+        case OPT_REDUCER:
+                j->reducer = s;
+                return 0;
+        case OPT_NAME:
+                j->name = s;
+                return 0;
+        case OPT_FILE:
+                g_ptr_array_add(j->files, (char *) s);
+                return 0;
+        case OPT_ENV:
+                return parse_env(s, j->env, e);
+        case OPT_REDUCES:
+                return parse_number("reduces", s, REDUCES_MIN, REDUCES_MAX, &j->reduces, e);
+        case OPT_MAX_ATTEMPTS:
+                return parse_number("max-attempts", s, ATTEMPTS_MIN, ATTEMPTS_MAX, &j->max_attempts,
+                                    e);
+        case OPT_SPLIT_SIZE:
+                return parse_split_size(s, &j->split_size_bytes, e);
+        default:
+                g_assert_not_reached();
+        }
+}
+
+static int parse_option(int value, const char *s, Arguments *a, Error *e)
+{
+        switch (value) {
+        case 'h':
+                a->help = true;
+                return 0;
+        case 'q':
+                a->quiet = true;
+                return 0;
+        case OPT_VERSION:
+                a->version = true;
+                return 0;
+        case OPT_BUS:
+                a->bus = s;
+                return 0;
+        case OPT_JSON:
+                return parse_json_mode(s, &a->json, e);
+        case OPT_NO_LEGEND:
+                a->no_legend = true;
+                return 0;
+        case OPT_NO_PAGER:
+                a->no_pager = true;
+                return 0;
+        case OPT_LOCAL:
+                a->local = true;
+                return 0;
+        case OPT_SLOTS:
+                return parse_number("slots", s, SLOTS_MIN, SLOTS_MAX, &a->slots, e);
+        default:
+                return parse_job_option(value, s, &a->job, e);
+        }
+}
+
+/* Every option that was used must belong to the verb. */
+static int check_options(const Arguments *a, const Verb *verb, const bool *used, Error *e)
+{
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                if (used[i] && !(options[i].verbs & verb->bit))
+                        return error_setf(e, EINVAL, "'%s' takes no option --%s", verb->name,
+                                          options[i].name);
+        if (a->slots > 0 && !a->local)
+                return error_setf(e, EINVAL,
+                                  "--slots is for --local: a running worker has its own");
+        if (a->local && a->bus)
+                return error_setf(e, EINVAL, "--local uses no bus: --bus cannot be given with it");
+        return 0;
+}
+
+static int check_operands(const Arguments *a, const Verb *verb, Error *e)
+{
+        guint n = a->operands->len;
+
+        if (n < verb->min_operands)
+                return error_setf(e, EINVAL, "'%s' needs a job's id ('mrctl list' shows them)",
+                                  verb->name);
+        if (n > verb->max_operands)
+                return error_setf(e, EINVAL, "'%s' takes %s, not '%s'", verb->name,
+                                  verb->max_operands == 0 ? "no operands" : "one job",
+                                  (const char *) a->operands->pdata[verb->max_operands]);
+        if (a->job.app_args && a->job.app_args[0] && !(verb->bit & JOB))
+                return error_setf(e, EINVAL, "'%s' takes nothing behind --", verb->name);
+        return 0;
+}
+
+static int check_verb(Arguments *a, const bool *used, Error *e)
+{
+        const Verb *verb;
+        int r;
+
+        if (!a->verb)
+                return error_setf(e, EINVAL, "what shall it do? 'mrctl --help' lists the verbs");
+        verb = verb_find(a->verb);
+        if (!verb) {
+                const char *near = nearest_word(a->verb, verb_names());
+
+                return near ? error_setf(e, EINVAL, "unknown verb '%s' (did you mean '%s'?)",
+                                         a->verb, near)
+                            : error_setf(e, EINVAL, "unknown verb '%s'; 'mrctl --help' lists them",
+                                         a->verb);
+        }
+        if (verb->bit & JOB) { /* operands are inputs, in the order they were given */
+                g_ptr_array_extend(a->job.inputs, a->operands, NULL, NULL);
+                g_ptr_array_set_size(a->operands, 0);
+        }
+        r = check_operands(a, verb, e);
+        return r < 0 ? r : check_options(a, verb, used, e);
+}
+
+static void fill_long_options(struct option ret[static ELEMENTSOF(options) + 1])
+{
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                ret[i] = (struct option){.name = options[i].name,
+                                         .has_arg = options[i].has_arg,
+                                         .val = options[i].value};
+        ret[ELEMENTSOF(options)] = (struct option){};
+}
+
+int arguments_parse(int argc, char **argv, Arguments *a, Error *e)
+{
+        struct option long_options[ELEMENTSOF(options) + 1];
+        bool used[ELEMENTSOF(options)] = {};
+        int c, r;
+
+        *a = (Arguments){
+                .operands = g_ptr_array_new(),
+                .job = {.inputs = g_ptr_array_new(),
+                        .files = g_ptr_array_new(),
+                        .env = g_ptr_array_new()},
+        };
+        fill_long_options(long_options);
+
+        optind = 0; /* so that a test can parse twice */
+        opterr = 0;
+        /* "-": operands come in their order, as 1; ":": a missing argument is ':', not '?'. */
+        while ((c = getopt_long(argc, argv, "-:hq", long_options, NULL)) >= 0) {
+                if (c == '?' || c == ':')
+                        return explain_refusal(c, argv, e);
+                if (c == 1) {
+                        if (!a->verb)
+                                a->verb = optarg;
+                        else
+                                g_ptr_array_add(a->operands, optarg);
+                        continue;
+                }
+                used[option_find(c) - options] = true;
+                r = parse_option(c, optarg, a, e);
+                if (r < 0)
+                        return r;
+        }
+        a->job.app_args = argv + optind;
+        if (a->help || a->version)
+                return 0;
+        return check_verb(a, used, e);
+}
+
+void arguments_done(Arguments *a)
+{
+        g_clear_pointer(&a->operands, g_ptr_array_unref);
+        g_clear_pointer(&a->job.inputs, g_ptr_array_unref);
+        g_clear_pointer(&a->job.files, g_ptr_array_unref);
+        g_clear_pointer(&a->job.env, g_ptr_array_unref);
+}

@@ -1,0 +1,52 @@
+/*
+ * The command line — every option of every verb in one table.
+ *
+ * Options may stand before or behind the verb and its operands, as in systemctl; what follows `--` is
+ * not looked at and belongs to the job's app. Whatever is wrong here ends the program with status 2
+ * before anything was opened, connected or sent.
+ */
+#pragma once
+
+#include "cli/json-mode.h"
+
+#define REDUCES_MIN 1
+#define REDUCES_MAX 10000
+#define ATTEMPTS_MIN 1
+#define ATTEMPTS_MAX 100
+#define SLOTS_MIN 1
+#define SLOTS_MAX 4096
+#define SPLIT_SIZE_MIN KIB(4)
+#define SPLIT_SIZE_MAX (GIB(1) * 1024)
+
+/* What run and submit were told of the job, as typed: nothing was looked up yet. Unset is NULL or 0. */
+typedef struct JobArguments {
+        GPtrArray *inputs; /* of const char *: --input and the operands */
+        GPtrArray *files;  /* --file */
+        GPtrArray *env;    /* --env */
+        const char *name, *output, *app, *mapper, *combiner, *reducer;
+        uint32_t reduces, max_attempts;
+        uint64_t split_size_bytes;
+        char **app_args; /* behind --; NULL-terminated, in argv; may be NULL */
+} JobArguments;
+
+typedef struct Arguments {
+        const char *verb;    /* NULL: none was given */
+        GPtrArray *operands; /* of const char *; empty for run and submit: they are inputs */
+        const char *bus;
+        JsonMode json;
+        bool quiet, no_legend, no_pager, local, help, version;
+        uint32_t slots; /* 0: not given */
+        JobArguments job;
+} Arguments;
+
+/**
+ * arguments_parse() - read argv
+ * @ret: empty; freed with arguments_done() also after an error
+ *
+ * Return: 0, or -EINVAL with a message.
+ */
+int arguments_parse(int argc, char **argv, Arguments *ret, Error *e);
+void arguments_done(Arguments *a);
+
+/* The one of @names (ends with NULL) that @word most likely meant; NULL when none is near. */
+const char *nearest_word(const char *word, const char *const *names);

@@ -1,0 +1,317 @@
+/*
+ * What is sent for run and submit — see job-request.h.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "cli/job-request.h"
+
+int job_arguments_check(const JobArguments *a, Error *e)
+{
+        bool app_args = a->app_args && a->app_args[0];
+
+        if (a->inputs->len == 0)
+                return error_setf(e, EINVAL, "no input: name a file, a directory or a glob");
+        if (!a->app && !a->mapper)
+                return error_setf(e, EINVAL, "what shall run? Give --app or --mapper");
+        if (a->app && (a->mapper || a->combiner || a->reducer))
+                return error_setf(
+                        e, EINVAL,
+                        "--app cannot be combined with --mapper, --combiner or --reducer");
+        if (app_args && !a->app)
+                return error_setf(e, EINVAL,
+                                  "arguments behind -- are for --app; a command's own "
+                                  "belong into its quotes");
+        if (a->output && !*a->output)
+                return error_setf(e, EINVAL, "--output must be a directory, not ''");
+        return 0;
+}
+
+/* $PWD if it is where we are: it keeps the links by which the user came here. */
+static char *working_directory(void)
+{
+        const char *pwd = getenv("PWD");
+        struct stat a, b;
+
+        if (pwd && pwd[0] == '/' && stat(pwd, &a) >= 0 && stat(".", &b) >= 0 &&
+            a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+                return g_strdup(pwd);
+        return g_get_current_dir();
+}
+
+char *path_make_absolute(const char *path)
+{
+        g_autofree char *here = NULL;
+
+        if (path[0] == '/')
+                return g_strdup(path);
+        while (g_str_has_prefix(path, "./"))
+                for (path += 2; *path == '/'; path++)
+                        ;
+        here = working_directory();
+        if (!*path || g_str_equal(path, "."))
+                return g_strdup(here);
+        return g_str_has_suffix(here, "/") ? g_strconcat(here, path, NULL)
+                                           : g_strconcat(here, "/", path, NULL);
+}
+
+/* "scheme:" with at least two letters; a file of such a name is written ./a:b. */
+static bool is_uri(const char *s)
+{
+        size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
+
+        return n >= 2 && g_ascii_islower(s[0]) && s[n] == ':';
+}
+
+static char *input_make_absolute(const char *input)
+{
+        g_autofree char *path = NULL;
+
+        if (g_str_has_prefix(input, "file:")) {
+                path = path_make_absolute(input + strlen("file:"));
+                return g_strconcat("file:", path, NULL);
+        }
+        return is_uri(input) ? g_strdup(input) : path_make_absolute(input);
+}
+
+static char *output_make_absolute(const char *output)
+{
+        if (g_str_has_prefix(output, "file:"))
+                output += strlen("file:");
+        return path_make_absolute(output);
+}
+
+static void shipped_clear(void *p)
+{
+        ShippedFile *f = p;
+
+        g_free(f->name);
+        g_free(f->path);
+        safe_close(f->fd);
+}
+
+static bool same_file(int a, int b)
+{
+        struct stat x, y;
+
+        return fstat(a, &x) >= 0 && fstat(b, &y) >= 0 && x.st_dev == y.st_dev &&
+               x.st_ino == y.st_ino;
+}
+
+static int ship(JobRequest *q, const char *path, Error *e)
+{
+        g_autofree char *name = g_path_get_basename(path);
+        _cleanup_close_ int fd = -EBADF;
+        ShippedFile new;
+        struct stat st;
+
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                return error_setf(e, errno, "cannot ship %s: %s", path, error_text(errno));
+        if (!S_ISREG(st.st_mode))
+                return error_setf(e, EINVAL, "cannot ship %s: not a regular file", path);
+        for (guint i = 0; i < q->files->len; i++) {
+                const ShippedFile *f = &g_array_index(q->files, ShippedFile, i);
+
+                if (!g_str_equal(f->name, name))
+                        continue;
+                if (same_file(f->fd, fd))
+                        return 0;
+                return error_setf(e, EEXIST, "cannot ship both %s and %s: both would be called %s",
+                                  f->path, path, name);
+        }
+        if (q->files->len >= SHIPPED_MAX)
+                return error_setf(e, E2BIG,
+                                  "a job ships at most %d files; pack them into an archive",
+                                  SHIPPED_MAX);
+        new = (ShippedFile){.name = TAKE_PTR(name), .path = g_strdup(path), .fd = TAKE_FD(fd)};
+        g_array_append_val(q->files, new);
+        return 0;
+}
+
+/* Is it a program that is installed, rather than one of the user's files? */
+static bool is_system_program(const char *path)
+{
+        static const char *const trees[] = {"/usr/", "/bin/", "/sbin/", "/lib/", "/opt/"};
+
+        for (size_t i = 0; i < ELEMENTSOF(trees); i++)
+                if (g_str_has_prefix(path, trees[i]))
+                        return !g_str_has_prefix(path, "/usr/local/");
+        return false;
+}
+
+/* @ret: the command as it is sent; NULL for NULL. */
+static int ship_command(JobRequest *q, const char *command, char **ret, Error *e)
+{
+        static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                    "./_-+,:@%=";
+        g_autofree char *word = NULL, *name = NULL;
+        const char *start, *rest;
+        struct stat st;
+        int r;
+
+        if (!command)
+                return 0;
+        start = command + strspn(command, " \t");
+        rest = start + strspn(start, plain);
+        word = g_strndup(start, (gsize) (rest - start));
+        /* A word with quotes, $ or the like is the shell's to read. */
+        if ((*rest && !strchr(" \t\n;|&<>", *rest)) || !strchr(word, '/') ||
+            is_system_program(word) || stat(word, &st) < 0 || !S_ISREG(st.st_mode)) {
+                *ret = g_strdup(command);
+                return 0;
+        }
+        r = ship(q, word, e);
+        if (r < 0)
+                return r;
+        if (access(word, X_OK) < 0)
+                return error_setf(e, EACCES,
+                                  "%s is not executable (chmod +x, or put its "
+                                  "interpreter before it and add --file)",
+                                  word);
+        name = g_path_get_basename(word);
+        *ret = g_strconcat("./", name, rest, NULL);
+        return 0;
+}
+
+static int check_text(const char *what, const char *s, Error *e)
+{
+        g_autofree char *shown = NULL;
+
+        if (!s || g_utf8_validate(s, -1, NULL))
+                return 0;
+        shown = text_escape(s, strlen(s), 200);
+        return error_setf(e, EILSEQ, "%s is not UTF-8 and cannot be sent over the bus: %s", what,
+                          shown);
+}
+
+static int check_texts(const JobRequest *q, Error *e)
+{
+        const JobArguments *a = q->arguments;
+        const struct {
+                const char *what, *text;
+        } single[] = {{"--output", q->output},   {"--mapper", q->mapper},
+                      {"--reducer", q->reducer}, {"--combiner", q->combiner},
+                      {"--name", a->name},       {"--app", a->app}};
+        int r = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(single) && r >= 0; i++)
+                r = check_text(single[i].what, single[i].text, e);
+        for (guint i = 0; i < q->inputs->len && r >= 0; i++)
+                r = check_text("the input", q->inputs->pdata[i], e);
+        for (guint i = 0; i < a->env->len && r >= 0; i++)
+                r = check_text("--env", a->env->pdata[i], e);
+        for (guint i = 0; i < q->files->len && r >= 0; i++)
+                r = check_text("--file", g_array_index(q->files, ShippedFile, i).name, e);
+        for (char **s = a->app_args; s && *s && r >= 0; s++)
+                r = check_text("an argument", *s, e);
+        return r;
+}
+
+int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
+{
+        int r = 0;
+
+        *q = (JobRequest){.arguments = a};
+        id128_make(q->request_id);
+        q->inputs = g_ptr_array_new_with_free_func(g_free);
+        q->files = g_array_new(FALSE, FALSE, sizeof(ShippedFile));
+        g_array_set_clear_func(q->files, shipped_clear);
+
+        for (guint i = 0; i < a->inputs->len; i++)
+                g_ptr_array_add(q->inputs, input_make_absolute(a->inputs->pdata[i]));
+        if (a->output)
+                q->output = output_make_absolute(a->output);
+        for (guint i = 0; i < a->files->len && r >= 0; i++)
+                r = ship(q, a->files->pdata[i], e);
+        if (r >= 0)
+                r = ship_command(q, a->mapper, &q->mapper, e);
+        if (r >= 0)
+                r = ship_command(q, a->combiner, &q->combiner, e);
+        if (r >= 0)
+                r = ship_command(q, a->reducer, &q->reducer, e);
+        return r < 0 ? r : check_texts(q, e);
+}
+
+void job_request_done(JobRequest *q)
+{
+        g_clear_pointer(&q->inputs, g_ptr_array_unref);
+        g_clear_pointer(&q->files, g_array_unref);
+        g_free(q->output);
+        g_free(q->mapper);
+        g_free(q->combiner);
+        g_free(q->reducer);
+        *q = (JobRequest){};
+}
+
+static int append_string(sd_bus_message *m, const char *key, const char *value)
+{
+        return value ? sd_bus_message_append(m, "{sv}", key, "s", value) : 0;
+}
+
+static int append_strings(sd_bus_message *m, const char *key, char *const *values, size_t count)
+{
+        int r;
+
+        if (count == 0)
+                return 0;
+        r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", key);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "as");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "s");
+        for (size_t i = 0; i < count && r >= 0; i++)
+                r = sd_bus_message_append(m, "s", values[i]);
+        for (int i = 0; i < 3 && r >= 0; i++)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+static int append_description(const JobRequest *q, sd_bus_message *m)
+{
+        const JobArguments *a = q->arguments;
+        const struct {
+                const char *key, *value;
+        } texts[] = {{"RequestId", q->request_id}, {"Name", a->name},
+                     {"Output", q->output},        {"App", a->app},
+                     {"Mapper", q->mapper},        {"Combiner", q->combiner},
+                     {"Reducer", q->reducer}};
+        int r = 0;
+
+        for (size_t i = 0; i < ELEMENTSOF(texts) && r >= 0; i++)
+                r = append_string(m, texts[i].key, texts[i].value);
+        if (r >= 0)
+                r = append_strings(m, "Input", (char **) q->inputs->pdata, q->inputs->len);
+        if (r >= 0 && a->app_args)
+                r = append_strings(m, "Args", a->app_args, g_strv_length(a->app_args));
+        if (r >= 0)
+                r = append_strings(m, "Env", (char **) a->env->pdata, a->env->len);
+        if (r >= 0 && a->reduces > 0)
+                r = sd_bus_message_append(m, "{sv}", "Reduces", "u", a->reduces);
+        if (r >= 0 && a->max_attempts > 0)
+                r = sd_bus_message_append(m, "{sv}", "MaxAttempts", "u", a->max_attempts);
+        if (r >= 0 && a->split_size_bytes > 0)
+                r = sd_bus_message_append(m, "{sv}", "SplitSize", "t", a->split_size_bytes);
+        return r;
+}
+
+int job_request_append(const JobRequest *q, sd_bus_message *m)
+{
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_description(q, m);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{sh}");
+        for (guint i = 0; i < q->files->len && r >= 0; i++) {
+                const ShippedFile *f = &g_array_index(q->files, ShippedFile, i);
+
+                r = sd_bus_message_append(m, "{sh}", f->name, f->fd);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}

@@ -1,0 +1,52 @@
+/*
+ * What is sent for run and submit — the arguments with everything of this machine looked up.
+ *
+ * Paths become absolute, because the master's working directory is another; they are not normalised,
+ * because a ".." behind a symbolic link means what the kernel says it means. Files to ship are opened
+ * here and travel as descriptors, so the master needs no right to read them.
+ *
+ * A command whose first word is a path with a slash is looked at: if it names a regular file here, the
+ * file is shipped and the word becomes ./NAME. Programs below /usr, /bin, /sbin, /lib and /opt belong to the
+ * system: they are not shipped but expected on every host.
+ */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "base/text.h"
+#include "cli/arguments.h"
+
+#define SHIPPED_MAX 16 /* descriptors in one message that every bus lets through by default */
+
+typedef struct ShippedFile {
+        char *name; /* in the commands' working directory */
+        char *path; /* here */
+        int fd;
+} ShippedFile;
+
+typedef struct JobRequest {
+        const JobArguments *arguments;
+        GPtrArray *inputs; /* of char * */
+        char *output;      /* NULL: back to the caller */
+        char *mapper, *combiner, *reducer;
+        GArray *files; /* of ShippedFile */
+        char request_id[ID128_HEX_SIZE];
+} JobRequest;
+
+/* Is it a job at all? -EINVAL with a message where it is not; looks at nothing but the arguments. */
+int job_arguments_check(const JobArguments *a, Error *e);
+
+/**
+ * job_request_init() - look everything up
+ * @a: must outlive the request
+ *
+ * Return: 0, or negative errno with a message; job_request_done() is needed either way.
+ */
+int job_request_init(JobRequest *q, const JobArguments *a, Error *e);
+void job_request_done(JobRequest *q);
+
+/* Appends both arguments of SubmitJob. */
+int job_request_append(const JobRequest *q, sd_bus_message *m);
+
+/* @path below the working directory, if it is relative. Caller frees. */
+char *path_make_absolute(const char *path);

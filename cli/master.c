@@ -1,0 +1,80 @@
+/*
+ * The master as a client sees it — see master.h.
+ */
+#include <stdarg.h>
+
+#include "cli/master.h"
+
+int master_connect(Master *m, const char *address, Error *e)
+{
+        int r;
+
+        *m = (Master){.name = MASTER_NAME};
+        address = address ? address : "system";
+        if (g_str_equal(address, "none"))
+                return error_setf(e, EINVAL, "--bus=none: mrctl speaks to the master over a bus");
+        r = bus_open_client(address, &m->bus, e);
+        if (r >= 0)
+                (void) sd_bus_set_allow_interactive_authorization(m->bus, true);
+        return r;
+}
+
+int master_connect_fd(Master *m, int fd, Error *e)
+{
+        int r;
+
+        *m = (Master){};
+        r = bus_open_peer_client(fd, &m->bus);
+        return r < 0 ? error_setf(e, r, "cannot talk to our mr-masterd: %s", error_text(r)) : 0;
+}
+
+void master_done(Master *m)
+{
+        m->bus = sd_bus_flush_close_unref(m->bus);
+}
+
+int master_explain(const sd_bus_error *error, int r, Error *e)
+{
+        if (sd_bus_error_has_names(error, SD_BUS_ERROR_SERVICE_UNKNOWN,
+                                   SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                return error_setf(e, r,
+                                  "no mr-masterd on this bus (systemctl start mr-masterd; or "
+                                  "'mrctl --local run', which needs none)");
+        if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
+                return error_setf(e, r, "not allowed: %s", error->message);
+        if (error && error->message && *error->message)
+                return error_setf(e, r, "%s", error->message);
+        if (r == -ECONNRESET || r == -ENOTCONN)
+                return error_setf(e, r, "the connection to the master was lost");
+        return error_setf(e, r, "the call to the master failed: %s", error_text(r));
+}
+
+int master_bad_reply(int r, Error *e)
+{
+        return error_setf(e, r,
+                          "the master's reply cannot be understood: is it of another version?");
+}
+
+int master_call(Master *m, const char *path, const char *interface, const char *method,
+                sd_bus_message **ret, Error *e, const char *types, ...)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(m->bus, &call, m->name, path, interface, method);
+        if (r >= 0 && types) {
+                va_list ap;
+
+                va_start(ap, types);
+                r = sd_bus_message_appendv(call, types, ap);
+                va_end(ap);
+        }
+        if (r >= 0)
+                r = sd_bus_call(m->bus, call, 0, &error, &reply);
+        if (r < 0)
+                return master_explain(&error, r, e);
+        if (ret)
+                *ret = TAKE_PTR(reply);
+        return 0;
+}

@@ -1,0 +1,117 @@
+/*
+ * mrctl run — submit a job, show how it goes, and bring its result.
+ */
+#include "cli/print.h"
+#include "cli/result.h"
+#include "cli/verbs.h"
+#include "cli/watch.h"
+
+static int check(const Arguments *a, Error *e)
+{
+        int r = job_arguments_check(&a->job, e);
+
+        if (r >= 0 && a->json != JSON_OFF && !a->job.output)
+                return error_setf(e, EINVAL,
+                                  "run --json prints the job, not its result: "
+                                  "it needs --output");
+        return r;
+}
+
+static int detached(const Job *j)
+{
+        (void) fprintf(stderr, "Job %s goes on; 'mrctl wait %s' waits for it.\n", j->id, j->id);
+        return EXIT_SIGNAL(SIGINT);
+}
+
+static int finished(const Arguments *a, Master *m, const Job *j)
+{
+        if (!job_is_done(j)) {
+                result_complain(j);
+                return EXIT_JOB_FAILED;
+        }
+        if (!*j->output)
+                return result_print(m, j);
+        if (!a->quiet)
+                (void) fprintf(stderr, "The result of job %s is in %s\n", j->id, j->output);
+        return EXIT_SUCCESS;
+}
+
+static int conclude(const Arguments *a, Watch *w, WatchEnd how, Error *e)
+{
+        int status;
+
+        switch (how) {
+        case WATCH_DETACHED:
+                return detached(w->job);
+        case WATCH_INTERRUPTED:
+                if (w->job && job_is_over(w->job))
+                        (void) complain("job %s was cancelled", w->job->id);
+                return EXIT_SIGNAL(w->signal_number);
+        case WATCH_FAILED:
+                return complain("%s", error_message(e, -EIO));
+        default:
+                status = finished(a, w->master, w->job);
+        }
+        if (a->json != JSON_OFF) {
+                int r = print_json(job_to_json(w->job), a->json);
+
+                return status != EXIT_SUCCESS ? status : r;
+        }
+        return status;
+}
+
+/* @l: NULL, or the daemons that were started for this job. */
+static int submit_and_watch(const Arguments *a, const JobRequest *q, Master *m, Local *l)
+{
+        bool asks = !l && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+        _cleanup_(watch_done) Watch w = {};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        r = watch_init(&w, m, l, asks ? INTERRUPT_ASK : INTERRUPT_CANCEL, a->quiet, &e);
+        if (r >= 0)
+                r = watch_submit(&w, q, &e);
+        if (r < 0)
+                return complain("%s", error_message(&e, r));
+        return conclude(a, &w, watch_run(&w, &e), &e);
+}
+
+static int run_on_bus(const Arguments *a, const JobRequest *q)
+{
+        _cleanup_(master_done) Master m = {};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        r = master_connect(&m, a->bus, &e);
+        return r < 0 ? complain("%s", error_message(&e, r)) : submit_and_watch(a, q, &m, NULL);
+}
+
+static int run_locally(const Arguments *a, const JobRequest *q)
+{
+        _cleanup_(local_stop) Local l = {.dir_fd = -EBADF, .lifeline = -EBADF};
+        _cleanup_(master_done) Master m = {};
+        _cleanup_error_ Error e = {};
+        int bus_fd, r;
+
+        r = local_start(&l, a->slots, &bus_fd, &e);
+        if (r >= 0)
+                r = master_connect_fd(&m, bus_fd, &e);
+        return r < 0 ? complain("%s", error_message(&e, r)) : submit_and_watch(a, q, &m, &l);
+}
+
+int verb_run(const Arguments *a)
+{
+        _cleanup_(job_request_done) JobRequest q = {};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        r = check(a, &e);
+        if (r < 0) {
+                (void) complain("%s", error_message(&e, r));
+                return EXIT_USAGE;
+        }
+        r = job_request_init(&q, &a->job, &e);
+        if (r < 0)
+                return complain("%s", error_message(&e, r));
+        return a->local ? run_locally(a, &q) : run_on_bus(a, &q);
+}

@@ -1,0 +1,65 @@
+/*
+ * mrctl workers — who is there to do the work.
+ */
+#include "base/parse.h"
+#include "cli/master.h"
+#include "cli/print.h"
+#include "cli/table.h"
+#include "cli/verbs.h"
+
+enum { NAME, STATE, ADDRESS, SLOTS, SLOTS_USED, FREE, HEARD, ID, COLUMNS };
+
+static const Column columns[COLUMNS] = {
+        [NAME] = {"WORKER", "Name", .truncate = true},
+        [STATE] = {"STATE", "State"},
+        [ADDRESS] = {"ADDRESS", "Address", .truncate = true},
+        [SLOTS] = {"SLOTS", "Slots", .right = true},
+        [SLOTS_USED] = {"USED", "SlotsUsed", .right = true},
+        [FREE] = {"FREE", "FreeBytes", .right = true},
+        [HEARD] = {"LAST HEARD", "LastHeardUSec"},
+        [ID] = {NULL, "Id"},
+};
+
+static int add_worker(Table *t, sd_bus_message *m)
+{
+        const char *id, *path, *name, *address, *state;
+        uint32_t slots, slots_used;
+        uint64_t free_bytes, heard;
+        int r;
+
+        r = sd_bus_message_read(m, "(sosssuutt)", &id, &path, &name, &address, &state, &slots,
+                                &slots_used, &free_bytes, &heard);
+        if (r <= 0)
+                return r;
+        table_add_row(t);
+        table_set_text(t, ID, id);
+        table_set_text(t, NAME, name);
+        table_set_state(t, STATE, state);
+        table_set_text(t, ADDRESS, address);
+        table_set_number(t, SLOTS, slots);
+        table_set_number(t, SLOTS_USED, slots_used);
+        table_set(t, FREE, format_size(free_bytes), json_integer((json_int_t) free_bytes));
+        table_set(t, HEARD, format_ago(heard), json_integer((json_int_t) heard));
+        return 1;
+}
+
+int verb_workers(const Arguments *a)
+{
+        _cleanup_(table_freep) Table *t = table_new(columns, COLUMNS, "workers", a);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(master_done) Master m = {};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        r = master_connect(&m, a->bus, &e);
+        if (r >= 0)
+                r = master_call(&m, MASTER_PATH, MASTER_INTERFACE, "ListWorkers", &reply, &e, NULL);
+        if (r < 0)
+                return complain("%s", error_message(&e, r));
+        r = sd_bus_message_enter_container(reply, 'a', "(sosssuutt)");
+        while (r > 0)
+                r = add_worker(t, reply);
+        if (r < 0)
+                return complain("%s", error_message(&e, master_bad_reply(r, &e)));
+        return table_print(t);
+}

@@ -1,0 +1,86 @@
+/*
+ * mrctl — what a person types to give a job to the cluster, and to see what became of it.
+ *
+ * This file reads the command line and calls the verb; each verb is a file, mrctl-VERB.c. Everything goes
+ * over D-Bus: mrctl opens no network connection and reads no state of the daemons.
+ */
+#include <locale.h>
+#include <signal.h>
+
+#include "config.h"
+#include "cli/print.h"
+#include "cli/verbs.h"
+
+static const char help_text[] =
+        "mrctl [OPTIONS…] VERB …\n"
+        "\n"
+        "Run MapReduce jobs, and see what became of them.\n"
+        "\n"
+        "Jobs:\n"
+        "  run [INPUT…] [-- ARG…]      Submit a job, wait for it, print its result\n"
+        "  submit [INPUT…] [-- ARG…]   Submit a job and print its id\n"
+        "  wait JOB…                   Wait until jobs are over\n"
+        "  cat JOB                     Print the result of a job that is done\n"
+        "  cancel JOB…                 Stop jobs\n"
+        "\n"
+        "State:\n"
+        "  list                        Jobs, the newest first\n"
+        "  status JOB…                 One job, and what happened to it\n"
+        "  tasks JOB                   Its map and reduce tasks\n"
+        "  workers                     The workers of the cluster\n"
+        "\n"
+        "Options:\n"
+        "  -h --help                   Show this help\n"
+        "     --version                Show the version\n"
+        "     --bus=BUS                system (default), session, or a D-Bus address\n"
+        "     --json=short|pretty|off  Print JSON; names are those of the bus properties\n"
+        "  -q --quiet                  No progress, no remarks\n"
+        "     --no-legend              No headings and no totals\n"
+        "     --no-pager               Do not pipe long tables into a pager\n"
+        "\n"
+        "Options of run and submit:\n"
+        "     --input=PATH|URI         A file, a directory, a glob; may be repeated\n"
+        "     --output=DIR             Write the result there: missing or empty\n"
+        "     --app=NAME               A built-in program; what follows -- are its arguments\n"
+        "     --mapper=COMMAND         Commands as in Hadoop Streaming; a first word such as\n"
+        "     --combiner=COMMAND         ./map.py that names a file here is shipped with the job\n"
+        "     --reducer=COMMAND\n"
+        "     --reduces=N              Reduce tasks, and parts of the result: 1 to 10000\n"
+        "     --split-size=SIZE        Input of one map task: 4K to 1T\n"
+        "     --file=FILE              Ship a file to where the commands run; may be repeated\n"
+        "     --env=NAME=VALUE         Set a variable for the commands; may be repeated\n"
+        "     --name=NAME              What the job is called\n"
+        "     --max-attempts=N         Attempts of a task before the job fails: 1 to 100\n"
+        "\n"
+        "Options of run:\n"
+        "     --local                  On this machine alone, without any service\n"
+        "     --slots=N                With --local: tasks at a time (default: one a CPU)\n"
+        "\n"
+        "Exit status: 0 success, 1 the job failed or something else did, 2 bad usage,\n"
+        "130 interrupted, 143 terminated. See mrctl(1).\n";
+
+int main(int argc, char **argv)
+{
+        _cleanup_(arguments_done) Arguments a = {};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        (void) setlocale(LC_ALL, "");
+        (void) signal(SIGPIPE, SIG_IGN); /* EPIPE says it, where it is asked for */
+
+        r = arguments_parse(argc, argv, &a, &e);
+        if (r < 0) {
+                (void) complain("%s", error_message(&e, r));
+                return EXIT_USAGE;
+        }
+        if (a.help) {
+                pager_open(&a);
+                (void) fputs(help_text, stdout);
+                return print_finish();
+        }
+        if (a.version) {
+                (void) printf("mrctl %s\n", MR_VERSION);
+                return print_finish();
+        }
+        return verb_find(a.verb)->run(&a);
+}

@@ -1,0 +1,116 @@
+/*
+ * The result of a job — see result.h.
+ */
+#include <fcntl.h>
+#include <signal.h>
+
+#include "base/text.h"
+#include "cli/merge.h"
+#include "cli/result.h"
+#include "cli/verbs.h"
+#include "platform/service.h"
+
+#define ERROR_LINE_MAX 2000 /* bytes shown of one line that a user's command wrote */
+
+typedef struct Source {
+        Master *master;
+        const Job *job;
+} Source;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+        interrupted = signal_number;
+}
+
+/* Without SA_RESTART: a write() that waits for a slow reader must return. */
+static void take_interrupts(void)
+{
+        struct sigaction action = {.sa_handler = on_interrupt};
+        sigset_t set;
+
+        (void) sigemptyset(&set);
+        (void) sigaddset(&set, SIGINT);
+        (void) sigaddset(&set, SIGTERM);
+        (void) sigaction(SIGINT, &action, NULL);
+        (void) sigaction(SIGTERM, &action, NULL);
+        (void) sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static int open_from_master(const Source *s, uint32_t part, int *ret_fd, Error *e)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int fd, r;
+
+        r = master_call(s->master, s->job->path, JOB_INTERFACE, "OpenPart", &reply, e, "u", part);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(reply, "h", &fd);
+        if (r < 0)
+                return master_bad_reply(r, e);
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, 3); /* the message closes its own */
+        if (fd < 0)
+                return error_setf(e, errno, "cannot keep part %u open: %s", part,
+                                  error_text(errno));
+        *ret_fd = fd;
+        return 0;
+}
+
+static int open_part(void *userdata, uint32_t part, int *ret_fd, Error *e)
+{
+        const Source *s = userdata;
+        g_autofree char *path = NULL;
+        int fd;
+
+        if (!*s->job->output)
+                return open_from_master(s, part, ret_fd, e);
+        path = g_strdup_printf("%s/part-%05u", s->job->output, part);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0)
+                return error_setf(e, errno, "cannot open %s: %s", path, error_text(errno));
+        *ret_fd = fd;
+        return 0;
+}
+
+int result_print(Master *m, const Job *j)
+{
+        Source source = {.master = m, .job = j};
+        MergeOptions options = {.interrupted = &interrupted};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        service_raise_fd_limit();
+        take_interrupts();
+        r = merge_parts(open_part, &source, j->reduces, STDOUT_FILENO, &options, &e);
+        if (interrupted)
+                return EXIT_SIGNAL(interrupted);
+        if (r == -EPIPE && !e.message)
+                return EXIT_SUCCESS;
+        if (r < 0 && !e.message)
+                return complain("cannot print the result: %s", error_text(r));
+        return r < 0 ? complain("%s", e.message) : EXIT_SUCCESS;
+}
+
+static void print_error_output(const char *text)
+{
+        g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
+
+        for (char **line = lines; *line; line++) {
+                g_autofree char *safe = text_escape(*line, strlen(*line), ERROR_LINE_MAX);
+
+                if (**line || line[1]) /* not what follows the last newline */
+                        (void) fprintf(stderr, "    %s\n", safe);
+        }
+}
+
+void result_complain(const Job *j)
+{
+        g_autofree char *reason = text_escape(j->state_reason, strlen(j->state_reason), 4000);
+
+        if (g_str_equal(j->state, "cancelled"))
+                (void) complain("job %s was cancelled", j->id);
+        else
+                (void) complain("job %s failed%s%s", j->id, *reason ? ": " : "", reason);
+        print_error_output(j->error_output);
+}

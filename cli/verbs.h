@@ -1,0 +1,47 @@
+/*
+ * Verbs — one function each, in mrctl-VERB.c, and the exit statuses they share.
+ */
+#pragma once
+
+#include "cli/arguments.h"
+
+/* Documented in mrctl(1). */
+#define EXIT_JOB_FAILED 1 /* and every other failure that is not one of the following */
+#define EXIT_USAGE 2
+#define EXIT_SIGNAL(signal_number) (128 + (signal_number)) /* 130: interrupted */
+
+enum {
+        VERB_RUN = 1 << 0,
+        VERB_SUBMIT = 1 << 1,
+        VERB_WAIT = 1 << 2,
+        VERB_LIST = 1 << 3,
+        VERB_STATUS = 1 << 4,
+        VERB_CANCEL = 1 << 5,
+        VERB_WORKERS = 1 << 6,
+        VERB_TASKS = 1 << 7,
+        VERB_CAT = 1 << 8,
+        VERB_ANY = (1 << 9) - 1,
+};
+
+typedef struct Verb {
+        const char *name;
+        unsigned bit; /* VERB_… */
+        unsigned min_operands, max_operands;
+        int (*run)(const Arguments *a); /* returns the exit status; has said what went wrong */
+} Verb;
+
+const Verb *verb_find(const char *name); /* NULL: there is none */
+const char *const *verb_names(void);     /* ends with NULL */
+
+int verb_run(const Arguments *a);
+int verb_submit(const Arguments *a);
+int verb_wait(const Arguments *a);
+int verb_list(const Arguments *a);
+int verb_status(const Arguments *a);
+int verb_cancel(const Arguments *a);
+int verb_workers(const Arguments *a);
+int verb_tasks(const Arguments *a);
+int verb_cat(const Arguments *a);
+
+/* "mrctl: …" on stderr; returns EXIT_JOB_FAILED. */
+int complain(const char *format, ...) _printf_(1, 2);

@@ -1,0 +1,380 @@
+/*
+ * Jobs on the bus: /org/mapreduced/Master1/job/ID.
+ */
+#include <fcntl.h>
+
+#include "mr-masterd/master-manager.h"
+#include "mr-masterd/master-output.h"
+#include "platform/bus.h"
+
+#define JOB_INTERFACE "org.mapreduced.Master1.Job"
+#define JOB_PREFIX MASTER_PATH "/job"
+#define LIST_TASKS_MAX 1000U
+
+/* ---- Properties ---- */
+
+static const char *state_reason(const MasterJob *j)
+{
+        if (*j->reason && job_is_over(j))
+                return j->reason;
+        return j->waiting_for ? j->waiting_for : "";
+}
+
+static int property_text(sd_bus *bus, const char *path, const char *interface, const char *property,
+                         sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+        const MasterJob *j = userdata;
+        const char *s;
+
+        if (g_str_equal(property, "Name"))
+                s = j->desc->name;
+        else if (g_str_equal(property, "State"))
+                s = job_state_to_string(j->state);
+        else if (g_str_equal(property, "StateReason"))
+                s = state_reason(j);
+        else if (g_str_equal(property, "Output"))
+                s = j->desc->output;
+        else
+                s = job_is_over(j) ? j->error_output : "";
+        return sd_bus_message_append(reply, "s", s);
+}
+
+static int property_input(sd_bus *bus, const char *path, const char *interface,
+                          const char *property, sd_bus_message *reply, void *userdata,
+                          sd_bus_error *error)
+{
+        const MasterJob *j = userdata;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "s");
+        for (guint i = 0; r >= 0 && i < j->desc->inputs->len; i++)
+                r = sd_bus_message_append(reply, "s", j->desc->inputs->pdata[i]);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static uint32_t count_of(const MasterJob *j, const char *property)
+{
+        const TaskTable *t = j->table;
+
+        if (g_str_equal(property, "MapsRunning"))
+                return t ? task_table_count_in(t, TASK_MAP, TASK_RUNNING) : 0;
+        if (g_str_equal(property, "MapsDone"))
+                return t ? task_table_count_in(t, TASK_MAP, TASK_DONE) : j->maps_done;
+        if (g_str_equal(property, "ReducesRunning"))
+                return t ? task_table_count_in(t, TASK_REDUCE, TASK_RUNNING) : 0;
+        if (g_str_equal(property, "ReducesDone"))
+                return t ? task_table_count_in(t, TASK_REDUCE, TASK_DONE) : j->reduces_done;
+        if (g_str_equal(property, "AttemptsFailed"))
+                return t ? task_table_failed(t) : j->attempts_failed;
+        if (g_str_equal(property, "AttemptsLost"))
+                return t ? task_table_lost(t) : j->attempts_lost;
+        return t ? task_table_outputs_lost(t) : j->outputs_lost;
+}
+
+static int property_count(sd_bus *bus, const char *path, const char *interface,
+                          const char *property, sd_bus_message *reply, void *userdata,
+                          sd_bus_error *error)
+{
+        return sd_bus_message_append(reply, "u", count_of(userdata, property));
+}
+
+typedef struct CounterReply {
+        sd_bus_message *reply;
+        int result;
+} CounterReply;
+
+static void append_counter(const char *name, uint64_t value, void *userdata)
+{
+        CounterReply *c = userdata;
+
+        if (c->result >= 0)
+                c->result = sd_bus_message_append(c->reply, "{st}", name, value);
+}
+
+static int property_counters(sd_bus *bus, const char *path, const char *interface,
+                             const char *property, sd_bus_message *reply, void *userdata,
+                             sd_bus_error *error)
+{
+        const MasterJob *j = userdata;
+        CounterReply c = {.reply = reply};
+
+        c.result = sd_bus_message_open_container(reply, 'a', "{st}");
+        if (c.result >= 0 && j->counters)
+                counters_foreach(j->counters, append_counter, &c);
+        return c.result < 0 ? c.result : sd_bus_message_close_container(reply);
+}
+
+/* ---- Methods ---- */
+
+static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        MasterJob *j = userdata;
+
+        if (job_is_over(j))
+                return bus_error_setf(ret_error, BUS_ERROR_WRONG_STATE, "Job %s is over: it is %s",
+                                      j->id, job_state_to_string(j->state));
+        job_end(j, JOB_CANCELLED, "", NULL);
+        return sd_bus_reply_method_return(message, "");
+}
+
+static int method_open_part(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        const MasterJob *j = userdata;
+        g_autofree char *name = NULL, *path = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        uint32_t part;
+        int r;
+
+        r = sd_bus_message_read(message, "u", &part);
+        if (r < 0)
+                return r;
+        if (j->state != JOB_DONE)
+                return bus_error_setf(ret_error, BUS_ERROR_WRONG_STATE,
+                                      "Job %s is %s: it has no result%s", j->id,
+                                      job_state_to_string(j->state), job_is_over(j) ? "" : " yet");
+        if (*j->desc->output)
+                return bus_error_setf(ret_error, BUS_ERROR_NO_SUCH_PART,
+                                      "The result of job %s is in %s", j->id, j->output_dir);
+        if (part >= j->reduces)
+                return bus_error_setf(ret_error, BUS_ERROR_NO_SUCH_PART,
+                                      "Job %s has parts 0 to %u, not %u", j->id, j->reduces - 1,
+                                      part);
+        name = g_strdup_printf(OUTPUT_PART_FORMAT, part);
+        path = g_build_filename(j->output_dir, name, NULL);
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0)
+                return bus_error_setf(ret_error, BUS_ERROR_IO, "Cannot open %s: %s", path,
+                                      error_text(errno));
+        return sd_bus_reply_method_return(message, "h", fd);
+}
+
+typedef struct TaskReply {
+        sd_bus_message *reply;
+        int result;
+        uint32_t next, end; /* tasks that have no row were never started */
+} TaskReply;
+
+static int append_task(TaskReply *x, uint32_t index, const char *state, uint32_t started,
+                       uint32_t failed, uint32_t lost, const char *worker, double fraction,
+                       const char *status)
+{
+        if (x->result >= 0)
+                x->result = sd_bus_message_append(x->reply, "(usuuusds)", index, state, started,
+                                                  failed, lost, worker, fraction, status);
+        return x->result;
+}
+
+static void append_idle_until(TaskReply *x, uint32_t end)
+{
+        for (; x->next < end; x->next++)
+                (void) append_task(x, x->next, "idle", 0, 0, 0, "", 0, "");
+}
+
+static void append_row(const StoreTask *row, void *userdata)
+{
+        TaskReply *x = userdata;
+
+        append_idle_until(x, row->task);
+        (void) append_task(x, row->task, row->done ? "done" : "idle", row->started, row->failed,
+                           row->lost, row->worker_name, row->done, row->status);
+        x->next = row->task + 1;
+}
+
+static void append_living(TaskReply *x, const MasterJob *j, TaskKind kind)
+{
+        static const char *const names[] = {
+                [TASK_IDLE] = "idle", [TASK_RUNNING] = "running", [TASK_DONE] = "done"};
+
+        for (; x->next < x->end; x->next++) {
+                const Task *task = task_table_get(j->table, kind, x->next);
+                double fraction = task->state == TASK_DONE ? 1 : 0;
+
+                if (task->state == TASK_RUNNING)
+                        fraction = task->running[task->running_count - 1].fraction;
+                (void) append_task(x, x->next, names[task->state], task->started, task->failed,
+                                   task->lost, manager_worker_name(j->manager, task->newest_worker),
+                                   fraction, task->status ? task->status : "");
+        }
+}
+
+static int method_list_tasks(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const MasterJob *j = userdata;
+        uint32_t first, max, count;
+        const char *name;
+        TaskReply x = {};
+        TaskKind kind;
+        int r;
+
+        r = sd_bus_message_read(message, "suu", &name, &first, &max);
+        if (r < 0)
+                return r;
+        if (!g_str_equal(name, "map") && !g_str_equal(name, "reduce"))
+                return sd_bus_error_setf(ret_error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "KIND is \"map\" or \"reduce\", not \"%.40s\"", name);
+        kind = g_str_equal(name, "map") ? TASK_MAP : TASK_REDUCE;
+        count = kind == TASK_MAP ? j->maps : j->reduces;
+        if (max == 0 || max > LIST_TASKS_MAX)
+                max = LIST_TASKS_MAX;
+        first = MIN(first, count);
+        x.next = first;
+        x.end = first + MIN(max, count - first);
+
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(usuuusds)");
+        if (r < 0)
+                return r;
+        x.reply = reply;
+        if (j->table) {
+                append_living(&x, j, kind);
+        } else {
+                r = store_each_task(j->manager->store, j->number, (int) kind, first, x.end - first,
+                                    append_row, &x);
+                append_idle_until(&x, x.end);
+        }
+        if (r >= 0)
+                r = x.result;
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static void append_event(uint64_t seq, uint64_t usec, const char *kind, const char *text,
+                         void *userdata)
+{
+        TaskReply *x = userdata;
+
+        if (x->result >= 0)
+                x->result = sd_bus_message_append(x->reply, "(tss)", usec, kind, text);
+}
+
+static int method_list_events(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const MasterJob *j = userdata;
+        TaskReply x = {};
+        int r;
+
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(tss)");
+        x.reply = reply;
+        if (r >= 0)
+                r = store_each_event(j->manager->store, j->number, append_event, &x);
+        if (r >= 0)
+                r = x.result;
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+#define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define CONST SD_BUS_VTABLE_PROPERTY_CONST
+
+static const sd_bus_vtable job_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_cancel, 0),
+        SD_BUS_METHOD_WITH_ARGS("OpenPart", SD_BUS_ARGS("u", part), SD_BUS_RESULT("h", file),
+                                method_open_part, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListTasks", SD_BUS_ARGS("s", kind, "u", first, "u", max),
+                                SD_BUS_RESULT("a(usuuusds)", tasks), method_list_tasks,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListEvents", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(tss)", events),
+                                method_list_events, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("Id", "s", NULL, offsetof(MasterJob, id), CONST),
+        SD_BUS_PROPERTY("Name", "s", property_text, 0, CONST),
+        SD_BUS_PROPERTY("State", "s", property_text, 0, CHANGES),
+        SD_BUS_PROPERTY("StateReason", "s", property_text, 0, CHANGES),
+        SD_BUS_PROPERTY("UID", "u", NULL, offsetof(MasterJob, uid), CONST),
+        SD_BUS_PROPERTY("Input", "as", property_input, 0, CONST),
+        SD_BUS_PROPERTY("Output", "s", property_text, 0, CONST),
+        SD_BUS_PROPERTY("Program", "s", NULL, offsetof(MasterJob, program), CONST),
+        SD_BUS_PROPERTY("Maps", "u", NULL, offsetof(MasterJob, maps), CHANGES),
+        SD_BUS_PROPERTY("MapsRunning", "u", property_count, 0, CHANGES),
+        SD_BUS_PROPERTY("MapsDone", "u", property_count, 0, CHANGES),
+        SD_BUS_PROPERTY("Reduces", "u", NULL, offsetof(MasterJob, reduces), CHANGES),
+        SD_BUS_PROPERTY("ReducesRunning", "u", property_count, 0, CHANGES),
+        SD_BUS_PROPERTY("ReducesDone", "u", property_count, 0, CHANGES),
+        SD_BUS_PROPERTY("AttemptsFailed", "u", property_count, 0, CHANGES),
+        SD_BUS_PROPERTY("AttemptsLost", "u", property_count, 0, CHANGES),
+        SD_BUS_PROPERTY("MapOutputsLost", "u", property_count, 0, CHANGES),
+        SD_BUS_PROPERTY("InputBytes", "t", NULL, offsetof(MasterJob, input_bytes), CHANGES),
+        SD_BUS_PROPERTY("Counters", "a{st}", property_counters, 0, CHANGES),
+        SD_BUS_PROPERTY("ErrorOutput", "s", property_text, 0, CHANGES),
+        SD_BUS_PROPERTY("SubmittedUSec", "t", NULL, offsetof(MasterJob, submitted_usec), CONST),
+        SD_BUS_PROPERTY("StartedUSec", "t", NULL, offsetof(MasterJob, started_usec), CHANGES),
+        SD_BUS_PROPERTY("FinishedUSec", "t", NULL, offsetof(MasterJob, finished_usec), CHANGES),
+        SD_BUS_VTABLE_END,
+};
+
+static int find_job(sd_bus *bus, const char *path, const char *interface, void *userdata,
+                    void **ret_found, sd_bus_error *ret_error)
+{
+        MasterJob *j;
+
+        if (!g_str_has_prefix(path, JOB_PREFIX "/"))
+                return 0;
+        j = manager_find_job(userdata, path + strlen(JOB_PREFIX "/"));
+        if (!j)
+                return 0;
+        *ret_found = j;
+        return 1;
+}
+
+static int enumerate_jobs(sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes,
+                          sd_bus_error *ret_error)
+{
+        const Manager *m = userdata;
+        char **nodes = calloc(m->by_age->len + 1, sizeof(char *));
+        size_t n = 0;
+
+        if (!nodes)
+                return -ENOMEM;
+        for (guint i = 0; i < m->by_age->len; i++) {
+                nodes[n] = strdup(((const MasterJob *) m->by_age->pdata[i])->path);
+                if (nodes[n])
+                        n++;
+        }
+        *ret_nodes = nodes;
+        return 0;
+}
+
+int bus_add_job_objects(Manager *m)
+{
+        int r;
+
+        r = sd_bus_add_fallback_vtable(m->bus, NULL, JOB_PREFIX, JOB_INTERFACE, job_vtable,
+                                       find_job, m);
+        return r < 0 ? r : sd_bus_add_node_enumerator(m->bus, NULL, JOB_PREFIX, enumerate_jobs, m);
+}
+
+void bus_job_added(MasterJob *j)
+{
+        if (j->manager->bus)
+                (void) sd_bus_emit_object_added(j->manager->bus, j->path);
+}
+
+void bus_job_removed(MasterJob *j)
+{
+        if (j->manager->bus)
+                (void) sd_bus_emit_object_removed(j->manager->bus, j->path);
+}
+
+void bus_announce_job(MasterJob *j)
+{
+        if (!j->manager->bus)
+                return;
+        if (j->changed & CHANGED_STATE)
+                (void) sd_bus_emit_properties_changed(
+                        j->manager->bus, j->path, JOB_INTERFACE, "State", "StateReason", "Maps",
+                        "Reduces", "InputBytes", "ErrorOutput", "StartedUSec", "FinishedUSec",
+                        "MapsRunning", "MapsDone", "ReducesRunning", "ReducesDone",
+                        "AttemptsFailed", "AttemptsLost", "MapOutputsLost", "Counters", NULL);
+        else
+                (void) sd_bus_emit_properties_changed(
+                        j->manager->bus, j->path, JOB_INTERFACE, "StateReason", "MapsRunning",
+                        "MapsDone", "ReducesRunning", "ReducesDone", "AttemptsFailed",
+                        "AttemptsLost", "MapOutputsLost", "Counters", NULL);
+}

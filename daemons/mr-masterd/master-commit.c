@@ -1,0 +1,104 @@
+/*
+ * Commit — a reduce's part gets its final name, for one attempt of each reduce.
+ *
+ * The task table grants the commit to one attempt; the rename is done in a thread; when it is done the
+ * table learns it, and the other attempt, if there is one, is killed.
+ */
+#include "mr-masterd/master-manager.h"
+#include "mr-masterd/master-output.h"
+
+/* The epoch in it keeps apart what attempts before a restart of the master may still write. */
+char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt)
+{
+        return g_strdup_printf("%s/" OUTPUT_TEMPORARY "/attempt-%.8s-%c-%05u-%u", j->output_dir,
+                               j->manager->epoch, kind == TASK_MAP ? 'm' : 'r', task, attempt);
+}
+
+typedef struct PartWork {
+        MasterJob *job;
+        FinishedAttempt f;
+        char *output_dir, *attempt_dir;
+        bool sync;
+        int result;
+        Error error;
+} PartWork;
+
+static void part_work(void *data)
+{
+        PartWork *w = data;
+
+        w->result =
+                output_commit_part(w->output_dir, w->attempt_dir, w->f.task, w->sync, &w->error);
+}
+
+static void part_work_free(PartWork *w)
+{
+        counter_set_free(w->f.counters);
+        g_free(w->output_dir);
+        g_free(w->attempt_dir);
+        error_done(&w->error);
+        g_free(w);
+}
+
+static void part_committed(MasterJob *j, FinishedAttempt *f)
+{
+        if (scheduler_commit(j->manager->scheduler, j->table, TASK_REDUCE, f->task, f->attempt) < 0)
+                return;
+        job_set_task_counters(j, TASK_REDUCE, f->task, TAKE_PTR(f->counters));
+        job_save_task(j, TASK_REDUCE, f->task);
+        job_kill_task_attempts(j, TASK_REDUCE, f->task, f->attempt);
+        job_changed(j, CHANGED_NUMBERS);
+        job_check_complete(j);
+}
+
+static void part_failed(MasterJob *j, const FinishedAttempt *f, const char *why)
+{
+        Manager *m = j->manager;
+        int r;
+
+        job_event(j, "commit-failed", "attempt %u of reduce %u: %s", f->attempt, f->task, why);
+        r = scheduler_end(m->scheduler, j->table, TASK_REDUCE, f->task, f->attempt, ATTEMPT_FAILED,
+                          manager_now(m));
+        if (r < 0)
+                return;
+        task_table_set_status(j->table, TASK_REDUCE, f->task, why);
+        (void) task_table_rerun_lost(j->table, manager_now(m));
+        job_save_task(j, TASK_REDUCE, f->task);
+        job_changed(j, CHANGED_NUMBERS);
+        if (r > 0)
+                job_end(j, JOB_FAILED, why, NULL);
+}
+
+static void part_done(void *data, bool abandoned)
+{
+        PartWork *w = data;
+        MasterJob *j = w->job;
+
+        if (!abandoned) {
+                j->working--;
+                if (j->ending == 0 && w->result >= 0)
+                        part_committed(j, &w->f);
+                else if (j->ending == 0)
+                        part_failed(j, &w->f, error_message(&w->error, w->result));
+                job_try_end(j);
+        }
+        part_work_free(w);
+}
+
+void job_commit_part(MasterJob *j, FinishedAttempt *f)
+{
+        PartWork *w;
+
+        if (scheduler_grant(j->manager->scheduler, j->table, f->task, f->attempt) < 0)
+                return;
+        w = g_new0(PartWork, 1);
+        w->job = j;
+        w->f = *f;
+        f->counters = NULL;
+        w->output_dir = g_strdup(j->output_dir);
+        w->attempt_dir = job_attempt_dir(j, TASK_REDUCE, f->task, f->attempt);
+        w->sync = !j->manager->conf->ephemeral && j->streamed;
+        j->working++;
+        job_changed(j, CHANGED_NUMBERS);
+        offload_run(j->manager->offload, part_work, part_done, w);
+}

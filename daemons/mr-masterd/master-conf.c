@@ -1,0 +1,233 @@
+/*
+ * Settings of mr-masterd — see master-conf.h.
+ */
+#include <getopt.h>
+
+#include "base/parse.h"
+#include "config.h"
+#include "mr-masterd/master-conf.h"
+#include "platform/conf.h"
+#include "platform/log.h"
+
+#define DEFAULT_LISTEN "127.0.0.1:7077"
+#define DEFAULT_STATE "/var/lib/mapreduced/master"
+
+void master_conf_init(MasterConf *c)
+{
+        *c = (MasterConf){
+                .listen = g_ptr_array_new_with_free_func(g_free),
+                .state_dir = g_strdup(DEFAULT_STATE),
+                .bus = g_strdup("system"),
+                .lease_usec = 10 * USEC_PER_SEC,
+                .heartbeat_usec = USEC_PER_SEC,
+                .jobs_max = 1000,
+                .keep_jobs = 100,
+                .exit_with_fd = -EBADF,
+        };
+}
+
+void master_conf_done(MasterConf *c)
+{
+        g_ptr_array_unref(c->listen);
+        g_free(c->state_dir);
+        g_free(c->bus);
+}
+
+int master_conf_read(MasterConf *c, const char *path, Error *e)
+{
+        const ConfItem items[] = {
+                {"Master", "Listen", conf_parse_strv, &c->listen},
+                {"Master", "StateDirectory", conf_parse_path, &c->state_dir},
+                {"Master", "LeaseSec", conf_parse_sec, &c->lease_usec},
+                {"Master", "HeartbeatSec", conf_parse_sec, &c->heartbeat_usec},
+                {"Master", "AllowPlaintext", conf_parse_boolean, &c->allow_plaintext},
+                {"Master", "SharedResults", conf_parse_boolean, &c->shared_results},
+                {"Master", "JobsMax", conf_parse_count, &c->jobs_max},
+                {"Master", "KeepJobs", conf_parse_count, &c->keep_jobs},
+                {},
+        };
+        g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
+        int r;
+
+        r = conf_read("masterd.conf", path, items, warnings, e);
+        for (guint i = 0; i < warnings->len; i++)
+                log_warning("%s", (const char *) warnings->pdata[i]);
+        return r;
+}
+
+static void help(void)
+{
+        printf("mr-masterd [OPTIONS...]\n\n"
+               "Plans MapReduce jobs, gives their tasks to workers and puts their results in place.\n\n"
+               "  -h --help               Show this help\n"
+               "     --version            Show the version\n"
+               "     --config=FILE        Read FILE instead of %s/mapreduced/masterd.conf\n"
+               "     --bus=BUS            system (default), session, none, fd:N, or a D-Bus address\n"
+               "     --listen=ADDRESS     HOST:PORT, unix:PATH or fd:N where workers register; repeatable\n"
+               "                          (default: " DEFAULT_LISTEN ")\n"
+               "     --state=DIR          Where jobs are kept (default: " DEFAULT_STATE ")\n"
+               "     --lease=SEC          A worker silent for so long is lost (default: 10)\n"
+               "     --heartbeat=SEC      How often workers say that they live (default: 1)\n"
+               "     --shared-results     Workers see the state directory and write results there\n"
+               "     --ephemeral          Sync nothing to disk, delete the state directory at the end\n"
+               "     --exit-with-fd=N     End when the peer of this inherited socket is gone\n",
+               MR_SYSCONFDIR);
+}
+
+enum {
+        ARG_VERSION = 0x100,
+        ARG_CONFIG,
+        ARG_BUS,
+        ARG_LISTEN,
+        ARG_STATE,
+        ARG_LEASE,
+        ARG_HEARTBEAT,
+        ARG_SHARED_RESULTS,
+        ARG_EPHEMERAL,
+        ARG_EXIT_WITH_FD,
+};
+
+static const struct option options[] = {
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, ARG_VERSION},
+        {"config", required_argument, NULL, ARG_CONFIG},
+        {"bus", required_argument, NULL, ARG_BUS},
+        {"listen", required_argument, NULL, ARG_LISTEN},
+        {"state", required_argument, NULL, ARG_STATE},
+        {"lease", required_argument, NULL, ARG_LEASE},
+        {"heartbeat", required_argument, NULL, ARG_HEARTBEAT},
+        {"shared-results", no_argument, NULL, ARG_SHARED_RESULTS},
+        {"ephemeral", no_argument, NULL, ARG_EPHEMERAL},
+        {"exit-with-fd", required_argument, NULL, ARG_EXIT_WITH_FD},
+        {},
+};
+
+static int set_fd(const char *value, int *ret, Error *e)
+{
+        uint32_t fd;
+
+        if (parse_u32_range(value, 3, 1023, &fd) < 0)
+                return error_setf(e, EINVAL, "not a descriptor number: --exit-with-fd=%s", value);
+        *ret = (int) fd;
+        return 0;
+}
+
+static int set_sec(const char *name, const char *value, uint64_t *ret_usec, Error *e)
+{
+        return parse_sec(value, ret_usec) < 0
+                       ? error_setf(e, EINVAL, "not a time span such as 10 or 500ms: --%s=%s", name,
+                                    value)
+                       : 0;
+}
+
+static int set_path(const char *value, char **ret)
+{
+        g_free(*ret);
+        *ret = g_canonicalize_filename(value, NULL);
+        return 0;
+}
+
+static int set_string(const char *value, char **ret)
+{
+        g_free(*ret);
+        *ret = g_strdup(value);
+        return 0;
+}
+
+/* One option, but for those that end the program. @first_listen: the command line replaces the file's list. */
+static int set_option(MasterConf *c, int option, bool *first_listen, Error *e)
+{
+        switch (option) {
+        case ARG_BUS:
+                return set_string(optarg, &c->bus);
+        case ARG_LISTEN:
+                if (*first_listen)
+                        g_ptr_array_set_size(c->listen, 0);
+                *first_listen = false;
+                g_ptr_array_add(c->listen, g_strdup(optarg));
+                return 0;
+        case ARG_STATE:
+                return set_path(optarg, &c->state_dir);
+        case ARG_LEASE:
+                return set_sec("lease", optarg, &c->lease_usec, e);
+        case ARG_HEARTBEAT:
+                return set_sec("heartbeat", optarg, &c->heartbeat_usec, e);
+        case ARG_SHARED_RESULTS:
+                c->shared_results = true;
+                return 0;
+        case ARG_EPHEMERAL:
+                c->ephemeral = true;
+                return 0;
+        case ARG_EXIT_WITH_FD:
+                return set_fd(optarg, &c->exit_with_fd, e);
+        default:
+                return 0;
+        }
+}
+
+static int check(MasterConf *c, Error *e)
+{
+        if (c->listen->len == 0)
+                g_ptr_array_add(c->listen, g_strdup(DEFAULT_LISTEN));
+        if (c->heartbeat_usec < 10 * USEC_PER_MSEC || c->lease_usec / 2 < c->heartbeat_usec ||
+            c->lease_usec > 3600 * USEC_PER_SEC)
+                return error_setf(
+                        e, EINVAL,
+                        "the lease must last at least two heartbeats and at most an hour, and a "
+                        "heartbeat at least 10ms");
+        for (guint i = 0; i < c->listen->len; i++)
+                if (!c->allow_plaintext && !address_is_local(c->listen->pdata[i]))
+                        return error_setf(
+                                e, EPERM,
+                                "not listening on %s: it would be open to the network without "
+                                "encryption; use a loopback address or unix:PATH, or set "
+                                "AllowPlaintext=yes in masterd.conf where the network is trusted",
+                                (const char *) c->listen->pdata[i]);
+        return 0;
+}
+
+int master_conf_parse(MasterConf *c, int argc, char *argv[], Error *e)
+{
+        const char *config = NULL;
+        bool first_listen = true;
+        int option, r;
+
+        /* The file first, whatever its place among the options. */
+        while ((option = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+                if (option == '?')
+                        return error_setf(e, EINVAL, "see mr-masterd --help");
+                if (option == 'h') {
+                        help();
+                        return 0;
+                }
+                if (option == ARG_VERSION) {
+                        printf("mr-masterd %s\n", MR_VERSION);
+                        return 0;
+                }
+                if (option == ARG_CONFIG)
+                        config = optarg;
+        }
+        if (optind < argc)
+                return error_setf(e, EINVAL, "takes no arguments: %s", argv[optind]);
+        r = master_conf_read(c, config, e);
+        if (r < 0)
+                return r;
+        optind = 1;
+        while ((option = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+                r = set_option(c, option, &first_listen, e);
+                if (r < 0)
+                        return r;
+        }
+        r = check(c, e);
+        return r < 0 ? r : 1;
+}
+
+bool address_is_local(const char *address)
+{
+        static const char *const prefixes[] = {"unix:", "fd:", "127.", "localhost:", "[::1]:"};
+
+        for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
+                if (g_str_has_prefix(address, prefixes[i]))
+                        return true;
+        return false;
+}

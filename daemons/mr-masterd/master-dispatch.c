@@ -1,0 +1,495 @@
+/*
+ * Dispatch — attempts on their way: started on workers, listened to, and ended.
+ *
+ * An attempt is one RunTask call. Its updates are progress and, at the end, a result; the end of the call without
+ * a result is the news that the attempt is lost. A call whose attempt was ended by us (its job is over, its
+ * worker lost its lease, another attempt won) is detached: what still comes on it is not listened to.
+ */
+#include <fcntl.h>
+
+#include "base/fs.h"
+#include "mr-masterd/master-manager.h"
+#include "mr-masterd/master-output.h"
+#include "platform/log.h"
+
+struct AttemptCall {
+        MasterJob *job; /* NULL: detached */
+        TaskKind kind;
+        uint32_t task, attempt, worker;
+        EvgrpcCall *call;
+        int output_fd; /* of a streamed result */
+        uint64_t output_bytes;
+        int output_error; /* the first one */
+};
+
+static const char *kind_name(TaskKind kind)
+{
+        return kind == TASK_MAP ? "map" : "reduce";
+}
+
+static void attempt_detach(AttemptCall *c)
+{
+        if (!c->job)
+                return;
+        g_hash_table_remove(c->job->calls, c);
+        c->job = NULL;
+        c->output_fd = safe_close(c->output_fd);
+}
+
+/* ---- Ends ---- */
+
+/* The bookkeeping of every end without a commit. Returns what scheduler_end() does. */
+static int end_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt, AttemptEnd end,
+                       const char *why)
+{
+        Manager *m = j->manager;
+        int r;
+
+        r = scheduler_end(m->scheduler, j->table, kind, task, attempt, end, manager_now(m));
+        if (r < 0)
+                return r;
+        if (why)
+                task_table_set_status(j->table, kind, task, why);
+        (void) task_table_rerun_lost(j->table, manager_now(m));
+        job_save_task(j, kind, task);
+        job_changed(j, CHANGED_NUMBERS);
+        return r;
+}
+
+static void kill_call(AttemptCall *c)
+{
+        MasterJob *j = c->job;
+
+        (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_KILLED, NULL);
+        attempt_detach(c);
+        evgrpc_call_cancel(c->call);
+}
+
+void job_kill_attempts(MasterJob *j)
+{
+        g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
+
+        for (guint i = 0; calls[i]; i++)
+                kill_call(calls[i]);
+}
+
+void job_kill_task_attempts(MasterJob *j, TaskKind kind, uint32_t task, uint32_t but_attempt)
+{
+        g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
+
+        for (guint i = 0; calls[i]; i++) {
+                AttemptCall *c = calls[i];
+
+                if (c->kind == kind && c->task == task && c->attempt != but_attempt)
+                        kill_call(c);
+        }
+}
+
+static void lose_attempt(AttemptCall *c, const char *why)
+{
+        MasterJob *j = c->job;
+        const char *name = manager_worker_name(j->manager, c->worker);
+
+        job_event(j, "attempt-lost", "attempt %u of %s %u on %s is lost: %s", c->attempt,
+                  kind_name(c->kind), c->task, name, why);
+        (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_LOST, why);
+        attempt_detach(c);
+}
+
+void worker_lose_attempts(MasterWorker *w, const char *why)
+{
+        Manager *m = w->manager;
+
+        for (guint i = 0; i < m->by_age->len; i++) {
+                MasterJob *j = m->by_age->pdata[i];
+                g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
+
+                for (guint k = 0; calls[k]; k++) {
+                        AttemptCall *c = calls[k];
+
+                        if (c->worker == w->number)
+                                lose_attempt(c, why);
+                }
+        }
+}
+
+/* The sentence is the worker's, which knows the input and the offset. */
+static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *error,
+                         const char *stderr_tail, bool permanent)
+{
+        const char *why = *error ? error : "failed, and its worker did not say why";
+        const Task *task = task_table_get(j->table, f->kind, f->task);
+        g_autofree char *reason = NULL;
+        int r;
+
+        job_event(j, "attempt-failed", "attempt %u of %s %u on %s failed: %s", f->attempt,
+                  kind_name(f->kind), f->task, manager_worker_name(j->manager, f->worker), why);
+        r = end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why);
+        if (r < 0 || (r == 0 && !permanent))
+                return;
+        if (task->failed > 1)
+                reason = g_strdup_printf("%s (the last of %u failed attempts)", why, task->failed);
+        job_end(j, JOB_FAILED, reason ? reason : why, stderr_tail);
+}
+
+/* ---- Results ---- */
+
+static void commit_map(MasterJob *j, FinishedAttempt *f)
+{
+        Manager *m = j->manager;
+
+        if (scheduler_commit(m->scheduler, j->table, TASK_MAP, f->task, f->attempt) < 0)
+                return;
+        job_set_task_counters(j, TASK_MAP, f->task, TAKE_PTR(f->counters));
+        job_save_task(j, TASK_MAP, f->task);
+        job_kill_task_attempts(j, TASK_MAP, f->task, f->attempt);
+        job_tell_watchers(j, f->task);
+        job_changed(j, CHANGED_NUMBERS);
+}
+
+static void reject_attempt(MasterJob *j, const FinishedAttempt *f, const char *error)
+{
+        Manager *m = j->manager;
+
+        job_event(j, "attempt-rejected", "%s did not take %s %u: %s",
+                  manager_worker_name(m, f->worker), kind_name(f->kind), f->task,
+                  *error ? error : "no reason given");
+        (void) end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_REJECTED, error);
+        scheduler_back_off(m->scheduler, f->worker, manager_now(m));
+}
+
+static CounterSet *counters_of(const Mapreduced__V1__TaskResult *result)
+{
+        CounterSet *set = NULL;
+
+        for (size_t i = 0; i < result->n_counters; i++)
+                set = counter_set_add(set, result->counters[i]->name, result->counters[i]->value);
+        return set;
+}
+
+/* A streamed result must be whole: as long as its worker says, and written without error. */
+static const char *streamed_output_fault(AttemptCall *c, uint64_t expected_bytes)
+{
+        if (c->kind != TASK_REDUCE || !c->job->streamed)
+                return NULL;
+        if (c->output_error < 0)
+                return error_text(c->output_error);
+        return c->output_bytes == expected_bytes ? NULL : "it is not as long as its worker says";
+}
+
+static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1__TaskResult *result)
+{
+        const char *fault = streamed_output_fault(c, result->output_bytes);
+        MasterJob *j = c->job;
+
+        if (fault) {
+                g_autofree char *why = NULL;
+
+                why = g_strdup_printf("reduce %u: its result could not be kept in %s: %s", f->task,
+                                      j->output_dir, fault);
+                attempt_detach(c);
+                fail_attempt(j, f, why, "", false);
+                return;
+        }
+        attempt_detach(c);
+        f->counters = counters_of(result);
+        if (f->kind == TASK_MAP)
+                commit_map(j, f);
+        else
+                job_commit_part(j, f);
+}
+
+/* The call is of no interest any more: its status follows and says nothing new. */
+static void on_result(AttemptCall *c, const Mapreduced__V1__TaskResult *result)
+{
+        FinishedAttempt f = {
+                .kind = c->kind, .task = c->task, .attempt = c->attempt, .worker = c->worker};
+        MasterJob *j = c->job;
+
+        switch (result->outcome) {
+        case MAPREDUCED__V1__TASK_OUTCOME__SUCCEEDED:
+                on_success(c, &f, result);
+                break;
+        case MAPREDUCED__V1__TASK_OUTCOME__KILLED:
+                attempt_detach(c);
+                (void) end_attempt(j, f.kind, f.task, f.attempt, ATTEMPT_KILLED, result->error);
+                break;
+        case MAPREDUCED__V1__TASK_OUTCOME__REJECTED:
+                attempt_detach(c);
+                reject_attempt(j, &f, result->error);
+                break;
+        default: /* FAILED, and what a newer worker may say: nothing that we can use */
+                attempt_detach(c);
+                fail_attempt(j, &f, result->error, result->stderr_tail, result->permanent);
+        }
+        counter_set_free(f.counters);
+}
+
+static AttemptPhase phase_of(Mapreduced__V1__TaskPhase phase)
+{
+        switch (phase) {
+        case MAPREDUCED__V1__TASK_PHASE__WAITING:
+                return ATTEMPT_WAITING;
+        case MAPREDUCED__V1__TASK_PHASE__RUNNING:
+                return ATTEMPT_RUNNING;
+        default:
+                return ATTEMPT_STARTED;
+        }
+}
+
+static void on_progress(AttemptCall *c, const Mapreduced__V1__TaskProgress *progress)
+{
+        MasterJob *j = c->job;
+
+        if (scheduler_progress(j->manager->scheduler, j->table, c->kind, c->task, c->attempt,
+                               phase_of(progress->phase), progress->fraction) < 0)
+                return;
+        if (*progress->status)
+                task_table_set_status(j->table, c->kind, c->task, progress->status);
+        job_changed(j, CHANGED_NUMBERS);
+}
+
+static int open_streamed_output(AttemptCall *c)
+{
+        g_autofree char *dir = job_attempt_dir(c->job, c->kind, c->task, c->attempt);
+        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, c->task);
+        g_autofree char *path = g_build_filename(dir, name, NULL);
+        int r;
+
+        r = mkdir_parents(dir, 0700);
+        if (r < 0)
+                return r;
+        c->output_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        return c->output_fd < 0 ? -errno : 0;
+}
+
+static void on_output(AttemptCall *c, const ProtobufCBinaryData *data)
+{
+        if (c->kind != TASK_REDUCE || !c->job->streamed || c->output_error < 0)
+                return;
+        c->output_error = write_full(c->output_fd, data->data, data->len);
+        c->output_bytes += data->len;
+}
+
+static void on_update(EvgrpcCall *call, const ProtobufCMessage *message, void *userdata)
+{
+        const Mapreduced__V1__TaskUpdate *update = (const Mapreduced__V1__TaskUpdate *) message;
+        AttemptCall *c = userdata;
+
+        if (!c->job)
+                return;
+        switch (update->kind_case) {
+        case MAPREDUCED__V1__TASK_UPDATE__KIND_PROGRESS:
+                on_progress(c, update->progress);
+                break;
+        case MAPREDUCED__V1__TASK_UPDATE__KIND_OUTPUT:
+                on_output(c, &update->output);
+                break;
+        case MAPREDUCED__V1__TASK_UPDATE__KIND_RESULT:
+                on_result(c, update->result);
+                break;
+        default:
+                break;
+        }
+}
+
+static void on_call_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
+{
+        AttemptCall *c = userdata;
+
+        if (c->job) {
+                Manager *m = c->job->manager;
+                g_autofree char *why = NULL;
+
+                why = g_strdup_printf("its worker's call ended with %s%s%s",
+                                      evgrpc_code_to_string(status->code),
+                                      *status->message ? ": " : "", status->message);
+                scheduler_back_off(m->scheduler, c->worker, manager_now(m));
+                lose_attempt(c, why);
+        }
+        evgrpc_call_unref(c->call);
+        g_free(c);
+}
+
+/* ---- Starts ---- */
+
+static Mapreduced__V1__JobFile *file_message(const JobShippedFile *f)
+{
+        Mapreduced__V1__JobFile *m = g_new(Mapreduced__V1__JobFile, 1);
+
+        *m = (Mapreduced__V1__JobFile) MAPREDUCED__V1__JOB_FILE__INIT;
+        m->name = f->name;
+        m->size_bytes = f->size_bytes;
+        m->executable = f->executable;
+        return m;
+}
+
+typedef struct Spec {
+        Mapreduced__V1__TaskSpec spec;
+        Mapreduced__V1__Program program;
+        Mapreduced__V1__Piece *pieces;
+        Mapreduced__V1__Piece **piece_pointers;
+        GPtrArray *files; /* Mapreduced__V1__JobFile * */
+        char *output_dir, *part_name;
+} Spec;
+
+static void spec_done(Spec *s)
+{
+        g_free(s->pieces);
+        g_free(s->piece_pointers);
+        g_ptr_array_unref(s->files);
+        g_free(s->output_dir);
+        g_free(s->part_name);
+}
+
+static void fill_program(Spec *s, const JobDesc *d)
+{
+        s->program = (Mapreduced__V1__Program) MAPREDUCED__V1__PROGRAM__INIT;
+        s->program.app = d->app;
+        s->program.mapper = d->mapper;
+        s->program.combiner = d->combiner;
+        s->program.reducer = d->reducer;
+        s->program.n_args = d->args->len;
+        s->program.args = (char **) d->args->pdata;
+        s->program.n_env = d->env->len;
+        s->program.env = (char **) d->env->pdata;
+        s->files = g_ptr_array_new_with_free_func(g_free);
+        for (guint i = 0; i < d->files->len; i++)
+                g_ptr_array_add(s->files, file_message(d->files->pdata[i]));
+        s->program.n_files = s->files->len;
+        s->program.files = (Mapreduced__V1__JobFile **) s->files->pdata;
+}
+
+static void fill_pieces(Spec *s, const MasterJob *j, uint32_t map)
+{
+        const Split *split = &j->splits->splits[map];
+
+        s->pieces = g_new(Mapreduced__V1__Piece, split->count);
+        s->piece_pointers = g_new(Mapreduced__V1__Piece *, split->count);
+        for (size_t i = 0; i < split->count; i++) {
+                const SplitPiece *from = &j->splits->pieces[split->first + i];
+                const PlanFile *file = &g_array_index(j->files->files, PlanFile, from->file);
+                Mapreduced__V1__Piece *to = &s->pieces[i];
+
+                *to = (Mapreduced__V1__Piece) MAPREDUCED__V1__PIECE__INIT;
+                to->path = file->path;
+                to->offset = from->offset;
+                to->length = from->length;
+                to->file_size = file->size_bytes;
+                to->mtime_ns = file->mtime_ns;
+                s->piece_pointers[i] = to;
+        }
+        s->spec.n_pieces = split->count;
+        s->spec.pieces = s->piece_pointers;
+}
+
+static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
+{
+        *s = (Spec){.spec = MAPREDUCED__V1__TASK_SPEC__INIT};
+        fill_program(s, j->desc);
+        s->spec.job_id = j->id;
+        s->spec.job_name = j->desc->name;
+        s->spec.kind = a->kind == TASK_MAP ? MAPREDUCED__V1__TASK_KIND__MAP
+                                           : MAPREDUCED__V1__TASK_KIND__REDUCE;
+        s->spec.task = a->task;
+        s->spec.attempt = a->attempt;
+        s->spec.program = &s->program;
+        s->spec.partitions = j->reduces;
+        s->spec.maps = j->maps;
+        if (a->kind == TASK_MAP) {
+                fill_pieces(s, j, a->task);
+                return;
+        }
+        /* A result that a person reads from the terminal is in order; a command's own output is its own affair. */
+        s->spec.sort_output = *j->desc->app;
+        s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task);
+        s->spec.part_name = s->part_name;
+        if (!j->streamed) {
+                s->output_dir = job_attempt_dir(j, a->kind, a->task, a->attempt);
+                s->spec.output_dir = s->output_dir;
+        }
+}
+
+static void start_attempt(Manager *m, const Assignment *a)
+{
+        static const EvgrpcCallHandlers handlers = {.on_message = on_update,
+                                                    .on_done = on_call_done};
+        MasterJob *j = manager_find_job_by_table(m, a->table);
+        MasterWorker *w = manager_worker(m, a->worker);
+        AttemptCall *c = g_new0(AttemptCall, 1);
+        Spec spec;
+        int r = 0;
+
+        *c = (AttemptCall){
+                .job = j,
+                .kind = a->kind,
+                .task = a->task,
+                .attempt = a->attempt,
+                .worker = a->worker,
+                .output_fd = -EBADF,
+        };
+        g_hash_table_add(j->calls, c);
+        if (a->kind == TASK_REDUCE && j->streamed)
+                c->output_error = open_streamed_output(c);
+        spec_init(&spec, j, a);
+        r = evgrpc_call_start(w->channel, &mapreduced__v1__worker__descriptor, "RunTask",
+                              &spec.spec.base, NULL, &handlers, c, &c->call);
+        spec_done(&spec);
+        if (r >= 0)
+                return;
+        scheduler_back_off(m->scheduler, c->worker, manager_now(m));
+        lose_attempt(c, error_text(r));
+        g_free(c);
+}
+
+void manager_schedule(Manager *m, GArray *ret_assignments)
+{
+        Assignment a;
+
+        while (scheduler_next(m->scheduler, manager_now(m), &a) > 0) {
+                MasterJob *j = manager_find_job_by_table(m, a.table);
+
+                job_save_task(j, a.kind, a.task);
+                j->changed |= CHANGED_NUMBERS;
+                g_array_append_val(ret_assignments, a);
+        }
+}
+
+/* Starting one may end another (a call that cannot be made), never its job: every table here is still there. */
+void manager_start_attempts(Manager *m, const GArray *assignments)
+{
+        for (guint i = 0; i < assignments->len; i++)
+                start_attempt(m, &g_array_index(assignments, Assignment, i));
+}
+
+/* ---- Why nothing runs ---- */
+
+static char *waiting_for(const Manager *m, const MasterJob *j)
+{
+        if (j->state != JOB_RUNNING || j->ending != 0 || j->working > 0 ||
+            g_hash_table_size(j->calls) > 0)
+                return NULL;
+        if (scheduler_slots(m->scheduler) == 0)
+                return g_strdup_printf("waiting for a worker: none is registered at %s",
+                                       m->address);
+        if (scheduler_slots_used(m->scheduler) >= scheduler_slots(m->scheduler))
+                return g_strdup("waiting for a slot: all are taken by older jobs");
+        return g_strdup("waiting for a worker that takes its tasks: see the job's events");
+}
+
+void manager_update_waiting(Manager *m)
+{
+        for (guint i = 0; i < m->by_age->len; i++) {
+                MasterJob *j = m->by_age->pdata[i];
+                g_autofree char *now = NULL;
+
+                if (job_is_over(j))
+                        continue;
+                now = waiting_for(m, j);
+                if (g_strcmp0(now, j->waiting_for) == 0)
+                        continue;
+                g_free(j->waiting_for);
+                j->waiting_for = TAKE_PTR(now);
+                j->changed |= CHANGED_NUMBERS;
+        }
+}

@@ -1,0 +1,217 @@
+/*
+ * Manager — see master-manager.h.
+ */
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "mr-masterd/master-manager.h"
+#include "platform/bus.h"
+#include "platform/log.h"
+#include "platform/service.h"
+
+static void on_round(void *userdata);
+
+static void on_wakeup(void *userdata)
+{
+        manager_kick(userdata);
+}
+
+static void on_announce(void *userdata)
+{
+        manager_announce(userdata);
+}
+
+static void free_worker(gpointer w)
+{
+        worker_free(w);
+}
+
+static void free_job(gpointer j)
+{
+        job_free(j);
+}
+
+int manager_new(Loop *l, MasterConf *conf, Manager **ret, Error *e)
+{
+        _cleanup_(manager_freep) Manager *m = g_new0(Manager, 1);
+        int r;
+
+        m->loop = l;
+        m->conf = conf;
+        m->lock_fd = -EBADF;
+        m->next_job = 1;
+        m->next_worker = 1;
+        id128_make(m->epoch);
+        m->scheduler = scheduler_new();
+        m->jobs = g_hash_table_new(g_str_hash, g_str_equal);
+        m->by_age = g_ptr_array_new_with_free_func(free_job);
+        m->requests = g_hash_table_new(g_str_hash, g_str_equal);
+        m->workers = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, free_worker);
+        m->numbers = g_hash_table_new(NULL, NULL);
+
+        r = offload_new(l, &m->offload);
+        if (r >= 0)
+                r = loop_timer_new(l, on_round, m, &m->round_timer);
+        if (r >= 0)
+                r = loop_timer_new(l, on_wakeup, m, &m->wakeup_timer);
+        if (r >= 0)
+                r = loop_timer_new(l, on_announce, m, &m->announce_timer);
+        if (r < 0)
+                return error_setf(e, r, "cannot set up: %s", error_text(r));
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+/* The order: no more news from outside, then attempts and jobs, then what they stand on. */
+Manager *manager_free(Manager *m)
+{
+        if (!m)
+                return NULL;
+        m->stopping = true;
+        m->offload = offload_free(m->offload);
+        for (guint i = 0; i < m->by_age->len; i++)
+                job_kill_attempts(m->by_age->pdata[i]);
+        if (m->store && store_commit(m->store, true) < 0)
+                log_warning("Cannot save the last changes: %s", store_error(m->store));
+        m->server = evgrpc_server_free(m->server);
+        g_hash_table_unref(m->workers); /* their channels; calls end here */
+        g_ptr_array_unref(m->by_age);
+        g_hash_table_unref(m->jobs);
+        g_hash_table_unref(m->requests);
+        g_hash_table_unref(m->numbers);
+        scheduler_free(m->scheduler);
+        store_free(m->store);
+        sd_bus_flush_close_unref(m->bus);
+        loop_timer_free(m->round_timer);
+        loop_timer_free(m->wakeup_timer);
+        loop_timer_free(m->lease_timer);
+        loop_timer_free(m->announce_timer);
+        if (m->conf->ephemeral && m->lock_fd >= 0)
+                (void) rm_rf_at(AT_FDCWD, m->conf->state_dir);
+        safe_close(m->lock_fd);
+        g_free(m->address);
+        g_free(m);
+        return NULL;
+}
+
+uint64_t manager_now(Manager *m)
+{
+        return loop_now_usec(m->loop);
+}
+
+uint64_t manager_realtime(Manager *m)
+{
+        return loop_realtime_usec(m->loop);
+}
+
+char *manager_state_path(const Manager *m, const char *kind, const MasterJob *job)
+{
+        return g_build_filename(m->conf->state_dir, kind, job ? job->id : NULL, NULL);
+}
+
+unsigned manager_count_active(const Manager *m)
+{
+        unsigned count = m->submitting;
+
+        for (guint i = 0; i < m->by_age->len; i++)
+                count += !job_is_over(m->by_age->pdata[i]);
+        return count;
+}
+
+void manager_kick(Manager *m)
+{
+        if (m->kicked || m->stopping)
+                return;
+        m->kicked = true;
+        loop_timer_start(m->round_timer, 0);
+}
+
+int manager_commit(Manager *m, bool durable)
+{
+        int r = store_commit(m->store, durable && !m->conf->ephemeral);
+
+        if (r < 0 && !m->stopping) {
+                log_error("Cannot save the state in %s, ending; what is on disk is whole: %s",
+                          m->conf->state_dir, store_error(m->store));
+                m->stopping = true;
+                loop_exit(m->loop, EXIT_FAILURE);
+        }
+        return r;
+}
+
+static void arm_wakeup(Manager *m)
+{
+        uint64_t at = scheduler_wakeup_usec(m->scheduler), now = manager_now(m);
+
+        if (at == USEC_INFINITY)
+                loop_timer_stop(m->wakeup_timer);
+        else
+                loop_timer_start(m->wakeup_timer, at > now ? at - now : 0);
+}
+
+static void on_round(void *userdata)
+{
+        g_autoptr(GArray) assignments = g_array_new(FALSE, FALSE, sizeof(Assignment));
+        Manager *m = userdata;
+
+        m->kicked = false;
+        if (m->prune)
+                manager_prune_jobs(m);
+        manager_schedule(m, assignments);
+        if (manager_commit(m, false) < 0)
+                return;
+        manager_start_attempts(m, assignments);
+        arm_wakeup(m);
+        manager_update_waiting(m);
+        manager_announce(m);
+}
+
+/* One master for one state: the lock lasts as long as the process. */
+static int open_state(Manager *m, Error *e)
+{
+        const char *dir = m->conf->state_dir;
+        g_autofree char *lock = g_build_filename(dir, "lock", NULL);
+        int r;
+
+        r = mkdir_parents(dir, 0700);
+        if (r < 0)
+                return error_setf(e, r, "cannot make the state directory %s: %s", dir,
+                                  error_text(r));
+        m->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (m->lock_fd < 0)
+                return error_setf(e, errno, "cannot use the state directory %s: %s", dir,
+                                  error_text(errno));
+        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+                r = -errno;
+                m->lock_fd = safe_close(m->lock_fd);
+                if (r == -EWOULDBLOCK)
+                        return error_setf(
+                                e, EBUSY,
+                                "another mr-masterd uses the state directory %s: stop it, or give "
+                                "this one another with --state=",
+                                dir);
+                return error_setf(e, r, "cannot lock %s: %s", lock, error_text(r));
+        }
+        return store_open(m->conf->ephemeral ? NULL : dir, &m->store, e);
+}
+
+int manager_start(Manager *m, Error *e)
+{
+        int r;
+
+        r = open_state(m, e);
+        if (r >= 0)
+                r = manager_open_bus(m, e);
+        if (r >= 0)
+                r = manager_restore(m, e);
+        if (r >= 0)
+                r = manager_serve_rpc(m, e);
+        if (r < 0)
+                return r;
+        manager_arm_leases(m);
+        m->changed |= CHANGED_STATE;
+        manager_kick(m);
+        return 0;
+}

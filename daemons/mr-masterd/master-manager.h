@@ -1,0 +1,273 @@
+/*
+ * Manager — everything the master holds, and the round in which it decides.
+ *
+ * Whatever happens (a submission, a result, a heartbeat, a lost worker) changes the state at once
+ * and kicks the manager. Then, once per turn of the loop:
+ *
+ *      schedule ──▶ commit to the store ──▶ start the attempts ──▶ announce on the bus
+ *
+ * So many events cost one transaction, an attempt's number is on disk before its worker hears
+ * it, and nothing in between waits for a timer.
+ */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "cluster.pb-c.h"
+#include "jobs/counters.h"
+#include "jobs/job-desc.h"
+#include "jobs/scheduler.h"
+#include "mr-masterd/master-conf.h"
+#include "mr-masterd/master-offload.h"
+#include "mr-masterd/master-plan.h"
+#include "mr-masterd/master-store.h"
+#include "base/text.h"
+#include "records/split.h"
+#include "rpc/evgrpc.h"
+
+#define MASTER_PATH "/org/mapreduced/Master1"
+#define MASTER_BUS_NAME "org.mapreduced.Master1"
+#define MASTER_EVENTS_MAX 200U /* kept of each job */
+#define MASTER_EVENT_MAX_BYTES 1024U
+#define MASTER_REASON_MAX_BYTES 4096U
+#define MASTER_STDERR_MAX_BYTES (16U * 1024)
+#define MASTER_WORKERS_MAX 10000U    /* alive ones; further ones are refused */
+#define MASTER_LOST_WORKERS_MAX 256U /* remembered, so that a list shows who is missing */
+#define MASTER_ANNOUNCE_USEC                                                                       \
+        (200 * USEC_PER_MSEC) /* between two announcements of one object's numbers */
+
+typedef struct Manager Manager;
+typedef struct MasterJob MasterJob;
+typedef struct MasterWorker MasterWorker;
+typedef struct AttemptCall AttemptCall;
+typedef struct Watcher Watcher;
+
+/* The numbers are in the store: never change them. */
+typedef enum JobState {
+        JOB_PLANNING,
+        JOB_RUNNING,
+        JOB_COMMITTING,
+        JOB_DONE,
+        JOB_FAILED,
+        JOB_CANCELLED,
+        _JOB_STATE_MAX,
+} JobState;
+
+/* What of an object must be announced; JOB_CHANGED_STATE goes out at once. */
+typedef enum ChangedFlags {
+        CHANGED_NUMBERS = 1 << 0,
+        CHANGED_STATE = 1 << 1,
+} ChangedFlags;
+
+struct MasterJob {
+        Manager *manager;
+        uint64_t number;
+        char *id;   /* the number, as text */
+        char *path; /* its object */
+        JobDesc *desc;
+        char *program;
+        uint32_t uid;
+        JobState state;
+        JobState
+                ending; /* FAILED or CANCELLED: on its way there, as soon as nothing of it works any more; else 0 */
+        char *reason;
+        char *error_output;
+        uint64_t submitted_usec, started_usec, finished_usec; /* CLOCK_REALTIME */
+        uint64_t input_bytes;
+        uint32_t maps, reduces;
+        Counters *counters; /* NULL before it runs */
+
+        char *output_dir;    /* Output=, or our own results directory */
+        bool output_created; /* by us */
+        bool output_prepared;
+        bool streamed; /* workers send the result's bytes here */
+
+        unsigned working; /* pieces of work in threads */
+        bool finishing;
+
+        /* Only while it runs: the rest is the store's. */
+        PlanFiles *files;
+        SplitPlan *splits;
+        TaskTable *table;
+        CounterSet **task_counters[_TASK_KIND_MAX];
+        GHashTable *calls;   /* set of AttemptCall * */
+        GPtrArray *watchers; /* Watcher * */
+
+        /* Of a job that is over, for the bus. */
+        uint32_t maps_done, reduces_done, attempts_failed, attempts_lost, outputs_lost;
+
+        uint64_t next_event;
+        char *waiting_for; /* why nothing runs; NULL when something does */
+
+        unsigned changed; /* ChangedFlags */
+        uint64_t announced_usec;
+};
+
+struct MasterWorker {
+        Manager *manager;
+        uint32_t number;
+        char id[ID128_HEX_SIZE];
+        char incarnation[ID128_HEX_SIZE]; /* "" for one that is only remembered */
+        char *name;
+        char *address;
+        char *path;
+        bool alive;
+        bool expected; /* it was there before our restart: its outputs are believed until the lease ends */
+        uint32_t slots;
+        uint64_t free_bytes;
+        double load;
+        uint64_t last_heard_usec;  /* CLOCK_REALTIME */
+        uint64_t lease_until_usec; /* CLOCK_MONOTONIC */
+        EvgrpcChannel *channel;
+        uint32_t announced_used;
+        unsigned changed;
+        uint64_t announced_usec;
+};
+
+struct Manager {
+        Loop *loop;
+        MasterConf *conf;
+        char epoch[ID128_HEX_SIZE];
+        char *address;
+        int lock_fd;
+
+        Store *store;
+        Offload *offload;
+        Scheduler *scheduler;
+        EvgrpcServer *server;
+        sd_bus *bus;
+
+        GHashTable *jobs;     /* id → MasterJob * */
+        GPtrArray *by_age;    /* the same jobs, oldest first */
+        GHashTable *requests; /* RequestId → MasterJob * */
+        uint64_t next_job;
+        unsigned submitting; /* jobs whose files are being copied */
+
+        GHashTable *workers; /* id → MasterWorker * */
+        GHashTable *numbers; /* worker number → MasterWorker * */
+        uint32_t next_worker;
+
+        LoopTimer *round_timer;
+        LoopTimer *wakeup_timer;
+        LoopTimer *lease_timer;
+        LoopTimer *announce_timer;
+        bool kicked;
+        bool stopping;
+        bool prune; /* a job came to its end */
+        unsigned changed;
+        uint64_t announced_usec;
+};
+
+/* ---- master-manager.c ---- */
+
+int manager_new(Loop *l, MasterConf *conf, Manager **ret, Error *e);
+int manager_start(Manager *m, Error *e); /* opens the state, the bus and the addresses */
+Manager *manager_free(Manager *m);
+DEFINE_CLEANUP(Manager, manager_free);
+
+void manager_kick(Manager *m); /* a round, in this turn of the loop or the next */
+int manager_commit(Manager *m,
+                   bool durable); /* on failure the master ends: its state is what is on disk */
+uint64_t manager_now(Manager *m); /* CLOCK_MONOTONIC */
+uint64_t manager_realtime(Manager *m); /* CLOCK_REALTIME */
+char *manager_state_path(const Manager *m, const char *kind,
+                         const MasterJob *job); /* kind: "jobs", "results" */
+unsigned manager_count_active(const Manager *m);
+
+/* ---- master-job.c: the life of a job ---- */
+
+const char *job_state_to_string(JobState s);
+bool job_is_over(const MasterJob *j);
+MasterJob *job_new(Manager *m, uint64_t number, JobDesc *desc, uint32_t uid); /* takes @desc */
+MasterJob *job_free(MasterJob *j);
+DEFINE_CLEANUP(MasterJob, job_free);
+
+MasterJob *manager_find_job(const Manager *m, const char *id);
+MasterJob *manager_find_job_by_table(const Manager *m, const TaskTable *t);
+void job_add(MasterJob *j); /* into the manager's tables */
+/* A new job is in the store, durably, or not there at all. Then it is planned. */
+int job_submit(MasterJob *j);
+void job_plan(MasterJob *j);
+int job_begin(MasterJob *j, PlanFiles *files, Error *e); /* splits and tables; takes @files */
+void job_run(MasterJob *j);
+void job_check_complete(MasterJob *j);
+void job_end(MasterJob *j, JobState how, const char *reason,
+             const char *error_output); /* FAILED or CANCELLED */
+void job_try_end(MasterJob *j);
+void job_finish(MasterJob *j);
+void job_save(MasterJob *j);
+void job_save_task(MasterJob *j, TaskKind kind, uint32_t task);
+void job_changed(MasterJob *j, unsigned flags);
+void job_event(MasterJob *j, const char *kind, const char *format, ...) _printf_(3, 4);
+void job_set_task_counters(MasterJob *j, TaskKind kind, uint32_t task,
+                           CounterSet *set);                       /* takes @set */
+void job_output_lost(MasterJob *j, uint32_t map, const char *why); /* after the table said so */
+void manager_prune_jobs(Manager *m);
+
+/* ---- master-restore.c ---- */
+
+int manager_restore(Manager *m, Error *e);
+
+/* ---- master-dispatch.c: attempts and their calls ---- */
+
+void manager_schedule(Manager *m, GArray *ret_assignments);
+void manager_start_attempts(Manager *m, const GArray *assignments);
+void job_kill_attempts(MasterJob *j);
+void job_kill_task_attempts(MasterJob *j, TaskKind kind, uint32_t task, uint32_t but_attempt);
+void worker_lose_attempts(MasterWorker *w, const char *why);
+void manager_update_waiting(Manager *m);
+
+/* ---- master-commit.c: parts ---- */
+
+typedef struct FinishedAttempt {
+        TaskKind kind;
+        uint32_t task, attempt, worker;
+        CounterSet *counters; /* owned */
+} FinishedAttempt;
+
+char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt);
+void job_commit_part(MasterJob *j, FinishedAttempt *f); /* takes what it points to */
+
+/* ---- master-workers.c: registration and leases ---- */
+
+MasterWorker *worker_free(MasterWorker *w);
+MasterWorker *manager_worker(const Manager *m, uint32_t number);
+const char *manager_worker_name(const Manager *m, uint32_t number); /* "" for none */
+MasterWorker *manager_remember_worker(Manager *m, uint32_t number, const char *id, const char *name,
+                                      const char *address, uint32_t slots);
+/* Return: 0; -EPERM, -EUSERS or -EINVAL with a sentence. */
+int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
+                            GPtrArray *forget, Error *e);
+int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,
+                      GPtrArray *forget);
+void manager_arm_leases(Manager *m);
+unsigned manager_count_alive(const Manager *m);
+void worker_changed(MasterWorker *w, unsigned flags);
+
+/* ---- master-watch.c: who is told where map outputs are ---- */
+
+void job_watch(MasterJob *j, EvgrpcServerCall *call);
+void job_tell_watchers(MasterJob *j, uint32_t map);
+void job_end_watchers(MasterJob *j);
+Watcher *watcher_free(Watcher *w);
+
+/* ---- master-rpc.c ---- */
+
+int manager_serve_rpc(Manager *m, Error *e);
+
+/* ---- master-bus.c, master-bus-job.c, master-bus-worker.c ---- */
+
+int manager_open_bus(Manager *m, Error *e);
+void manager_announce(
+        Manager *m); /* what changed, and was not told less than MASTER_ANNOUNCE_USEC ago */
+void bus_job_added(MasterJob *j);
+void bus_job_removed(MasterJob *j);
+void bus_worker_added(MasterWorker *w);
+void bus_worker_removed(MasterWorker *w);
+int bus_add_job_objects(Manager *m);
+int bus_add_worker_objects(Manager *m);
+void bus_announce_job(MasterJob *j);
+void bus_announce_worker(MasterWorker *w);
+
+/* Submits what a bus message asks for; answers the message now or later. */
+int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);

@@ -1,0 +1,178 @@
+/*
+ * Output — see master-output.h.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/fs.h"
+#include "mr-masterd/master-output.h"
+
+/* Attempts that were just told to stop may still make files while we remove them. */
+#define REMOVE_TRIES 20
+
+/* 1 when all there is in @dir is our own _temporary, with @tag in it. */
+static int is_ours(const char *dir, const char *tag)
+{
+        g_autofree char *mark = g_build_filename(dir, OUTPUT_TEMPORARY, tag, NULL);
+        struct dirent *de;
+        int r = 1;
+        DIR *d;
+
+        if (access(mark, F_OK) < 0)
+                return 0;
+        d = opendir(dir);
+        if (!d)
+                return -errno;
+        while ((de = readdir(d)))
+                if (!g_str_equal(de->d_name, ".") && !g_str_equal(de->d_name, "..") &&
+                    !g_str_equal(de->d_name, OUTPUT_TEMPORARY))
+                        r = 0;
+        (void) closedir(d);
+        return r;
+}
+
+static int check(const char *dir, const char *tag, bool *ret_exists, Error *e)
+{
+        struct stat st;
+        int r;
+
+        if (stat(dir, &st) < 0) {
+                if (errno != ENOENT)
+                        return error_setf(e, errno, "cannot use the output directory %s: %s", dir,
+                                          error_text(errno));
+                *ret_exists = false;
+                return 0;
+        }
+        *ret_exists = true;
+        if (!S_ISDIR(st.st_mode))
+                return error_setf(e, ENOTDIR, "the output %s exists and is not a directory", dir);
+        r = dir_is_populated(dir);
+        if (r > 0 && is_ours(dir, tag) <= 0)
+                return error_setf(
+                        e, EEXIST,
+                        "the output directory %s is not empty: remove it or name another one", dir);
+        if (r < 0)
+                return error_setf(e, r, "cannot read the output directory %s: %s", dir,
+                                  error_text(r));
+        return 0;
+}
+
+int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e)
+{
+        g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
+        g_autofree char *mark = g_build_filename(temporary, tag, NULL);
+        _cleanup_close_ int fd = -EBADF;
+        bool exists;
+        int r;
+
+        r = check(dir, tag, &exists, e);
+        if (r < 0)
+                return r;
+        r = mkdir_parents(temporary, 0755);
+        if (r < 0)
+                return error_setf(e, r, "cannot make the output directory %s: %s", dir,
+                                  error_text(r));
+        fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        if (fd < 0)
+                return error_setf(e, errno, "cannot write in the output directory %s: %s", dir,
+                                  error_text(errno));
+        *ret_created = !exists;
+        return 0;
+}
+
+static int sync_file(const char *path)
+{
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        if (fd < 0)
+                return -errno;
+        return fsync(fd) < 0 ? -errno : 0;
+}
+
+int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, bool sync, Error *e)
+{
+        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, part);
+        g_autofree char *from = g_build_filename(attempt_dir, name, NULL);
+        g_autofree char *to = g_build_filename(dir, name, NULL);
+        int r = 0;
+
+        if (sync)
+                r = sync_file(from);
+        if (r >= 0 && rename(from, to) < 0)
+                r = -errno;
+        if (r == -ENOENT)
+                return error_setf(
+                        e, r,
+                        "the part %s that the worker wrote is not there: the output must be on "
+                        "a file system that the master and all workers share",
+                        from);
+        if (r < 0)
+                return error_setf(e, r, "cannot put %s in place: %s", to, error_text(r));
+        (void) rm_rf_at(AT_FDCWD, attempt_dir);
+        return 0;
+}
+
+static int remove_all(const char *path)
+{
+        static const struct timespec pause = {.tv_nsec = 20000000};
+        int r = 0;
+
+        for (int i = 0; i < REMOVE_TRIES; i++) {
+                r = rm_rf_at(AT_FDCWD, path);
+                if (r != -ENOTEMPTY && r != -EEXIST)
+                        break;
+                (void) nanosleep(&pause, NULL);
+        }
+        return r;
+}
+
+static int write_mark(const char *path, bool sync)
+{
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+        if (fd < 0)
+                return -errno;
+        return sync && fsync(fd) < 0 ? -errno : 0;
+}
+
+int output_finish(const char *dir, bool mark, bool sync, Error *e)
+{
+        g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
+        g_autofree char *success = g_build_filename(dir, OUTPUT_SUCCESS, NULL);
+        int r;
+
+        r = remove_all(temporary);
+        if (r >= 0 && sync)
+                r = fsync_dir(dir);
+        if (r >= 0 && mark)
+                r = write_mark(success, sync);
+        if (r >= 0 && mark && sync)
+                r = fsync_dir(dir);
+        return r < 0 ? error_setf(e, r, "cannot complete the output directory %s: %s", dir,
+                                  error_text(r))
+                     : 0;
+}
+
+int output_discard(const char *dir, uint32_t parts, bool created, Error *e)
+{
+        g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
+        g_autofree char *success = g_build_filename(dir, OUTPUT_SUCCESS, NULL);
+        int r;
+
+        (void) unlink(success);
+        r = remove_all(temporary);
+        for (uint32_t i = 0; i < parts; i++) {
+                g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, i);
+                g_autofree char *path = g_build_filename(dir, name, NULL);
+
+                if (unlink(path) < 0 && errno != ENOENT && r >= 0)
+                        r = -errno;
+        }
+        if (created && rmdir(dir) < 0 && errno != ENOENT && errno != ENOTEMPTY && r >= 0)
+                r = -errno;
+        return r < 0 ? error_setf(e, r, "cannot remove what was written in %s: %s", dir,
+                                  error_text(r))
+                     : 0;
+}

@@ -1,0 +1,40 @@
+/*
+ * Output — the directory that a job's result appears in, whole or not at all.
+ *
+ *      OUTPUT/_temporary/attempt-…/part-00007     written by an attempt
+ *      OUTPUT/part-00007                          renamed there by the master, for one attempt of each reduce
+ *      OUTPUT/_SUCCESS                            last of all, when _temporary is gone
+ *
+ * The rename is the commit, and only the master does it: an attempt that was cut off and comes back
+ * can write what it likes below _temporary and changes nothing.
+ * Source: Dean & Ghemawat, OSDI 2004, §3.3 (atomic commits); the names are Hadoop's FileOutputCommitter's.
+ * Changed: there the task's own process renames, when the master lets it.
+ *
+ * Blocking; for threads. Errors are sentences that name the directory.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#define OUTPUT_TEMPORARY "_temporary"
+#define OUTPUT_SUCCESS "_SUCCESS"
+#define OUTPUT_PART_FORMAT "part-%05u"
+
+/**
+ * output_prepare() - take a directory into use
+ * @tag:         a name of this job's own, so that a master that was restarted knows its own traces
+ * @ret_created: the directory was not there before
+ *
+ * It must be missing (then it is made, with its parents) or empty. -EEXIST with the way out when it is neither.
+ */
+int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e);
+
+/* Puts @attempt_dir/part-N in place. Repeating it is harmless. @sync: survives a power cut. */
+int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, bool sync,
+                       Error *e);
+
+/* Removes _temporary, then writes _SUCCESS if @mark. Repeating it is harmless. */
+int output_finish(const char *dir, bool mark, bool sync, Error *e);
+
+/* Removes what the job wrote: parts 0 to @parts - 1 and _temporary; and @dir itself if @created and then empty. */
+int output_discard(const char *dir, uint32_t parts, bool created, Error *e);

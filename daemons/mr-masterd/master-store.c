@@ -1,0 +1,502 @@
+/*
+ * Store — see master-store.h.
+ *
+ * Each statement is prepared once and bound by a format string: i an integer, s a text, b a blob and its
+ * size. The schema's version is in user_version; a file of a newer one is refused, not guessed at.
+ */
+#include <sqlite3.h>
+#include <stdarg.h>
+
+#include "mr-masterd/master-store.h"
+
+#define SCHEMA_VERSION 1
+
+static const char schema[] =
+        "CREATE TABLE jobs(number INTEGER PRIMARY KEY, description BLOB NOT NULL, uid INTEGER NOT NULL,"
+        " state INTEGER NOT NULL, ending INTEGER NOT NULL, reason TEXT, error_output TEXT,"
+        " submitted INTEGER, started INTEGER, finished INTEGER, maps INTEGER, reduces INTEGER,"
+        " maps_done INTEGER, reduces_done INTEGER, attempts_failed INTEGER, attempts_lost INTEGER,"
+        " outputs_lost INTEGER, input_bytes INTEGER, output_created INTEGER, counters TEXT);"
+        "CREATE TABLE inputs(job INTEGER, seq INTEGER, path BLOB, size INTEGER, mtime INTEGER,"
+        " PRIMARY KEY(job, seq)) WITHOUT ROWID;"
+        "CREATE TABLE tasks(job INTEGER, kind INTEGER, task INTEGER, started INTEGER, failed INTEGER,"
+        " lost INTEGER, done INTEGER, attempt INTEGER, worker INTEGER, newest_worker INTEGER,"
+        " status TEXT, counters TEXT, PRIMARY KEY(job, kind, task)) WITHOUT ROWID;"
+        "CREATE TABLE events(job INTEGER, seq INTEGER, usec INTEGER, kind TEXT, text TEXT,"
+        " PRIMARY KEY(job, seq)) WITHOUT ROWID;"
+        "CREATE TABLE workers(number INTEGER PRIMARY KEY, id TEXT UNIQUE, name TEXT, address TEXT,"
+        " slots INTEGER);"
+        "PRAGMA user_version = 1;";
+
+typedef enum Statement {
+        PUT_JOB,
+        PUT_TASK,
+        PUT_INPUT,
+        PUT_WORKER,
+        PUT_EVENT,
+        TRIM_EVENTS,
+        REMOVE_WORKER,
+        REMOVE_JOB,
+        REMOVE_INPUTS,
+        REMOVE_TASKS,
+        REMOVE_EVENTS,
+        EACH_JOB,
+        EACH_WORKER,
+        EACH_INPUT,
+        EACH_EVENT,
+        EACH_TASK,
+        _STATEMENT_MAX,
+} Statement;
+
+static const char *const texts[_STATEMENT_MAX] = {
+        [PUT_JOB] = "REPLACE INTO jobs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        [PUT_TASK] = "REPLACE INTO tasks VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+        [PUT_INPUT] = "REPLACE INTO inputs VALUES(?,?,?,?,?)",
+        [PUT_WORKER] = "REPLACE INTO workers VALUES(?,?,?,?,?)",
+        [PUT_EVENT] = "REPLACE INTO events VALUES(?,?,?,?,?)",
+        [TRIM_EVENTS] = "DELETE FROM events WHERE job = ? AND seq < ?",
+        [REMOVE_WORKER] = "DELETE FROM workers WHERE number = ?",
+        [REMOVE_JOB] = "DELETE FROM jobs WHERE number = ?",
+        [REMOVE_INPUTS] = "DELETE FROM inputs WHERE job = ?",
+        [REMOVE_TASKS] = "DELETE FROM tasks WHERE job = ?",
+        [REMOVE_EVENTS] = "DELETE FROM events WHERE job = ?",
+        [EACH_JOB] = "SELECT * FROM jobs ORDER BY number",
+        [EACH_WORKER] = "SELECT * FROM workers ORDER BY number",
+        [EACH_INPUT] = "SELECT path, size, mtime FROM inputs WHERE job = ? ORDER BY seq",
+        [EACH_EVENT] = "SELECT seq, usec, kind, text FROM events WHERE job = ? ORDER BY seq",
+        [EACH_TASK] = "SELECT t.*, w.name FROM tasks t LEFT JOIN workers w ON w.number ="
+                      " t.newest_worker WHERE job = ? AND kind = ? AND task >= ? AND task < ?"
+                      " ORDER BY task",
+};
+
+struct Store {
+        sqlite3 *db;
+        sqlite3_stmt *statements[_STATEMENT_MAX];
+        bool in_transaction;
+        bool in_memory;
+        int failed; /* first error since the last commit */
+        char *error;
+};
+
+static int sqlite_errno(int code)
+{
+        switch (code & 0xff) {
+        case SQLITE_OK:
+        case SQLITE_ROW:
+        case SQLITE_DONE:
+                return 0;
+        case SQLITE_FULL:
+                return -ENOSPC;
+        case SQLITE_NOMEM:
+                return -ENOMEM;
+        case SQLITE_READONLY:
+        case SQLITE_PERM:
+                return -EROFS;
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED:
+                return -EBUSY;
+        case SQLITE_CORRUPT:
+        case SQLITE_NOTADB:
+                return -EBADMSG;
+        default:
+                return -EIO;
+        }
+}
+
+static int note_error(Store *s, int code)
+{
+        int r = sqlite_errno(code);
+
+        if (r < 0 && s->failed == 0) {
+                s->failed = r;
+                g_free(s->error);
+                s->error = g_strdup(sqlite3_errmsg(s->db));
+        }
+        return r;
+}
+
+static int exec(Store *s, const char *sql)
+{
+        return note_error(s, sqlite3_exec(s->db, sql, NULL, NULL, NULL));
+}
+
+static void on_version(sqlite3_stmt *row, void *userdata)
+{
+        *(int *) userdata = sqlite3_column_int(row, 0);
+}
+
+typedef void (*RowFn)(sqlite3_stmt *row, void *userdata);
+
+static int each_row(Store *s, sqlite3_stmt *statement, RowFn fn, void *userdata)
+{
+        int code;
+
+        while ((code = sqlite3_step(statement)) == SQLITE_ROW)
+                if (fn)
+                        fn(statement, userdata);
+        code = note_error(s, code);
+        (void) sqlite3_reset(statement);
+        (void) sqlite3_clear_bindings(statement);
+        return code;
+}
+
+static int read_version(Store *s, int *ret)
+{
+        sqlite3_stmt *statement = NULL;
+        int r;
+
+        r = note_error(s, sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &statement, NULL));
+        if (r >= 0)
+                r = each_row(s, statement, on_version, ret);
+        (void) sqlite3_finalize(statement);
+        return r;
+}
+
+static int prepare_all(Store *s)
+{
+        for (size_t i = 0; i < _STATEMENT_MAX; i++) {
+                int r = note_error(s, sqlite3_prepare_v3(s->db, texts[i], -1,
+                                                         SQLITE_PREPARE_PERSISTENT,
+                                                         &s->statements[i], NULL));
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int set_up(Store *s, Error *e)
+{
+        int version = 0, r;
+
+        r = exec(s, s->in_memory ? "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF"
+                                 : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
+        if (r >= 0)
+                r = read_version(s, &version);
+        if (r >= 0 && version > SCHEMA_VERSION)
+                return error_setf(e, EPROTO,
+                                  "made by a newer mr-masterd (version %d, this one knows %d)",
+                                  version, SCHEMA_VERSION);
+        if (r >= 0 && version == 0) {
+                r = exec(s, "BEGIN");
+                if (r >= 0)
+                        r = exec(s, schema);
+                if (r >= 0)
+                        r = exec(s, "COMMIT");
+        }
+        if (r >= 0)
+                r = prepare_all(s);
+        return r;
+}
+
+int store_open(const char *dir, Store **ret, Error *e)
+{
+        _cleanup_(store_freep) Store *s = g_new0(Store, 1);
+        g_autofree char *path =
+                dir ? g_build_filename(dir, "state.db", NULL) : g_strdup(":memory:");
+        _cleanup_error_ Error cause = {};
+        int r;
+
+        s->in_memory = !dir;
+        r = note_error(
+                s, sqlite3_open_v2(path, &s->db,
+                                   SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                                   NULL));
+        if (r >= 0)
+                r = set_up(s, &cause);
+        if (r < 0)
+                return error_setf(e, r, "cannot use the database %s: %s", path,
+                                  cause.message ? cause.message : store_error(s));
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+Store *store_free(Store *s)
+{
+        if (!s)
+                return NULL;
+        for (size_t i = 0; i < _STATEMENT_MAX; i++)
+                (void) sqlite3_finalize(s->statements[i]);
+        (void) sqlite3_close(s->db);
+        g_free(s->error);
+        g_free(s);
+        return NULL;
+}
+
+const char *store_error(const Store *s)
+{
+        return s->error ? s->error : "no error";
+}
+
+int store_commit(Store *s, bool durable)
+{
+        int r = s->failed;
+
+        if (s->in_transaction) {
+                s->in_transaction = false;
+                if (r < 0 || exec(s, "COMMIT") < 0)
+                        (void) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+                r = s->failed;
+        }
+        /* With synchronous = NORMAL a commit is written but not synced; a checkpoint syncs the log first. */
+        if (r >= 0 && durable && !s->in_memory)
+                r = note_error(s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE,
+                                                            NULL, NULL));
+        s->failed = 0;
+        return r;
+}
+
+/* Binds by @format and returns the statement; NULL when that failed. */
+static sqlite3_stmt *bind(Store *s, Statement which, const char *format, va_list ap)
+{
+        sqlite3_stmt *statement = s->statements[which];
+
+        for (int i = 1; *format; format++, i++) {
+                int code;
+
+                if (*format == 'i') {
+                        code = sqlite3_bind_int64(statement, i, va_arg(ap, int64_t));
+                } else if (*format == 's') {
+                        const char *text = va_arg(ap, const char *);
+
+                        code = sqlite3_bind_text(statement, i, text ? text : "", -1,
+                                                 SQLITE_TRANSIENT);
+                } else {
+                        const void *data = va_arg(ap, const void *);
+                        size_t size = va_arg(ap, size_t);
+
+                        code = sqlite3_bind_blob64(statement, i, data, size, SQLITE_TRANSIENT);
+                }
+                if (note_error(s, code) < 0)
+                        return NULL;
+        }
+        return statement;
+}
+
+static void write_row(Store *s, Statement which, const char *format, ...)
+{
+        sqlite3_stmt *statement;
+        va_list ap;
+
+        if (!s->in_transaction) {
+                if (exec(s, "BEGIN") < 0)
+                        return;
+                s->in_transaction = true;
+        }
+        va_start(ap, format);
+        statement = bind(s, which, format, ap);
+        va_end(ap);
+        if (statement)
+                (void) each_row(s, statement, NULL, NULL);
+}
+
+static int read_rows(Store *s, RowFn fn, void *userdata, Statement which, const char *format, ...)
+{
+        sqlite3_stmt *statement;
+        va_list ap;
+
+        va_start(ap, format);
+        statement = bind(s, which, format, ap);
+        va_end(ap);
+        return statement ? each_row(s, statement, fn, userdata) : -EIO;
+}
+
+#define I(x) ((int64_t) (x))
+
+void store_put_job(Store *s, const StoreJob *j)
+{
+        write_row(s, PUT_JOB, "ibiiissiiiiiiiiiiiis", I(j->number), j->description,
+                  j->description_size, I(j->uid), I(j->state), I(j->ending), j->reason,
+                  j->error_output, I(j->submitted_usec), I(j->started_usec), I(j->finished_usec),
+                  I(j->maps), I(j->reduces), I(j->maps_done), I(j->reduces_done),
+                  I(j->attempts_failed), I(j->attempts_lost), I(j->outputs_lost), I(j->input_bytes),
+                  I(j->output_created), j->counters);
+}
+
+void store_put_task(Store *s, const StoreTask *t)
+{
+        write_row(s, PUT_TASK, "iiiiiiiiiiss", I(t->job), I(t->kind), I(t->task), I(t->started),
+                  I(t->failed), I(t->lost), I(t->done), I(t->attempt), I(t->worker),
+                  I(t->newest_worker), t->status, t->counters);
+}
+
+void store_put_input(Store *s, uint64_t job, uint32_t index, const char *path, uint64_t size_bytes,
+                     int64_t mtime_ns)
+{
+        write_row(s, PUT_INPUT, "iibii", I(job), I(index), path, strlen(path), I(size_bytes),
+                  mtime_ns);
+}
+
+void store_put_worker(Store *s, const StoreWorker *w)
+{
+        write_row(s, PUT_WORKER, "isssi", I(w->number), w->id, w->name, w->address, I(w->slots));
+}
+
+void store_remove_worker(Store *s, uint32_t number)
+{
+        write_row(s, REMOVE_WORKER, "i", I(number));
+}
+
+void store_remove_inputs(Store *s, uint64_t job)
+{
+        write_row(s, REMOVE_INPUTS, "i", I(job));
+}
+
+void store_remove_job(Store *s, uint64_t job)
+{
+        static const Statement all[] = {REMOVE_JOB, REMOVE_INPUTS, REMOVE_TASKS, REMOVE_EVENTS};
+
+        for (size_t i = 0; i < ELEMENTSOF(all); i++)
+                write_row(s, all[i], "i", I(job));
+}
+
+void store_add_event(Store *s, uint64_t job, uint64_t seq, uint64_t realtime_usec, const char *kind,
+                     const char *text, uint64_t keep)
+{
+        write_row(s, PUT_EVENT, "iiiss", I(job), I(seq), I(realtime_usec), kind, text);
+        if (seq >= keep)
+                write_row(s, TRIM_EVENTS, "ii", I(job), I(seq - keep + 1));
+}
+
+static const char *text_of(sqlite3_stmt *row, int column)
+{
+        const char *s = (const char *) sqlite3_column_text(row, column);
+
+        return s ? s : "";
+}
+
+static uint64_t u64_of(sqlite3_stmt *row, int column)
+{
+        return (uint64_t) sqlite3_column_int64(row, column);
+}
+
+static uint32_t u32_of(sqlite3_stmt *row, int column)
+{
+        return (uint32_t) sqlite3_column_int64(row, column);
+}
+
+typedef struct Reader {
+        void (*fn)(void);
+        void *userdata;
+} Reader;
+
+static void on_job(sqlite3_stmt *row, void *userdata)
+{
+        const Reader *reader = userdata;
+        StoreJob job = {
+                .number = u64_of(row, 0),
+                .description = sqlite3_column_blob(row, 1),
+                .description_size = (size_t) sqlite3_column_bytes(row, 1),
+                .uid = u32_of(row, 2),
+                .state = sqlite3_column_int(row, 3),
+                .ending = sqlite3_column_int(row, 4),
+                .reason = text_of(row, 5),
+                .error_output = text_of(row, 6),
+                .submitted_usec = u64_of(row, 7),
+                .started_usec = u64_of(row, 8),
+                .finished_usec = u64_of(row, 9),
+                .maps = u32_of(row, 10),
+                .reduces = u32_of(row, 11),
+                .maps_done = u32_of(row, 12),
+                .reduces_done = u32_of(row, 13),
+                .attempts_failed = u32_of(row, 14),
+                .attempts_lost = u32_of(row, 15),
+                .outputs_lost = u32_of(row, 16),
+                .input_bytes = u64_of(row, 17),
+                .output_created = sqlite3_column_int(row, 18),
+                .counters = text_of(row, 19),
+        };
+
+        ((StoreJobFn) reader->fn)(&job, reader->userdata);
+}
+
+int store_each_job(Store *s, StoreJobFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_job, &reader, EACH_JOB, "");
+}
+
+static void on_worker(sqlite3_stmt *row, void *userdata)
+{
+        const Reader *reader = userdata;
+        StoreWorker worker = {
+                .number = u32_of(row, 0),
+                .id = text_of(row, 1),
+                .name = text_of(row, 2),
+                .address = text_of(row, 3),
+                .slots = u32_of(row, 4),
+        };
+
+        ((StoreWorkerFn) reader->fn)(&worker, reader->userdata);
+}
+
+int store_each_worker(Store *s, StoreWorkerFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_worker, &reader, EACH_WORKER, "");
+}
+
+static void on_input(sqlite3_stmt *row, void *userdata)
+{
+        const Reader *reader = userdata;
+        g_autofree char *path =
+                g_strndup(sqlite3_column_blob(row, 0), (gsize) sqlite3_column_bytes(row, 0));
+
+        ((StoreInputFn) reader->fn)(path, u64_of(row, 1), sqlite3_column_int64(row, 2),
+                                    reader->userdata);
+}
+
+int store_each_input(Store *s, uint64_t job, StoreInputFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_input, &reader, EACH_INPUT, "i", I(job));
+}
+
+static void on_event(sqlite3_stmt *row, void *userdata)
+{
+        const Reader *reader = userdata;
+
+        ((StoreEventFn) reader->fn)(u64_of(row, 0), u64_of(row, 1), text_of(row, 2),
+                                    text_of(row, 3), reader->userdata);
+}
+
+int store_each_event(Store *s, uint64_t job, StoreEventFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_event, &reader, EACH_EVENT, "i", I(job));
+}
+
+static void on_task(sqlite3_stmt *row, void *userdata)
+{
+        const Reader *reader = userdata;
+        StoreTask task = {
+                .job = u64_of(row, 0),
+                .kind = sqlite3_column_int(row, 1),
+                .task = u32_of(row, 2),
+                .started = u32_of(row, 3),
+                .failed = u32_of(row, 4),
+                .lost = u32_of(row, 5),
+                .done = sqlite3_column_int(row, 6),
+                .attempt = u32_of(row, 7),
+                .worker = u32_of(row, 8),
+                .newest_worker = u32_of(row, 9),
+                .status = text_of(row, 10),
+                .counters = text_of(row, 11),
+                .worker_name = text_of(row, 12),
+        };
+
+        ((StoreTaskFn) reader->fn)(&task, reader->userdata);
+}
+
+int store_each_task(Store *s, uint64_t job, int kind, uint32_t first, uint32_t count,
+                    StoreTaskFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_task, &reader, EACH_TASK, "iiii", I(job), I(kind), I(first),
+                         I(first) + I(count));
+}

@@ -1,0 +1,93 @@
+/*
+ * Store — what the master knows, on disk: one SQLite file in WAL mode.
+ *
+ * Writes collect in one transaction and are committed together, once a round of the loop. A failed
+ * statement is remembered, and store_commit() answers for it: nobody else needs to look. What must
+ * survive a power cut before somebody is told (a submission, the end of a job) is committed with
+ * durable = true; the rest survives the end of the process, and a power cut may cost its last moments, which
+ * is work done twice, never a wrong answer.
+ *
+ * A master killed at any moment and started again goes on from here.
+ */
+#pragma once
+
+#include "base/error.h"
+
+typedef struct Store Store;
+
+/* A job's row. Strings are "", never NULL, when read; either when written. */
+typedef struct StoreJob {
+        uint64_t number;
+        const void *description; /* job_desc_serialize() */
+        size_t description_size;
+        uint32_t uid;
+        int state;  /* JobState */
+        int ending; /* JobState that it is on its way to, or 0 */
+        const char *reason, *error_output;
+        uint64_t submitted_usec, started_usec, finished_usec; /* CLOCK_REALTIME; 0: not yet */
+        uint32_t maps, reduces, maps_done, reduces_done;
+        uint32_t attempts_failed, attempts_lost, outputs_lost;
+        uint64_t input_bytes;
+        bool output_created;  /* by us: to be removed when the job fails */
+        const char *counters; /* of a job that is over, as counter_set_to_text() */
+} StoreJob;
+
+typedef struct StoreTask {
+        uint64_t job;
+        int kind; /* TaskKind */
+        uint32_t task;
+        uint32_t started, failed, lost;
+        bool done;
+        uint32_t attempt, worker; /* of the committed one */
+        uint32_t newest_worker;
+        const char *status, *counters;
+        const char *worker_name; /* read only */
+} StoreTask;
+
+typedef struct StoreWorker {
+        uint32_t number;
+        const char *id, *name, *address;
+        uint32_t slots;
+} StoreWorker;
+
+/**
+ * store_open() - open or make it
+ * @dir: the state directory; NULL for a store in memory that ends with the process
+ */
+int store_open(const char *dir, Store **ret, Error *e);
+Store *store_free(Store *s); /* commits nothing */
+DEFINE_CLEANUP(Store, store_free);
+
+/* Ends the transaction. Return: 0; the first error since the last commit: everything since then is undone. */
+int store_commit(Store *s, bool durable);
+const char *store_error(const Store *s); /* for the message after a failed commit */
+
+void store_put_job(Store *s, const StoreJob *job);
+void store_put_task(Store *s, const StoreTask *task);
+void store_put_input(Store *s, uint64_t job, uint32_t index, const char *path, uint64_t size_bytes,
+                     int64_t mtime_ns);
+void store_put_worker(Store *s, const StoreWorker *worker);
+void store_remove_worker(Store *s, uint32_t number);
+void store_remove_inputs(Store *s, uint64_t job); /* of a job that is over */
+void store_remove_job(Store *s, uint64_t job);    /* with everything that hangs on it */
+
+/* Keeps the newest @keep events of the job. @seq counts from 0. */
+void store_add_event(Store *s, uint64_t job, uint64_t seq, uint64_t realtime_usec, const char *kind,
+                     const char *text, uint64_t keep);
+
+typedef void (*StoreJobFn)(const StoreJob *job, void *userdata);
+typedef void (*StoreTaskFn)(const StoreTask *task, void *userdata);
+typedef void (*StoreInputFn)(const char *path, uint64_t size_bytes, int64_t mtime_ns,
+                             void *userdata);
+typedef void (*StoreWorkerFn)(const StoreWorker *worker, void *userdata);
+typedef void (*StoreEventFn)(uint64_t seq, uint64_t realtime_usec, const char *kind,
+                             const char *text, void *userdata);
+
+/* In order of number, index or seq. 0 or negative errno. What @fn is given lasts until it returns. */
+int store_each_job(Store *s, StoreJobFn fn, void *userdata);
+int store_each_worker(Store *s, StoreWorkerFn fn, void *userdata);
+int store_each_input(Store *s, uint64_t job, StoreInputFn fn, void *userdata);
+int store_each_event(Store *s, uint64_t job, StoreEventFn fn, void *userdata);
+/* Of tasks FIRST to FIRST+COUNT-1 those that were ever started. */
+int store_each_task(Store *s, uint64_t job, int kind, uint32_t first, uint32_t count,
+                    StoreTaskFn fn, void *userdata);

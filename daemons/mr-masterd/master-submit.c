@@ -1,0 +1,360 @@
+/*
+ * Submission — from a bus message to a job that is on disk, and only then to its answer.
+ *
+ * Shipped files are copied first, in a thread, into the state directory; the job's row follows. So a
+ * submission that is answered is whole, and one that is not leaves at most files that the next start removes. A
+ * request that is repeated with its RequestId, because its answer was lost, is answered with the same job.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "mr-masterd/master-manager.h"
+#include "platform/bus.h"
+#include "platform/log.h"
+
+/* ---- Reading the message ---- */
+
+static int wrong_type(const char *key, const char *expected, Error *e)
+{
+        return error_setf(e, EINVAL, "%s takes %s", key, expected);
+}
+
+static int read_strings(sd_bus_message *m, JobDesc *d, const char *key, Error *e)
+{
+        const char *s;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'v', "as");
+        if (r < 0)
+                return wrong_type(key, "a list of strings (as)", e);
+        r = sd_bus_message_enter_container(m, 'a', "s");
+        while (r > 0 && (r = sd_bus_message_read_basic(m, 's', &s)) > 0) {
+                r = job_desc_add_string(d, key, s, e);
+                if (r < 0)
+                        return r;
+                r = 1;
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_string(sd_bus_message *m, JobDesc *d, const char *key, Error *e)
+{
+        const char *s;
+
+        if (sd_bus_message_read(m, "v", "s", &s) < 0)
+                return wrong_type(key, "a string (s)", e);
+        return job_desc_set_string(d, key, s, e);
+}
+
+/* Either width is welcome: who types a call by hand need not know which one it is. */
+static int read_number(sd_bus_message *m, JobDesc *d, const char *key, Error *e)
+{
+        const char *contents = NULL;
+        uint64_t wide;
+        uint32_t narrow;
+        char type;
+
+        if (sd_bus_message_peek_type(m, &type, &contents) <= 0)
+                return -EBADMSG;
+        if (g_strcmp0(contents, "t") == 0 && sd_bus_message_read(m, "v", "t", &wide) >= 0)
+                return job_desc_set_number(d, key, wide, e);
+        if (g_strcmp0(contents, "u") == 0 && sd_bus_message_read(m, "v", "u", &narrow) >= 0)
+                return job_desc_set_number(d, key, narrow, e);
+        return wrong_type(key, "a number (u or t)", e);
+}
+
+static int read_setting(sd_bus_message *m, JobDesc *d, Error *e)
+{
+        const char *key;
+        char type;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 's', &key);
+        if (r < 0)
+                return r;
+        r = job_desc_type(key, &type, e);
+        if (r < 0)
+                return r;
+        if (type == 'a')
+                return read_strings(m, d, key, e);
+        return type == 's' ? read_string(m, d, key, e) : read_number(m, d, key, e);
+}
+
+static int read_description(sd_bus_message *m, JobDesc *d, Error *e)
+{
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        while (r > 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                r = read_setting(m, d, e);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+                r = 1;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* The descriptors are the message's: copies go into @fds, in the order of the description's files. */
+static int read_files(sd_bus_message *m, JobDesc *d, GArray *fds, Error *e)
+{
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sh}");
+        while (r > 0 && (r = sd_bus_message_enter_container(m, 'e', "sh")) > 0) {
+                const char *name;
+                int fd;
+
+                r = sd_bus_message_read(m, "sh", &name, &fd);
+                if (r >= 0)
+                        r = job_desc_add_file(d, name, e);
+                if (r < 0)
+                        return r;
+                fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+                if (fd < 0)
+                        return -errno;
+                g_array_append_val(fds, fd);
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+                r = 1;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* ---- Copying, in a thread ---- */
+
+typedef struct Submission {
+        Manager *manager;
+        MasterJob *job; /* owned until it is added */
+        sd_bus_message *message;
+        GArray *fds;
+        char *dir;
+        bool sync;
+        int result;
+        Error error;
+} Submission;
+
+static void clear_fd(gpointer p)
+{
+        (void) safe_close(*(int *) p);
+}
+
+static void submission_free(Submission *s)
+{
+        job_free(s->job);
+        sd_bus_message_unref(s->message);
+        g_array_unref(s->fds);
+        g_free(s->dir);
+        error_done(&s->error);
+        g_free(s);
+}
+
+static int copy_limited(int from, int to, uint64_t size_bytes)
+{
+        g_autofree uint8_t *buffer = g_malloc(KIB(256));
+        uint64_t offset = 0;
+
+        while (offset < size_bytes) {
+                ssize_t n = pread_full(from, buffer, MIN(KIB(256), size_bytes - offset), offset);
+                int r;
+
+                if (n <= 0)
+                        return n < 0 ? (int) n : -EIO;
+                r = write_full(to, buffer, (size_t) n);
+                if (r < 0)
+                        return r;
+                offset += (uint64_t) n;
+        }
+        return 0;
+}
+
+static int copy_file(Submission *s, JobShippedFile *f, int from)
+{
+        g_autofree char *path = g_build_filename(s->dir, "files", f->name, NULL);
+        _cleanup_close_ int to = -EBADF;
+        struct stat st;
+        int r;
+
+        if (fstat(from, &st) < 0)
+                return error_setf(&s->error, errno, "cannot read the file %s: %s", f->name,
+                                  error_text(errno));
+        if (!S_ISREG(st.st_mode))
+                return error_setf(&s->error, EINVAL, "the shipped file %s is not a regular file",
+                                  f->name);
+        if ((uint64_t) st.st_size > JOB_FILE_MAX_BYTES)
+                return error_setf(
+                        &s->error, EFBIG,
+                        "the shipped file %s is larger than %u MiB: put it where all workers see it",
+                        f->name, (unsigned) (JOB_FILE_MAX_BYTES / MIB(1)));
+        f->size_bytes = (uint64_t) st.st_size;
+        f->executable = st.st_mode & 0111;
+        to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                  f->executable ? 0700 : 0600);
+        r = to < 0 ? -errno : copy_limited(from, to, f->size_bytes);
+        if (r >= 0 && s->sync && fsync(to) < 0)
+                r = -errno;
+        return r < 0 ? error_setf(&s->error, r, "cannot keep the shipped file %s: %s", f->name,
+                                  error_text(r))
+                     : 0;
+}
+
+static void copy_work(void *data)
+{
+        Submission *s = data;
+        g_autofree char *files = g_build_filename(s->dir, "files", NULL);
+
+        s->result = mkdir_parents(files, 0700);
+        if (s->result < 0)
+                error_setf(&s->error, s->result, "cannot make %s: %s", files,
+                           error_text(s->result));
+        for (guint i = 0; i < s->fds->len && s->result >= 0; i++)
+                s->result =
+                        copy_file(s, s->job->desc->files->pdata[i], g_array_index(s->fds, int, i));
+        if (s->result >= 0 && s->sync)
+                s->result = fsync_dir(files);
+        if (s->result < 0)
+                (void) rm_rf_at(AT_FDCWD, s->dir);
+}
+
+/* ---- Answering ---- */
+
+static const char *error_name(int error)
+{
+        switch (-error) {
+        case EINVAL:
+        case ERANGE:
+        case EFBIG:
+        case E2BIG:
+                return BUS_ERROR_INVALID_JOB;
+        case EBUSY:
+                return BUS_ERROR_LIMIT;
+        default:
+                return BUS_ERROR_IO;
+        }
+}
+
+static int answer_error(sd_bus_message *message, int error, const Error *e)
+{
+        return sd_bus_reply_method_errorf(message, error_name(error), "%s",
+                                          error_message(e, error));
+}
+
+static int answer_job(sd_bus_message *message, const MasterJob *j)
+{
+        return sd_bus_reply_method_return(message, "so", j->id, j->path);
+}
+
+/* From here on the job exists, or the submitter is told why not. */
+static void submit(Submission *s)
+{
+        Manager *m = s->manager;
+        MasterJob *j = s->job, *same = NULL;
+        int r;
+
+        if (*j->desc->request_id)
+                same = g_hash_table_lookup(m->requests, j->desc->request_id);
+        if (same) {
+                (void) rm_rf_at(AT_FDCWD, s->dir);
+                (void) answer_job(s->message, same);
+                return;
+        }
+        r = job_submit(j);
+        if (r < 0) {
+                error_setf(&s->error, r, "cannot save the job: %s", store_error(m->store));
+                log_error("Refused a job: %s", s->error.message);
+                (void) rm_rf_at(AT_FDCWD, s->dir);
+                (void) answer_error(s->message, -EIO, &s->error);
+                return;
+        }
+        s->job = NULL;
+        job_add(j);
+        bus_job_added(j);
+        (void) answer_job(s->message, j);
+        job_plan(j);
+        manager_kick(m);
+}
+
+static void copy_done(void *data, bool abandoned)
+{
+        Submission *s = data;
+
+        s->manager->submitting--;
+        if (!abandoned && s->result < 0)
+                (void) answer_error(s->message, s->result, &s->error);
+        else if (!abandoned)
+                submit(s);
+        submission_free(s);
+}
+
+static int sender_uid(sd_bus_message *message, uint32_t *ret)
+{
+        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
+        uid_t uid;
+        int r;
+
+        r = sd_bus_query_sender_creds(message, SD_BUS_CREDS_EUID, &creds);
+        if (r >= 0)
+                r = sd_bus_creds_get_euid(creds, &uid);
+        if (r >= 0)
+                *ret = uid;
+        return r;
+}
+
+/* A submission that passed every check but those that need the disk. */
+static int accept_job(Manager *m, sd_bus_message *message, JobDesc *desc, GArray *fds, uint32_t uid)
+{
+        Submission *s = g_new0(Submission, 1);
+
+        s->manager = m;
+        s->job = job_new(m, m->next_job++, desc, uid);
+        s->message = sd_bus_message_ref(message);
+        s->fds = g_array_ref(fds);
+        s->dir = manager_state_path(m, "jobs", s->job);
+        s->sync = !m->conf->ephemeral;
+        if (fds->len > 0) {
+                m->submitting++;
+                offload_run(m->offload, copy_work, copy_done, s);
+                return 1;
+        }
+        submit(s);
+        submission_free(s);
+        return 1;
+}
+
+int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        _cleanup_(job_desc_freep) JobDesc *d = job_desc_new();
+        g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+        _cleanup_error_ Error e = {};
+        const MasterJob *same = NULL;
+        Manager *m = userdata;
+        uint32_t uid = 0;
+        int r;
+
+        g_array_set_clear_func(fds, clear_fd);
+        r = read_description(message, d, &e);
+        if (r >= 0)
+                r = read_files(message, d, fds, &e);
+        if (r >= 0)
+                r = job_desc_check(d, &e);
+        if (r >= 0)
+                r = sender_uid(message, &uid);
+        if (r < 0)
+                return bus_error_setf(ret_error, error_name(r), "%s", error_message(&e, r));
+        if (*d->request_id)
+                same = g_hash_table_lookup(m->requests, d->request_id);
+        if (same)
+                return answer_job(message, same);
+        if (manager_count_active(m) >= m->conf->jobs_max)
+                return bus_error_setf(
+                        ret_error, BUS_ERROR_LIMIT,
+                        "%u jobs are not over yet: wait for some, or raise JobsMax= in "
+                        "masterd.conf",
+                        m->conf->jobs_max);
+        return accept_job(m, message, TAKE_PTR(d), fds, uid);
+}

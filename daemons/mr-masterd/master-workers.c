@@ -1,0 +1,437 @@
+/*
+ * Workers — who they are, and how long they are believed to live.
+ *
+ * A worker registers, is given a lease, and renews it with each heartbeat. When the lease ends it is lost:
+ * its attempts are lost, and those of its finished maps that a reduce still needs run again. A worker that
+ * registers with a new incarnation has been restarted: its attempts are lost, but the outputs that it still
+ * holds are as good as before.
+ *
+ * After our own restart the workers of before are expected: their outputs are believed, though told to
+ * nobody, until they register or a lease has passed.
+ */
+#include "mr-masterd/master-manager.h"
+#include "platform/log.h"
+
+MasterWorker *worker_free(MasterWorker *w)
+{
+        if (!w)
+                return NULL;
+        evgrpc_channel_free(w->channel);
+        g_free(w->name);
+        g_free(w->address);
+        g_free(w->path);
+        g_free(w);
+        return NULL;
+}
+
+MasterWorker *manager_worker(const Manager *m, uint32_t number)
+{
+        return number > 0 ? g_hash_table_lookup(m->numbers, GUINT_TO_POINTER(number)) : NULL;
+}
+
+const char *manager_worker_name(const Manager *m, uint32_t number)
+{
+        const MasterWorker *w = manager_worker(m, number);
+
+        return w ? w->name : "";
+}
+
+unsigned manager_count_alive(const Manager *m)
+{
+        GHashTableIter iter;
+        unsigned count = 0;
+        gpointer w;
+
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &w))
+                count += ((MasterWorker *) w)->alive;
+        return count;
+}
+
+void worker_changed(MasterWorker *w, unsigned flags)
+{
+        w->changed |= flags;
+        w->manager->changed |= CHANGED_NUMBERS;
+        manager_kick(w->manager);
+}
+
+MasterWorker *manager_remember_worker(Manager *m, uint32_t number, const char *id, const char *name,
+                                      const char *address, uint32_t slots)
+{
+        MasterWorker *w = g_new0(MasterWorker, 1);
+
+        w->manager = m;
+        w->number = number;
+        (void) g_strlcpy(w->id, id, sizeof(w->id));
+        w->name = g_strdup(name);
+        w->address = g_strdup(address);
+        w->path = g_strconcat(MASTER_PATH "/worker/", id, NULL);
+        w->slots = slots;
+        g_hash_table_insert(m->workers, w->id, w);
+        g_hash_table_insert(m->numbers, GUINT_TO_POINTER(number), w);
+        m->next_worker = MAX(m->next_worker, number + 1);
+        return w;
+}
+
+static void save_worker(const MasterWorker *w)
+{
+        StoreWorker row = {
+                .number = w->number,
+                .id = w->id,
+                .name = w->name,
+                .address = w->address,
+                .slots = w->slots,
+        };
+
+        store_put_worker(w->manager->store, &row);
+}
+
+/* ---- Outputs ---- */
+
+typedef struct HeldKey {
+        uint32_t map, attempt;
+} HeldKey;
+
+static guint held_hash(gconstpointer p)
+{
+        const HeldKey *k = p;
+
+        return k->map * 2654435761U ^ k->attempt;
+}
+
+static gboolean held_equal(gconstpointer a, gconstpointer b)
+{
+        return memcmp(a, b, sizeof(HeldKey)) == 0;
+}
+
+/* The outputs of one job that a worker says it holds; @held may be NULL for none. */
+static GHashTable *held_of_job(const Mapreduced__V1__RegisterRequest *held, const char *job)
+{
+        GHashTable *set = g_hash_table_new_full(held_hash, held_equal, g_free, NULL);
+
+        for (size_t i = 0; held && i < held->n_held; i++) {
+                HeldKey *k;
+
+                if (!g_str_equal(held->held[i]->job_id, job))
+                        continue;
+                k = g_new(HeldKey, 1);
+                *k = (HeldKey){.map = held->held[i]->map, .attempt = held->held[i]->attempt};
+                g_hash_table_add(set, k);
+        }
+        return set;
+}
+
+/* Settles one map whose last committed attempt ran on @w: it is there, or lost, or back. */
+static unsigned settle_output(MasterJob *j, uint32_t map, const MasterWorker *w, GHashTable *held)
+{
+        const Task *task = task_table_get(j->table, TASK_MAP, map);
+        HeldKey key = {.map = map, .attempt = task->done_attempt};
+        uint64_t now = manager_now(j->manager);
+
+        if (!task->committed || task->done_worker != w->number)
+                return 0;
+        if (g_hash_table_contains(held, &key)) {
+                if (task_table_recover_output(j->table, map, task->done_attempt, w->number) > 0) {
+                        counters_add(j->counters, j->task_counters[TASK_MAP][map]);
+                        job_save_task(j, TASK_MAP, map);
+                }
+                job_tell_watchers(j, map);
+                return 0;
+        }
+        if (task->state != TASK_DONE || task->output_lost)
+                return 0;
+        (void) task_table_lose_output(j->table, map, task->done_attempt, now);
+        counters_subtract(j->counters, j->task_counters[TASK_MAP][map]);
+        job_save_task(j, TASK_MAP, map);
+        job_tell_watchers(j, map);
+        return 1;
+}
+
+/* One event for all: a worker may have held a thousand. */
+static void settle_outputs(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
+                           const char *why)
+{
+        Manager *m = w->manager;
+
+        for (guint i = 0; i < m->by_age->len; i++) {
+                MasterJob *j = m->by_age->pdata[i];
+                g_autoptr(GHashTable) held = NULL;
+                unsigned lost = 0;
+                uint32_t idle;
+
+                if (!j->table || j->ending != 0)
+                        continue;
+                held = held_of_job(request, j->id);
+                for (uint32_t map = 0; map < j->maps; map++)
+                        lost += settle_output(j, map, w, held);
+                if (lost == 0)
+                        continue;
+                idle = task_table_count_in(j->table, TASK_MAP, TASK_IDLE);
+                job_event(j, "map-output-lost", "the outputs of %u maps were on %s: %s", lost,
+                          w->name, why);
+                if (idle > 0)
+                        job_event(j, "task-rerun",
+                                  "%u maps run again: reduces still need their output", idle);
+                job_changed(j, CHANGED_NUMBERS);
+        }
+}
+
+/* ---- Loss ---- */
+
+static void tell_jobs(Manager *m, const char *kind, const char *text)
+{
+        for (guint i = 0; i < m->by_age->len; i++) {
+                MasterJob *j = m->by_age->pdata[i];
+
+                if (j->table && j->ending == 0)
+                        job_event(j, kind, "%s", text);
+        }
+}
+
+/* So that workers with a new id at each start do not fill the memory: those lost longest go first. */
+static void forget_lost_workers(Manager *m)
+{
+        for (;;) {
+                MasterWorker *oldest = NULL;
+                GHashTableIter iter;
+                unsigned lost = 0;
+                gpointer p;
+
+                g_hash_table_iter_init(&iter, m->workers);
+                while (g_hash_table_iter_next(&iter, NULL, &p)) {
+                        MasterWorker *w = p;
+
+                        if (w->alive || w->expected)
+                                continue;
+                        lost++;
+                        if (!oldest || w->last_heard_usec < oldest->last_heard_usec)
+                                oldest = w;
+                }
+                if (lost <= MASTER_LOST_WORKERS_MAX)
+                        return;
+                store_remove_worker(m->store, oldest->number);
+                bus_worker_removed(oldest);
+                g_hash_table_remove(m->numbers, GUINT_TO_POINTER(oldest->number));
+                g_hash_table_remove(m->workers, oldest->id);
+        }
+}
+
+static void lose_worker(MasterWorker *w, const char *why)
+{
+        g_autofree char *text = g_strdup_printf("%s is lost: %s", w->name, why);
+        LogFields fields = {.worker = w->name};
+        Manager *m = w->manager;
+        EvgrpcChannel *channel;
+
+        log_full(LOG_NOTICE, &fields, 0, "Worker %s", text);
+        tell_jobs(m, "worker-lost", text);
+        worker_lose_attempts(w, why);
+        scheduler_remove_worker(m->scheduler, w->number);
+        w->alive = w->expected = false;
+        w->incarnation[0] = '\0';
+        channel = TAKE_PTR(w->channel);
+        (void) evgrpc_channel_free(channel);
+        settle_outputs(w, NULL, why);
+        worker_changed(w, CHANGED_STATE | CHANGED_NUMBERS);
+        forget_lost_workers(m);
+}
+
+static void on_lease(void *userdata)
+{
+        Manager *m = userdata;
+        g_autofree gpointer *all = g_hash_table_get_keys_as_array(m->workers, NULL);
+        uint64_t now = manager_now(m);
+
+        for (guint i = 0; all[i]; i++) {
+                MasterWorker *w = g_hash_table_lookup(m->workers, all[i]);
+                g_autofree char *why = NULL;
+
+                if (!w || (!w->alive && !w->expected) || now < w->lease_until_usec)
+                        continue;
+                why = g_strdup_printf("not heard of for %.3g s",
+                                      (double) m->conf->lease_usec / USEC_PER_SEC);
+                lose_worker(w, why);
+        }
+        manager_arm_leases(m);
+}
+
+/* One timer for all: it goes off when the first lease would end, and looks again. */
+void manager_arm_leases(Manager *m)
+{
+        uint64_t first = USEC_INFINITY, now = manager_now(m);
+        GHashTableIter iter;
+        gpointer p;
+
+        if (!m->lease_timer && loop_timer_new(m->loop, on_lease, m, &m->lease_timer) < 0)
+                return;
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &p)) {
+                const MasterWorker *w = p;
+
+                if (w->alive || w->expected)
+                        first = MIN(first, w->lease_until_usec);
+        }
+        if (first == USEC_INFINITY)
+                first = now + m->conf->lease_usec;
+        loop_timer_start(m->lease_timer, first > now ? first - now : 0);
+}
+
+/* ---- Registration ---- */
+
+static bool is_address(const char *s)
+{
+        const char *colon = strrchr(s, ':');
+        uint64_t port;
+        char *end = NULL;
+
+        if (strlen(s) > 300 || !g_str_is_ascii(s))
+                return false;
+        if (g_str_has_prefix(s, "unix:"))
+                return s[5] != '\0';
+        if (!colon || colon == s)
+                return false;
+        port = g_ascii_strtoull(colon + 1, &end, 10);
+        return end && *end == '\0' && end != colon + 1 && port > 0 && port < 65536;
+}
+
+static int check_registration(const Manager *m, const Mapreduced__V1__RegisterRequest *r, Error *e)
+{
+        if (!id128_is_valid(r->worker_id) || !id128_is_valid(r->incarnation))
+                return error_setf(e, EINVAL, "worker_id and incarnation are 32 hexadecimal digits");
+        if (!*r->name || strlen(r->name) > 255 || !g_utf8_validate(r->name, -1, NULL))
+                return error_setf(e, EINVAL, "a worker's name has 1 to 255 bytes of UTF-8");
+        if (!is_address(r->address))
+                return error_setf(e, EINVAL, "not HOST:PORT or unix:PATH: %.300s", r->address);
+        if (r->slots < 1 || r->slots > 4096)
+                return error_setf(e, EINVAL, "a worker has 1 to 4096 slots, not %u", r->slots);
+        if (!m->conf->allow_plaintext && !address_is_local(r->address))
+                return error_setf(
+                        e, EPERM,
+                        "not calling %s without encryption: set AllowPlaintext=yes in the "
+                        "master's masterd.conf where the network is trusted",
+                        r->address);
+        if (!g_hash_table_contains(m->workers, r->worker_id) &&
+            manager_count_alive(m) >= MASTER_WORKERS_MAX)
+                return error_setf(e, EUSERS, "%u workers are registered already",
+                                  MASTER_WORKERS_MAX);
+        return 0;
+}
+
+static void renew(MasterWorker *w)
+{
+        w->lease_until_usec = manager_now(w->manager) + w->manager->conf->lease_usec;
+        w->last_heard_usec = manager_realtime(w->manager);
+}
+
+/* Jobs that are over or that we never heard of: the worker may delete what it has of them. */
+static void forget_if_over(const Manager *m, const char *id, GPtrArray *forget)
+{
+        const MasterJob *j = manager_find_job(m, id);
+
+        if (j && !job_is_over(j) && j->ending == 0)
+                return;
+        for (guint i = 0; i < forget->len; i++)
+                if (g_str_equal(forget->pdata[i], id))
+                        return;
+        g_ptr_array_add(forget, (char *) id);
+}
+
+static int make_alive(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request, Error *e)
+{
+        EvgrpcChannelOptions options = {
+                .window_bytes = MIB(4),
+                .connect_timeout_usec = MIN(w->manager->conf->lease_usec, 10 * USEC_PER_SEC),
+                .backoff_max_usec = USEC_PER_SEC,
+        };
+        int r;
+
+        r = evgrpc_channel_new(loop_base(w->manager->loop), request->address, &options,
+                               &w->channel);
+        if (r < 0)
+                return error_setf(e, r, "cannot call %s: %s", request->address, error_text(r));
+        (void) g_strlcpy(w->incarnation, request->incarnation, sizeof(w->incarnation));
+        w->alive = true;
+        w->expected = false;
+        evgrpc_channel_connect(w->channel);
+        return 0;
+}
+
+/* A restarted worker: the old process is gone, but not what lies on its disk. */
+static void replace_incarnation(MasterWorker *w)
+{
+        g_autofree char *text = g_strdup_printf("%s was restarted", w->name);
+
+        tell_jobs(w->manager, "worker-lost", text);
+        worker_lose_attempts(w, "its worker was restarted");
+        scheduler_remove_worker(w->manager->scheduler, w->number);
+        w->channel = evgrpc_channel_free(w->channel);
+        w->alive = false;
+}
+
+static void take_description(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request)
+{
+        g_free(w->name);
+        w->name = g_strdup(request->name);
+        g_free(w->address);
+        w->address = g_strdup(request->address);
+        w->slots = request->slots;
+}
+
+int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
+                            GPtrArray *forget, Error *e)
+{
+        MasterWorker *w = g_hash_table_lookup(m->workers, request->worker_id);
+        bool fresh = !w, again;
+        LogFields fields = {.worker = request->name};
+        int r;
+
+        r = check_registration(m, request, e);
+        if (r < 0)
+                return r;
+        if (fresh)
+                w = manager_remember_worker(m, m->next_worker, request->worker_id, request->name,
+                                            request->address, request->slots);
+        again = w->alive && g_str_equal(w->incarnation, request->incarnation) &&
+                g_str_equal(w->address, request->address);
+        if (w->alive && !again)
+                replace_incarnation(w);
+        take_description(w, request);
+        if (!again) {
+                r = make_alive(w, request, e);
+                if (r < 0)
+                        return r;
+                settle_outputs(w, request, "it does not hold them any more");
+                log_full(LOG_INFO, &fields, 0, "Worker %s registered at %s with %u slots", w->name,
+                         w->address, w->slots);
+        }
+        scheduler_set_worker(m->scheduler, w->number, w->slots);
+        renew(w);
+        save_worker(w);
+        for (size_t i = 0; i < request->n_held; i++)
+                forget_if_over(m, request->held[i]->job_id, forget);
+        if (fresh)
+                bus_worker_added(w);
+        worker_changed(w, CHANGED_STATE | CHANGED_NUMBERS);
+        manager_arm_leases(m);
+        return 0;
+}
+
+int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,
+                      GPtrArray *forget)
+{
+        MasterWorker *w = g_hash_table_lookup(m->workers, request->worker_id);
+
+        if (!w || !w->alive || !g_str_equal(w->incarnation, request->incarnation))
+                return -ENOENT;
+        renew(w);
+        w->free_bytes = request->free_bytes;
+        w->load = request->load;
+        if (request->slots >= 1 && request->slots <= 4096 && request->slots != w->slots) {
+                w->slots = request->slots;
+                scheduler_set_worker(m->scheduler, w->number, w->slots);
+                worker_changed(w, CHANGED_NUMBERS);
+        }
+        for (size_t i = 0; i < request->n_jobs; i++)
+                forget_if_over(m, request->jobs[i], forget);
+        return 0;
+}

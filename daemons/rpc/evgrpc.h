@@ -72,6 +72,9 @@ typedef struct EvgrpcMetadata {
         size_t count;
 } EvgrpcMetadata;
 
+/* The first entry with this key, or NULL. */
+const EvgrpcMetadataEntry *evgrpc_metadata_find(const EvgrpcMetadata *metadata, const char *key);
+
 /* ---- Client ------------------------------------------------------------------------------------- */
 
 typedef struct EvgrpcChannel EvgrpcChannel; /* one peer: a connection, remade when it is needed */
@@ -113,6 +116,7 @@ typedef struct EvgrpcCallOptions {
         EvgrpcMetadata metadata;  /* copied */
         bool fail_fast_off;       /* wait for the connection (up to the deadline) instead of ending
                                      UNAVAILABLE when it cannot be made; gRPC's wait-for-ready */
+        bool unary;               /* OK takes exactly one reply; see evgrpc_call_start() */
 } EvgrpcCallOptions;
 
 typedef struct EvgrpcCallHandlers {
@@ -126,14 +130,17 @@ typedef struct EvgrpcCallHandlers {
  * @method:   "Compute"
  * @request:  the one request of a unary or server-streaming call: sent, and the sending side closed.
  *            NULL for the streaming kinds: use evgrpc_call_send() and evgrpc_call_close_send()
- * @handlers: copied
+ * @handlers: copied; NULL for none
  * @ret:      a reference the caller gives back with evgrpc_call_unref(), even after on_done; NULL if unwanted
  *
- * A unary call's reply comes through on_message, then on_done; a unary call that ends OK has had
- * exactly one message (the library answers INTERNAL for a peer that sends none or two).
+ * A unary call's reply comes through on_message, then on_done. A unary call that ends OK has had
+ * exactly one message (the library answers INTERNAL for a peer that sends none or two). The descriptor
+ * does not say which methods are unary: a call is, when its options say so, or when it has no on_message
+ * (its reply is then read by evgrpc_call_reply(), never NULL after OK).
  *
- * Return: 0; -EINVAL for an unknown method or a request of the wrong type. Everything else that can go
- * wrong, the network above all, is a status.
+ * Return: 0; -EINVAL for an unknown method, a request of the wrong type or metadata that gRPC does not
+ * allow; -ESHUTDOWN inside evgrpc_channel_free(); -ENOMEM. Everything else that can go wrong, the
+ * network above all, is a status.
  */
 int evgrpc_call_start(EvgrpcChannel *channel, const ProtobufCServiceDescriptor *service,
                       const char *method, const ProtobufCMessage *request,
@@ -160,7 +167,9 @@ void evgrpc_call_resume(EvgrpcCall *call);
 const EvgrpcStatus *evgrpc_call_status(const EvgrpcCall *call);
 /* The last message received, kept for the life of the call object; NULL if there was none. */
 const ProtobufCMessage *evgrpc_call_reply(const EvgrpcCall *call);
-/* Runs the loop until the call is over; returns its status. Not from inside a handler. */
+/* Runs the loop until the call is over and its on_done has run; returns its status. Not from inside a
+ * handler of this loop: libevent does not nest, so that answers FAILED_PRECONDITION at once and the
+ * call goes on. */
 const EvgrpcStatus *evgrpc_call_wait(EvgrpcCall *call);
 
 const EvgrpcMetadata *evgrpc_call_initial_metadata(const EvgrpcCall *call);
@@ -190,6 +199,12 @@ int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *option
 /* Closes every connection; handlers of open calls get on_cancelled before this returns. Returns NULL. */
 EvgrpcServer *evgrpc_server_free(EvgrpcServer *server);
 
+/* Ends in peace: stops listening, tells every client to make its next calls elsewhere (GOAWAY), lets the
+ * calls there are come to their end, and closes each connection after its last one. */
+void evgrpc_server_shutdown(EvgrpcServer *server);
+/* 0 after a shutdown: all have left. */
+size_t evgrpc_server_connection_count(const EvgrpcServer *server);
+
 /**
  * evgrpc_server_listen() - serve an address; may be called for several
  * @address:   "HOST:PORT" (port 0: any free one), "[V6]:PORT" or "unix:PATH" (mode 0600, a stale socket is
@@ -198,7 +213,7 @@ EvgrpcServer *evgrpc_server_free(EvgrpcServer *server);
  */
 int evgrpc_server_listen(EvgrpcServer *server, const char *address, char **ret_bound);
 
-/* Serves an inherited listening socket (socket activation). Takes @fd. */
+/* Serves an inherited listening socket (socket activation). Takes @fd, unless it fails. */
 int evgrpc_server_listen_fd(EvgrpcServer *server, int fd);
 
 typedef struct EvgrpcMethod {
@@ -248,7 +263,7 @@ bool evgrpc_server_call_is_over(const EvgrpcServerCall *call);
 const EvgrpcMetadata *evgrpc_server_call_metadata(const EvgrpcServerCall *call);
 int evgrpc_server_call_add_initial_metadata(EvgrpcServerCall *call, const char *key, const void *value, size_t size);
 int evgrpc_server_call_add_trailing_metadata(EvgrpcServerCall *call, const char *key, const void *value, size_t size);
-/* "127.0.0.1:41234" or "unix"; and microseconds until the deadline, TIMEOUT_NONE without one. */
+/* "127.0.0.1:41234" or "unix", empty once the connection is lost; and microseconds until the deadline, TIMEOUT_NONE without one. */
 const char *evgrpc_server_call_peer(const EvgrpcServerCall *call);
 uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call);
 

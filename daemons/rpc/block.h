@@ -1,0 +1,51 @@
+/*
+ * Blocks — bytes on their way out, counted by those who still need them.
+ *
+ * A message is packed once, into a block of its stream's queue; a large piece of it then goes to
+ * the socket from where it lies, a small one is copied next to others so that one system call sends
+ * many. Blocks of the two usual sizes come back to a pool that keeps a bounded number of them.
+ */
+#pragma once
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "rpc/util.h"
+
+#define RPC_BLOCK_SMALL ((size_t) 448)       /* with its header 0.5 KiB: a unary message */
+#define RPC_BLOCK_LARGE ((size_t) 32 * 1024) /* what small pieces are gathered in */
+#define RPC_POOL_SMALL_MAX 4096u             /* 2 MiB kept at most */
+#define RPC_POOL_LARGE_MAX 64u               /* 2 MiB kept at most */
+
+typedef struct RpcBlock {
+        struct RpcBlock *next;
+        unsigned refs;
+        size_t room; /* of data */
+        size_t fill; /* bytes of data that are written */
+        size_t done; /* bytes of data that the queue has given away */
+        uint8_t data[];
+} RpcBlock;
+
+typedef struct RpcBlockPool {
+        RpcBlock *small, *large;
+        unsigned small_count, large_count;
+} RpcBlockPool;
+
+void rpc_block_pool_done(RpcBlockPool *p);
+
+/* One reference, at least @room bytes; NULL without memory. */
+RpcBlock *rpc_block_new(RpcBlockPool *p, size_t room);
+void rpc_block_unref(RpcBlockPool *p, RpcBlock *b);
+
+/* A queue of packed messages, each with gRPC's five-byte prefix. */
+typedef struct RpcQueue {
+        RpcBlock *head, *tail;
+        size_t bytes; /* not yet given away */
+} RpcQueue;
+
+void rpc_queue_done(RpcQueue *q, RpcBlockPool *p);
+
+/* Return: 0; -ENOMEM; -EMSGSIZE for a message beyond 4 GiB. */
+int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message);
+
+/* Bytes in the first @blocks blocks: what can be sent in that many pieces. */
+size_t rpc_queue_peek(const RpcQueue *q, unsigned blocks);

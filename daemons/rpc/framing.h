@@ -1,0 +1,43 @@
+/*
+ * Framing — gRPC's length-prefixed messages, out of pieces of any size.
+ *
+ *      | compressed: 1 byte | length: 4 bytes, big endian | message |
+ *
+ * A message that lies whole in the piece is handed out where it is; only one that straddles pieces
+ * is gathered. The gathering buffer grows with what has arrived, never with what was announced.
+ */
+#pragma once
+
+#include "rpc/util.h"
+
+#define RPC_PREFIX_SIZE ((size_t) 5)
+
+typedef struct RpcReader {
+        uint8_t prefix[RPC_PREFIX_SIZE];
+        uint8_t prefix_fill;
+        bool handed_out; /* the buffer's message is with the caller until the next feed */
+        uint32_t size;
+        uint8_t *buffer;
+        size_t fill, room;
+} RpcReader;
+
+/**
+ * rpc_reader_feed() - the next message, or as much of it as there is
+ * @at, @left:  the piece; moved forward by what was used
+ * @limit:      of one message in bytes
+ * @ret:        the message, valid until the next feed and as long as the piece
+ *
+ * Return: 1: a message; 0: the piece is used up; -EMSGSIZE: longer than @limit (@ret_size says how long);
+ * -EOPNOTSUPP: compressed; -EBADMSG: a flag that is none; -ENOMEM.
+ */
+int rpc_reader_feed(RpcReader *r, const uint8_t **at, size_t *left, size_t limit,
+                    const uint8_t **ret, size_t *ret_size);
+
+/* True between messages: where a stream may end. */
+static inline bool rpc_reader_is_at_boundary(const RpcReader *r)
+{
+        return r->prefix_fill == 0 || r->handed_out;
+}
+
+void rpc_reader_done(RpcReader *r);
+void rpc_prefix_write(uint8_t *ret, uint32_t size);

@@ -1,0 +1,151 @@
+/*
+ * Output.
+ */
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include "rpc/output.h"
+
+void rpc_output_init(RpcOutput *o, RpcBlockPool *pool)
+{
+        o->first = o->count = 0;
+        o->bytes = 0;
+        o->gather = NULL;
+        o->pool = pool;
+}
+
+void rpc_output_done(RpcOutput *o)
+{
+        for (; o->count > 0; o->count--) {
+                rpc_block_unref(o->pool, o->pieces[o->first].block);
+                o->first = (o->first + 1) % RPC_OUTPUT_PIECES_MAX;
+        }
+        if (o->gather)
+                rpc_block_unref(o->pool, o->gather);
+        o->gather = NULL;
+        o->bytes = 0;
+}
+
+/* Adds a piece, or makes the last one longer when the new one lies right behind it. */
+static void append(RpcOutput *o, RpcBlock *block, const uint8_t *data, size_t size)
+{
+        o->bytes += size;
+        if (o->count > 0) {
+                RpcPiece *last = &o->pieces[(o->first + o->count - 1) % RPC_OUTPUT_PIECES_MAX];
+
+                if (last->block == block && last->data + last->size == data) {
+                        last->size += size;
+                        return;
+                }
+        }
+        assert(o->count < RPC_OUTPUT_PIECES_MAX);
+        block->refs++;
+        o->pieces[(o->first + o->count++) % RPC_OUTPUT_PIECES_MAX] =
+                (RpcPiece){.data = data, .size = size, .block = block};
+}
+
+static int gather_ready(RpcOutput *o)
+{
+        if (o->gather && o->gather->fill < o->gather->room)
+                return 0;
+        if (o->gather && o->gather->refs == 1) {
+                o->gather->fill = 0; /* all of it is sent */
+                return 0;
+        }
+        if (o->gather)
+                rpc_block_unref(o->pool, o->gather);
+        o->gather = rpc_block_new(o->pool, RPC_BLOCK_LARGE);
+        return o->gather ? 0 : -ENOMEM;
+}
+
+int rpc_output_copy(RpcOutput *o, const uint8_t *data, size_t size)
+{
+        while (size > 0) {
+                uint8_t *to;
+                size_t n;
+                int r = gather_ready(o);
+
+                if (r < 0)
+                        return r;
+                to = o->gather->data + o->gather->fill;
+                n = RPC_MIN(size, o->gather->room - o->gather->fill);
+                memcpy(to, data, n);
+                o->gather->fill += n;
+                append(o, o->gather, to, n);
+                data += n;
+                size -= n;
+        }
+        return 0;
+}
+
+int rpc_output_take(RpcOutput *o, RpcQueue *q, size_t size)
+{
+        assert(size <= q->bytes);
+
+        while (size > 0) {
+                RpcBlock *b = q->head;
+                size_t n = RPC_MIN(size, b->fill - b->done);
+
+                if (n >= RPC_OUTPUT_REFERENCE_MIN)
+                        append(o, b, b->data + b->done, n);
+                else {
+                        int r = rpc_output_copy(o, b->data + b->done, n);
+                        if (r < 0)
+                                return r;
+                }
+                b->done += n;
+                q->bytes -= n;
+                size -= n;
+                if (b->done < b->fill)
+                        continue;
+                q->head = b->next;
+                if (!q->head)
+                        q->tail = NULL;
+                rpc_block_unref(o->pool, b);
+        }
+        return 0;
+}
+
+static void forget(RpcOutput *o, size_t sent)
+{
+        o->bytes -= sent;
+        while (sent > 0) {
+                RpcPiece *p = &o->pieces[o->first];
+
+                if (sent < p->size) {
+                        p->data += sent;
+                        p->size -= sent;
+                        return;
+                }
+                sent -= p->size;
+                rpc_block_unref(o->pool, p->block);
+                o->first = (o->first + 1) % RPC_OUTPUT_PIECES_MAX;
+                o->count--;
+        }
+        if (o->count == 0 && o->gather && o->gather->refs == 1)
+                o->gather->fill = 0;
+}
+
+int rpc_output_send(RpcOutput *o, int fd)
+{
+        while (o->count > 0) {
+                struct iovec iov[RPC_OUTPUT_PIECES_MAX];
+                struct msghdr mh = {.msg_iov = iov};
+                ssize_t n;
+
+                for (unsigned i = 0; i < o->count; i++) {
+                        const RpcPiece *p = &o->pieces[(o->first + i) % RPC_OUTPUT_PIECES_MAX];
+
+                        iov[mh.msg_iovlen++] =
+                                (struct iovec){(void *) (uintptr_t) p->data, p->size};
+                }
+                n = sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return errno == EAGAIN ? 0 : -errno;
+                }
+                forget(o, (size_t) n);
+        }
+        return 1;
+}

@@ -1,0 +1,46 @@
+/*
+ * Output — what one socket still has to send, as pieces of blocks.
+ *
+ * Bounded twice: in bytes (a peer that does not read costs so much and no more) and in pieces. The
+ * session asks for room before it makes the next frame, so an append cannot fail for want of it.
+ */
+#pragma once
+
+#include "rpc/block.h"
+
+#define RPC_OUTPUT_BYTES_MAX ((size_t) 512 * 1024) /* beyond it no further frame is made */
+#define RPC_OUTPUT_PIECES_MAX 128u                 /* a power of two */
+#define RPC_OUTPUT_FRAME_PIECES 16u                /* of one DATA frame, with its header one more */
+#define RPC_OUTPUT_REFERENCE_MIN ((size_t) 2048)   /* shorter pieces are cheaper to copy */
+
+typedef struct RpcPiece {
+        const uint8_t *data;
+        size_t size;
+        RpcBlock *block;
+} RpcPiece;
+
+typedef struct RpcOutput {
+        RpcPiece pieces[RPC_OUTPUT_PIECES_MAX]; /* a ring */
+        unsigned first, count;
+        size_t bytes;
+        RpcBlock *gather; /* where small pieces are copied to */
+        RpcBlockPool *pool;
+} RpcOutput;
+
+void rpc_output_init(RpcOutput *o, RpcBlockPool *pool);
+void rpc_output_done(RpcOutput *o);
+
+static inline bool rpc_output_has_room(const RpcOutput *o)
+{
+        return o->bytes < RPC_OUTPUT_BYTES_MAX &&
+               o->count + 2 * RPC_OUTPUT_FRAME_PIECES <= RPC_OUTPUT_PIECES_MAX;
+}
+
+/* Copies. Return: 0 or -ENOMEM. */
+int rpc_output_copy(RpcOutput *o, const uint8_t *data, size_t size);
+
+/* Takes @size bytes from the head of the queue. Return: 0 or -ENOMEM. */
+int rpc_output_take(RpcOutput *o, RpcQueue *q, size_t size);
+
+/* Return: 1: all is sent; 0: the socket takes no more now; negative errno. */
+int rpc_output_send(RpcOutput *o, int fd);

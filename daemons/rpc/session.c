@@ -1,0 +1,558 @@
+/*
+ * Session.
+ */
+#include <stdio.h>
+
+#include "rpc/session.h"
+
+#define SLICE_BYTES                                                                                \
+        ((size_t) 16 * 1024) /* of input between two flushes: the peer works on while we do */
+#define GRACE_PING                                                                                 \
+        "goodbye" /* with its NUL the eight bytes of a PING: the end of a graceful GOAWAY */
+
+/* ---- What nghttp2 tells us ---------------------------------------------------------------------- */
+
+static inline int verdict(const RpcSession *s)
+{
+        return s->dead ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
+{
+        RpcSession *s = userdata;
+        RpcStream *st;
+
+        if (s->dead)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        s->header_bytes = 0;
+        if (!s->o.server || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+                return 0;
+        st = s->o.ops->stream_open(s);
+        if (!st) {
+                (void) nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                                 NGHTTP2_REFUSED_STREAM);
+                return 0;
+        }
+        rpc_stream_attach(st, s, frame->hd.stream_id);
+        (void) nghttp2_session_set_stream_user_data(h2, frame->hd.stream_id, st);
+        return verdict(s);
+}
+
+static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, nghttp2_rcbuf *name,
+                     nghttp2_rcbuf *value, uint8_t flags, void *userdata)
+{
+        RpcSession *s = userdata;
+        nghttp2_vec n = nghttp2_rcbuf_get_buf(name), v = nghttp2_rcbuf_get_buf(value);
+        RpcStream *st;
+
+        if (s->dead)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        st = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
+        if (!st)
+                return 0;
+        s->header_bytes += n.len + v.len + 32; /* RFC 9113 §6.5.2 */
+        if (s->header_bytes > s->o.max_header_bytes) {
+                st->headers_too_long = true;
+                return 0;
+        }
+        if (s->o.ops->stream_header(st, n.base, n.len, v.base, v.len) < 0)
+                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        return verdict(s);
+}
+
+static int on_data(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t *data, size_t size,
+                   void *userdata)
+{
+        RpcSession *s = userdata;
+        RpcStream *st;
+
+        if (s->dead)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        (void) nghttp2_session_consume_connection(h2, size);
+        st = nghttp2_session_get_stream_user_data(h2, id);
+        if (!st)
+                (void) nghttp2_session_consume_stream(h2, id, size);
+        else if (rpc_stream_input(st, data, size) < 0)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        return verdict(s);
+}
+
+static void on_stream_frame(RpcSession *s, const nghttp2_frame *frame)
+{
+        RpcStream *st = nghttp2_session_get_stream_user_data(s->h2, frame->hd.stream_id);
+        bool gone = false;
+
+        if (!st)
+                return;
+        if (frame->hd.type == NGHTTP2_HEADERS) {
+                st->gone = &gone;
+                s->o.ops->stream_headers_end(st, frame->headers.cat == NGHTTP2_HCAT_HEADERS);
+                if (gone)
+                        return;
+                st->gone = NULL;
+        }
+        if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+                rpc_stream_input_end(st);
+}
+
+static void on_settings(RpcSession *s, const nghttp2_frame *frame)
+{
+        if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+                return;
+        s->settings_seen = true;
+        if (s->o.ops->settings)
+                s->o.ops->settings(s);
+}
+
+static void on_ping(RpcSession *s, const nghttp2_frame *frame)
+{
+        if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
+                return;
+        /* Every request that crossed the notice has arrived by now: this is the last one we take. */
+        if (s->closing && memcmp(frame->ping.opaque_data, GRACE_PING, 8) == 0)
+                (void) nghttp2_submit_goaway(s->h2, NGHTTP2_FLAG_NONE,
+                                             nghttp2_session_get_last_proc_stream_id(s->h2),
+                                             NGHTTP2_NO_ERROR, NULL, 0);
+}
+
+static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
+{
+        RpcSession *s = userdata;
+
+        if (s->dead)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        switch (frame->hd.type) {
+        case NGHTTP2_HEADERS:
+        case NGHTTP2_DATA:
+                on_stream_frame(s, frame);
+                break;
+        case NGHTTP2_SETTINGS:
+                on_settings(s, frame);
+                break;
+        case NGHTTP2_PING:
+                on_ping(s, frame);
+                break;
+        case NGHTTP2_GOAWAY:
+                s->goaway = true;
+                if (s->o.ops->goaway)
+                        s->o.ops->goaway(s);
+                break;
+        default:
+                break;
+        }
+        return verdict(s);
+}
+
+static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t h2_error, void *userdata)
+{
+        RpcSession *s = userdata;
+        RpcStream *st;
+
+        if (s->dead)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        st = nghttp2_session_get_stream_user_data(h2, id);
+        if (st) {
+                bool waits = !s->o.server && st->received_end && st->sent_end &&
+                             (st->paused || st->held_size > 0);
+
+                rpc_stream_detach(st);
+                /* All of it is in hand; its owner reads it when it resumes. */
+                if (!waits)
+                        s->o.ops->stream_closed(s, st, h2_error, h2_error == NGHTTP2_REFUSED_STREAM,
+                                                false);
+        }
+        if (!s->dead && s->o.ops->streams_free)
+                s->o.ops->streams_free(s);
+        return verdict(s);
+}
+
+/* A request that was submitted but may not leave any more: GOAWAY came before. */
+static int on_frame_not_sent(nghttp2_session *h2, const nghttp2_frame *frame, int error,
+                             void *userdata)
+{
+        RpcSession *s = userdata;
+        RpcStream *st;
+
+        if (s->dead)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+                return 0;
+        st = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
+        if (!st)
+                return 0;
+        rpc_stream_detach(st);
+        (void) nghttp2_session_set_stream_user_data(h2, frame->hd.stream_id, NULL);
+        s->o.ops->stream_closed(s, st, NGHTTP2_REFUSED_STREAM, true, false);
+        return verdict(s);
+}
+
+/* Server: the trailers are out. A client that still sends is told to stop, and only now: an
+ * RST_STREAM submitted beside the trailers would overtake and drop them. */
+static int on_frame_sent(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
+{
+        RpcSession *s = userdata;
+        RpcStream *st;
+
+        if (frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+                return 0;
+        st = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
+        if (!st)
+                return 0;
+        st->sent_end = true;
+        if (!st->received_end)
+                (void) nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
+                                                 NGHTTP2_NO_ERROR);
+        return verdict(s);
+}
+
+static ssize_t frame_length(nghttp2_session *h2, uint8_t type, int32_t id, int32_t session_window,
+                            int32_t stream_window, uint32_t peer_max, void *userdata)
+{
+        /* As much as fits: what a frame really takes is what its queue holds. */
+        return RPC_MAX(1, RPC_MIN(RPC_MIN((int64_t) session_window, (int64_t) stream_window),
+                                  RPC_MIN((int64_t) peer_max, (int64_t) RPC_FRAME_SIZE_MAX / 4)));
+}
+
+static int send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t *head, size_t size,
+                     nghttp2_data_source *source, void *userdata)
+{
+        RpcSession *s = userdata;
+        RpcOutput *out = &s->transport.output;
+        RpcStream *st = nghttp2_session_get_stream_user_data(h2, frame->hd.stream_id);
+
+        if (!st)
+                return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* reset between making and sending */
+        if (!rpc_output_has_room(out))
+                return NGHTTP2_ERR_WOULDBLOCK;
+        if (rpc_output_copy(out, head, 9) < 0 || rpc_output_take(out, &st->queue, size) < 0)
+                return NGHTTP2_ERR_CALLBACK_FAILURE;
+        s->queued_bytes -= size;
+        if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+                st->sent_end = true;
+        if (st->told_to_wait && st->queue.bytes < RPC_QUEUE_LOW_BYTES &&
+            rpc_link_is_alone(&st->writable_link))
+                rpc_link_append(&s->writable, &st->writable_link);
+        return 0;
+}
+
+static int on_error(nghttp2_session *h2, int code, const char *text, size_t size, void *userdata)
+{
+        RpcSession *s = userdata;
+
+        (void) snprintf(s->reason, sizeof(s->reason), "%.*s", (int) RPC_MIN(size, (size_t) 150),
+                        text);
+        return 0;
+}
+
+/* ---- Sending and receiving ---------------------------------------------------------------------- */
+
+static int fill_output(RpcSession *s)
+{
+        while (rpc_output_has_room(&s->transport.output)) {
+                const uint8_t *data;
+                ssize_t n;
+
+                s->in_nghttp2 = true;
+                n = nghttp2_session_mem_send(s->h2, &data);
+                s->in_nghttp2 = false;
+                if (s->dead)
+                        return -EPIPE;
+                if (n < 0)
+                        return n == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
+                if (n == 0)
+                        return 0;
+                if (rpc_output_copy(&s->transport.output, data, (size_t) n) < 0)
+                        return -ENOMEM;
+        }
+        return 1;
+}
+
+static void tell_writable(RpcSession *s)
+{
+        while (!s->dead && !rpc_link_is_alone(&s->writable)) {
+                RpcStream *st = CONTAINER_OF(s->writable.next, RpcStream, writable_link);
+
+                rpc_link_remove(&st->writable_link);
+                if (!st->told_to_wait)
+                        continue;
+                st->told_to_wait = false;
+                st->ops->stream_writable(st);
+        }
+}
+
+static void close_errno(RpcSession *s, const char *what, int error)
+{
+        char text[160];
+
+        (void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
+        rpc_session_close(s, text);
+}
+
+static bool is_finished(const RpcSession *s)
+{
+        return s->transport.output.count == 0 && !nghttp2_session_want_read(s->h2) &&
+               !nghttp2_session_want_write(s->h2);
+}
+
+static void flush(RpcSession *s)
+{
+        int more, r;
+
+        s->refs++;
+        do {
+                more = fill_output(s);
+                if (more < 0) {
+                        close_errno(s, "Failed to make a frame", more);
+                        break;
+                }
+                r = rpc_transport_send(&s->transport);
+                if (r < 0) {
+                        close_errno(s, "Failed to send", r);
+                        break;
+                }
+        } while (more > 0 && r > 0);
+        s->in_flush = true;
+        tell_writable(s);
+        s->in_flush = false;
+        if (!s->dead && is_finished(s))
+                rpc_session_close(s, s->reason[0] ? s->reason
+                                     : s->goaway  ? "The peer said goodbye"
+                                                  : "Connection ended");
+        rpc_session_unref(s);
+}
+
+static void on_flush_event(evutil_socket_t fd, short what, void *userdata)
+{
+        RpcSession *s = userdata;
+
+        s->flush_waiting = false;
+        flush(s);
+}
+
+void rpc_session_flush_later(RpcSession *s)
+{
+        if (s->in_nghttp2 || s->flush_waiting || s->dead)
+                return; /* whoever called nghttp2 flushes when it returns */
+        s->flush_waiting = true;
+        if (s->in_flush)
+                (void) event_add(&s->flush_event, &(struct timeval){}); /* others' turn first */
+        else
+                event_active(&s->flush_event, EV_WRITE, 0);
+}
+
+static void on_input(void *userdata, const uint8_t *data, size_t size)
+{
+        RpcSession *s = userdata;
+
+        s->refs++;
+        while (size > 0 && !s->dead) {
+                ssize_t n;
+
+                s->in_nghttp2 = true;
+                n = nghttp2_session_mem_recv(s->h2, data, RPC_MIN(size, SLICE_BYTES));
+                s->in_nghttp2 = false;
+                if (s->dead)
+                        break;
+                if (n < 0) {
+                        char text[160];
+
+                        (void) snprintf(text, sizeof(text), "Not the HTTP/2 we speak: %s",
+                                        nghttp2_strerror((int) n));
+                        rpc_session_close(s, text);
+                        break;
+                }
+                data += n;
+                size -= (size_t) n;
+                if (nghttp2_session_want_write(s->h2) || is_finished(s))
+                        flush(s);
+        }
+        rpc_session_unref(s);
+}
+
+static void on_room(void *userdata)
+{
+        flush(userdata);
+}
+
+static void on_lost(void *userdata, int error)
+{
+        RpcSession *s = userdata;
+
+        if (error == 0)
+                rpc_session_close(s, s->settings_seen ? "Connection closed by the peer"
+                                                      : "Connection closed before HTTP/2 settings");
+        else
+                close_errno(s, "Connection lost", error);
+}
+
+/* ---- Keepalive ---------------------------------------------------------------------------------- */
+
+static void keepalive_set(RpcSession *s, uint64_t usec)
+{
+        struct timeval tv = rpc_timeval(usec);
+
+        (void) event_add(&s->keepalive_event, &tv);
+}
+
+static void on_keepalive(evutil_socket_t fd, short what, void *userdata)
+{
+        RpcSession *s = userdata;
+        uint64_t now = rpc_now_usec(), read = s->transport.last_read_usec;
+
+        if (s->ping_usec != 0 && read < s->ping_usec) {
+                rpc_session_close(s, "Keepalive: no answer from the peer");
+                return;
+        }
+        s->ping_usec = 0;
+        if (now < read + s->o.keepalive_usec) {
+                keepalive_set(s, read + s->o.keepalive_usec - now);
+                return;
+        }
+        s->ping_usec = now;
+        (void) nghttp2_submit_ping(s->h2, NGHTTP2_FLAG_NONE, NULL);
+        keepalive_set(s, s->o.keepalive_timeout_usec);
+        rpc_session_flush_later(s);
+}
+
+/* ---- Birth and death ---------------------------------------------------------------------------- */
+
+static int make_h2(RpcSession *s)
+{
+        nghttp2_session_callbacks *cb;
+        nghttp2_option *option;
+        int r;
+
+        if (nghttp2_session_callbacks_new(&cb) != 0)
+                return -ENOMEM;
+        if (nghttp2_option_new(&option) != 0) {
+                nghttp2_session_callbacks_del(cb);
+                return -ENOMEM;
+        }
+        nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
+        nghttp2_session_callbacks_set_on_header_callback2(cb, on_header);
+        nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
+        nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+        nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
+        nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
+        nghttp2_session_callbacks_set_data_source_read_length_callback(cb, frame_length);
+        nghttp2_session_callbacks_set_error_callback2(cb, on_error);
+        if (s->o.server)
+                nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
+        else
+                nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_frame_not_sent);
+        nghttp2_option_set_no_auto_window_update(option, 1); /* rpc_stream_input() does */
+        nghttp2_option_set_no_closed_streams(option, 1);
+#ifdef EVGRPC_HAVE_RESET_RATE_LIMIT
+        /* A client may give up many calls at once; ten times the default of nghttp2. */
+        nghttp2_option_set_stream_reset_rate_limit(option, 20000, 2000);
+#endif
+        r = s->o.server ? nghttp2_session_server_new2(&s->h2, cb, s, option)
+                        : nghttp2_session_client_new2(&s->h2, cb, s, option);
+        nghttp2_option_del(option);
+        nghttp2_session_callbacks_del(cb);
+        return r == 0 ? 0 : -ENOMEM;
+}
+
+static int submit_settings(RpcSession *s)
+{
+        uint32_t window = (uint32_t) RPC_MIN(s->o.window_bytes, (size_t) INT32_MAX);
+        nghttp2_settings_entry e[4] = {
+                {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window},
+                {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, RPC_FRAME_SIZE_MAX},
+                {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t) s->o.max_header_bytes},
+        };
+
+        e[3] = s->o.server ? (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+                                                      s->o.max_streams}
+                           : (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
+        if (nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, e, ELEMENTSOF(e)) != 0)
+                return -ENOMEM;
+        if (window > NGHTTP2_INITIAL_CONNECTION_WINDOW_SIZE &&
+            nghttp2_session_set_local_window_size(s->h2, NGHTTP2_FLAG_NONE, 0, (int32_t) window) !=
+                    0)
+                return -ENOMEM;
+        return 0;
+}
+
+int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *options,
+                    RpcSession **ret)
+{
+        RpcSession *s = calloc(1, sizeof(*s));
+        int r;
+
+        if (!s) {
+                (void) close(fd);
+                return -ENOMEM;
+        }
+        s->refs = 1;
+        s->o = *options;
+        s->base = base;
+        rpc_link_init(&s->link);
+        rpc_link_init(&s->streams);
+        rpc_link_init(&s->writable);
+        s->transport = (RpcTransport){.on_input = on_input,
+                                      .on_room = on_room,
+                                      .on_lost = on_lost,
+                                      .userdata = s,
+                                      .stamp = s->o.keepalive_usec > 0,
+                                      .last_read_usec = rpc_now_usec()};
+        (void) event_assign(&s->flush_event, base, -1, 0, on_flush_event, s);
+        (void) event_assign(&s->keepalive_event, base, -1, 0, on_keepalive, s);
+        r = rpc_transport_init(&s->transport, base, fd, s->o.pool, s->o.read_buffer);
+        if (r >= 0)
+                r = make_h2(s);
+        if (r >= 0)
+                r = submit_settings(s);
+        if (r < 0) {
+                s->dead = true;
+                rpc_transport_done(&s->transport);
+                rpc_session_unref(s);
+                return r;
+        }
+        if (s->o.keepalive_usec > 0)
+                keepalive_set(s, s->o.keepalive_usec);
+        rpc_session_flush_later(s);
+        *ret = s;
+        return 0;
+}
+
+void rpc_session_close(RpcSession *s, const char *reason)
+{
+        if (s->dead)
+                return;
+        s->refs++;
+        s->dead = true;
+        if (reason != s->reason)
+                (void) snprintf(s->reason, sizeof(s->reason), "%s", reason);
+        (void) event_del(&s->flush_event);
+        (void) event_del(&s->keepalive_event);
+        rpc_transport_done(&s->transport);
+        while (!rpc_link_is_alone(&s->streams)) {
+                RpcStream *st = CONTAINER_OF(s->streams.next, RpcStream, link);
+
+                rpc_stream_detach(st);
+                st->ops->stream_closed(s, st, 0, false, true);
+        }
+        s->o.ops->closed(s, s->reason);
+        rpc_session_unref(s);
+}
+
+void rpc_session_shutdown(RpcSession *s)
+{
+        if (s->dead || s->closing)
+                return;
+        s->closing = true;
+        (void) nghttp2_submit_shutdown_notice(s->h2);
+        (void) nghttp2_submit_ping(s->h2, NGHTTP2_FLAG_NONE, (const uint8_t *) GRACE_PING);
+        rpc_session_flush_later(s);
+}
+
+RpcSession *rpc_session_unref(RpcSession *s)
+{
+        if (!s || --s->refs > 0)
+                return NULL;
+        assert(s->dead);
+        nghttp2_session_del(s->h2);
+        free(s);
+        return NULL;
+}

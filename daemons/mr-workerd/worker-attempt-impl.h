@@ -1,0 +1,86 @@
+/*
+ * Attempt, from the inside — shared by the files that carry one through its phases, and by no other.
+ *
+ *      worker-attempt.c   it comes, it ends, it tells how far it is
+ *      worker-run.c       shipped files, shuffle, mr-task
+ *      worker-commit.c    sync, commit by rename, or the way back of a result
+ *
+ * A function that ends the attempt frees it: nothing of it may be touched afterwards.
+ */
+#pragma once
+
+#include "mr-workerd/worker-attempt.h"
+#include "mr-workerd/worker-job.h"
+#include "mr-workerd/worker-shuffle.h"
+
+typedef Mapreduced__V1__TaskSpec TaskSpec;
+typedef Mapreduced__V1__TaskUpdate TaskUpdate;
+typedef Mapreduced__V1__TaskResult TaskResult;
+typedef Mapreduced__V1__TaskOutcome TaskOutcome;
+typedef Mapreduced__Task__V1__Done TaskDone;
+
+#define OUTCOME(x) MAPREDUCED__V1__TASK_OUTCOME__##x
+
+typedef enum Phase {
+        PHASE_FILES,
+        PHASE_SHUFFLE,
+        PHASE_WAITING,
+        PHASE_RUNNING,
+        PHASE_SYNCING,
+        PHASE_STREAMING,
+} Phase;
+
+struct Attempt {
+        Manager *manager;
+        EvgrpcServerCall *call; /* NULL once it is over */
+        TaskSpec *spec;
+        Job *job;
+        char *key;                   /* in the manager's table */
+        char *task_name, *work_name; /* "map-3", "map-3.0" */
+        Phase phase;
+
+        JobFilesWait *files_wait;
+        Shuffle *shuffle;
+        TaskSlot *slot;
+        DiskSync *sync;
+
+        int out_fd, scratch_fd, work_fd;
+        char *part_path; /* reduce with output_dir: what is to be removed on failure */
+        uint32_t next;   /* piece or segment to hand out */
+        bool last_is_sent;
+        uint32_t bad_segments;
+        TaskDone *done;        /* what mr-task said at the end */
+        uint64_t output_bytes; /* of the run file or the part */
+        uint64_t streamed_bytes;
+        bool committed;
+
+        uint64_t total_bytes, read_bytes;
+        char *status;
+        uint64_t told_usec; /* when progress was sent last */
+        bool congested;     /* the call's queue is full: progress can wait */
+};
+
+static inline bool attempt_is_map(const Attempt *a)
+{
+        return a->spec->kind == MAPREDUCED__V1__TASK_KIND__MAP;
+}
+
+/* Tells the master of a phase that is progress; the last two are the worker's own affair. */
+void attempt_set_phase(Attempt *a, Phase phase);
+/* Not more often than is of use; @at_once: whenever the call has room. */
+void attempt_tell_progress(Attempt *a, bool at_once);
+
+/* Each ends the attempt: FAILED with "map task 3: …"; */
+void attempt_fail(Attempt *a, bool permanent, const char *format, ...) _printf_(3, 4);
+/* FAILED, or REJECTED when our own disk is full, which is no fault of the task; */
+void attempt_fail_disk(Attempt *a, int error, const char *what);
+/* with what mr-task said, as the master hears it. */
+void attempt_finish_done(Attempt *a, TaskOutcome outcome);
+
+/* worker-run.c: from the shipped files on. */
+void attempt_begin(Attempt *a);
+
+/* worker-commit.c: mr-task succeeded, its slot is given back. */
+void attempt_commit(Attempt *a);
+/* The call's queue has room again. */
+void attempt_stream_on(Attempt *a);

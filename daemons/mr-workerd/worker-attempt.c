@@ -1,0 +1,341 @@
+/*
+ * Attempt — see worker-attempt.h.
+ */
+#include <stdarg.h>
+
+#include "base/parse.h"
+#include "mr-workerd/worker-attempt-impl.h"
+#include "mr-workerd/worker-spec.h"
+
+/* Between two progress updates of one attempt. A change of phase is told at once. */
+#define PROGRESS_USEC (100 * USEC_PER_MSEC)
+
+static LogFields log_fields(const Attempt *a)
+{
+        return (LogFields){.job = a->spec->job_id, .task = a->task_name, .attempt = a->work_name};
+}
+
+/* ---- The end ---- */
+
+static void remove_part(Attempt *a)
+{
+        if (!a->part_path)
+                return;
+        (void) unlink(a->part_path);
+        (void) rmdir(a->spec->output_dir); /* the attempt's own; left if something else is in it */
+}
+
+static void attempt_free(Attempt *a)
+{
+        const TaskSpec *s = a->spec;
+
+        (void) g_hash_table_remove(a->manager->attempts, a->key);
+        job_files_wait_free(a->files_wait);
+        shuffle_free(a->shuffle);
+        task_slot_kill(a->slot);
+        disk_sync_forget(a->sync);
+        safe_close(a->out_fd);
+        safe_close(a->scratch_fd);
+        if (a->work_fd >= 0) {
+                safe_close(a->work_fd);
+                job_work_remove(a->job, a->work_name);
+        }
+        if (!a->committed) {
+                if (attempt_is_map(a))
+                        spool_output_discard(a->manager->spool, s->job_id, s->task, s->attempt);
+                else
+                        remove_part(a);
+        }
+        evgrpc_server_call_unref(a->call);
+        mapreduced__task__v1__done__free_unpacked(a->done, NULL);
+        mapreduced__v1__task_spec__free_unpacked(a->spec, NULL);
+        g_free(a->key);
+        g_free(a->task_name);
+        g_free(a->work_name);
+        g_free(a->part_path);
+        g_free(a->status);
+        g_free(a);
+}
+
+static void send_result(EvgrpcServerCall *call, TaskResult *result)
+{
+        TaskUpdate u = MAPREDUCED__V1__TASK_UPDATE__INIT;
+
+        u.kind_case = MAPREDUCED__V1__TASK_UPDATE__KIND_RESULT;
+        u.result = result;
+        (void) evgrpc_server_call_send(call, &u.base);
+        evgrpc_server_call_finish(call, EVGRPC_OK, NULL);
+}
+
+/* The result is the last message; the attempt is gone when this returns. */
+static void finish(Attempt *a, TaskResult *result)
+{
+        LogFields fields = log_fields(a);
+
+        if (result->outcome == OUTCOME(SUCCEEDED))
+                a->manager->attempts_finished++;
+        else if (result->outcome == OUTCOME(FAILED))
+                a->manager->attempts_failed++;
+        log_full(result->outcome == OUTCOME(SUCCEEDED) ? LOG_DEBUG : LOG_NOTICE, &fields, 0,
+                 "Job %s: %s, attempt %u: %s%s%s", a->spec->job_id, a->task_name, a->spec->attempt,
+                 protobuf_c_enum_descriptor_get_value(&mapreduced__v1__task_outcome__descriptor,
+                                                      (int) result->outcome)
+                         ->name,
+                 *result->error ? ": " : "", result->error);
+        a->out_fd = safe_close(a->out_fd); /* a network file system writes at close */
+        if (a->call)
+                send_result(a->call, result);
+        attempt_free(a);
+}
+
+void attempt_end(Attempt *a, TaskOutcome outcome, const char *sentence)
+{
+        TaskResult result = MAPREDUCED__V1__TASK_RESULT__INIT;
+
+        result.outcome = outcome;
+        result.error = (char *) sentence;
+        finish(a, &result);
+}
+
+void attempt_fail(Attempt *a, bool permanent, const char *format, ...)
+{
+        TaskResult result = MAPREDUCED__V1__TASK_RESULT__INIT;
+        g_autofree char *what = NULL, *sentence = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        what = g_strdup_vprintf(format, ap);
+        va_end(ap);
+        sentence = g_strdup_printf("%s task %u: %s", spec_kind_to_string(a->spec->kind),
+                                   a->spec->task, what);
+        result.outcome = OUTCOME(FAILED);
+        result.error = sentence;
+        result.permanent = permanent;
+        finish(a, &result);
+}
+
+/* Trouble with our own disk: a full one is no fault of the task. */
+void attempt_fail_disk(Attempt *a, int error, const char *what)
+{
+        g_autofree char *sentence = NULL;
+
+        if (error != -ENOSPC && error != -EDQUOT) {
+                attempt_fail(a, false, "%s: %s", what, g_strerror(-error));
+                return;
+        }
+        sentence = g_strdup_printf("worker %s: %s: %s", a->manager->conf.name, what,
+                                   g_strerror(-error));
+        attempt_end(a, OUTCOME(REJECTED), sentence);
+}
+
+/* What mr-task said, as the master hears it. */
+void attempt_finish_done(Attempt *a, TaskOutcome outcome)
+{
+        TaskResult result = MAPREDUCED__V1__TASK_RESULT__INIT;
+
+        result.outcome = outcome;
+        result.error = a->done->error;
+        result.stderr_tail = a->done->stderr_tail;
+        result.n_counters = a->done->n_counters;
+        result.counters = a->done->counters;
+        result.output_bytes = a->output_bytes;
+        result.permanent = a->done->permanent;
+        result.cpu_usec = a->done->cpu_usec;
+        finish(a, &result);
+}
+
+/* ---- Progress ---- */
+
+static const char *phase_to_string(Phase p)
+{
+        if (p == PHASE_SHUFFLE)
+                return "shuffle";
+        return p == PHASE_FILES || p == PHASE_WAITING ? "waiting" : "running";
+}
+
+static double fraction(const Attempt *a)
+{
+        if (a->phase == PHASE_SHUFFLE)
+                return a->spec->maps ? (double) shuffle_have(a->shuffle) / a->spec->maps : 1;
+        if (a->phase < PHASE_RUNNING)
+                return 0;
+        if (a->total_bytes == 0 || a->read_bytes >= a->total_bytes)
+                return a->phase > PHASE_RUNNING ? 1 : 0;
+        return (double) a->read_bytes / (double) a->total_bytes;
+}
+
+void attempt_tell_progress(Attempt *a, bool at_once)
+{
+        Mapreduced__V1__TaskProgress progress = MAPREDUCED__V1__TASK_PROGRESS__INIT;
+        TaskUpdate u = MAPREDUCED__V1__TASK_UPDATE__INIT;
+        uint64_t now = loop_now_usec(a->manager->loop);
+
+        if (a->congested || (!at_once && now - a->told_usec < PROGRESS_USEC))
+                return;
+        a->told_usec = now;
+        if (a->phase == PHASE_SHUFFLE)
+                progress.phase = MAPREDUCED__V1__TASK_PHASE__SHUFFLE;
+        else
+                progress.phase = a->phase < PHASE_RUNNING ? MAPREDUCED__V1__TASK_PHASE__WAITING
+                                                          : MAPREDUCED__V1__TASK_PHASE__RUNNING;
+        progress.fraction = fraction(a);
+        if (a->status)
+                progress.status = a->status;
+        u.kind_case = MAPREDUCED__V1__TASK_UPDATE__KIND_PROGRESS;
+        u.progress = &progress;
+        a->congested = evgrpc_server_call_send(a->call, &u.base) == 0;
+}
+
+void attempt_set_phase(Attempt *a, Phase phase)
+{
+        a->phase = phase;
+        if (phase <= PHASE_RUNNING)
+                attempt_tell_progress(a, true);
+}
+
+/* ---- The call ---- */
+
+static void on_writable(EvgrpcServerCall *call, void *userdata)
+{
+        Attempt *a = userdata;
+
+        a->congested = false;
+        if (a->phase == PHASE_STREAMING)
+                attempt_stream_on(a);
+}
+
+static void on_cancelled(EvgrpcServerCall *call, void *userdata)
+{
+        Attempt *a = userdata;
+
+        a->call = evgrpc_server_call_unref(a->call);
+        attempt_end(a, OUTCOME(KILLED), "the master cancelled it, or is gone");
+}
+
+static void _printf_(2, 3) reject(EvgrpcServerCall *call, const char *format, ...)
+{
+        TaskResult result = MAPREDUCED__V1__TASK_RESULT__INIT;
+        g_autofree char *sentence = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        sentence = g_strdup_vprintf(format, ap);
+        va_end(ap);
+        log_notice("Rejected an attempt: %s", sentence);
+        result.outcome = OUTCOME(REJECTED);
+        result.error = sentence;
+        send_result(call, &result);
+}
+
+/* Can this worker take one more now? Answers the call if not. */
+static bool has_room(Manager *m, EvgrpcServerCall *call)
+{
+        uint64_t free_bytes = spool_free_bytes(m->spool);
+
+        if (g_hash_table_size(m->attempts) >= attempts_max(m)) {
+                reject(call, "worker %s has %u attempts in hand, and takes no more", m->conf.name,
+                       g_hash_table_size(m->attempts));
+                return false;
+        }
+        if (free_bytes < m->conf.min_free_bytes) {
+                g_autofree char *have = format_size(free_bytes);
+                g_autofree char *need = format_size(m->conf.min_free_bytes);
+
+                reject(call, "worker %s has %s free in its spool %s, less than MinFree=%s",
+                       m->conf.name, have, m->conf.spool, need);
+                return false;
+        }
+        return true;
+}
+
+static TaskSpec *spec_copy(const TaskSpec *s)
+{
+        size_t size = mapreduced__v1__task_spec__get_packed_size(s);
+        g_autofree uint8_t *data = g_malloc(MAX(size, 1));
+
+        mapreduced__v1__task_spec__pack(s, data);
+        return mapreduced__v1__task_spec__unpack(NULL, size, data);
+}
+
+static Attempt *attempt_new(Manager *m, Job *job, EvgrpcServerCall *call, const TaskSpec *spec,
+                            char *key)
+{
+        static const EvgrpcServerCallHandlers handlers = {
+                .on_writable = on_writable,
+                .on_cancelled = on_cancelled,
+        };
+        const char *kind = spec_kind_to_string(spec->kind);
+        Attempt *a = g_new0(Attempt, 1);
+
+        *a = (Attempt){
+                .manager = m,
+                .call = evgrpc_server_call_ref(call),
+                .spec = spec_copy(spec),
+                .job = job,
+                .key = key,
+                .task_name = g_strdup_printf("%s-%u", kind, spec->task),
+                .work_name = g_strdup_printf("%s-%u.%u", kind, spec->task, spec->attempt),
+                .out_fd = -EBADF,
+                .scratch_fd = -EBADF,
+                .work_fd = -EBADF,
+        };
+        if (!a->spec)
+                g_error("Out of memory"); /* as GLib itself would */
+        g_hash_table_insert(m->attempts, a->key, a);
+        evgrpc_server_call_set_handlers(call, &handlers, a);
+        return a;
+}
+
+void attempt_start(Manager *m, EvgrpcServerCall *call, const TaskSpec *spec)
+{
+        _cleanup_error_ Error e = {};
+        g_autofree char *key = NULL;
+        Attempt *a;
+        Job *job;
+        int r;
+
+        r = spec_validate(spec, &e);
+        if (r < 0) {
+                log_warning("Refused an attempt from %s: %s", evgrpc_server_call_peer(call),
+                            error_message(&e, r));
+                evgrpc_server_call_finish(call, EVGRPC_INVALID_ARGUMENT, "%s",
+                                          error_message(&e, r));
+                return;
+        }
+        key = g_strdup_printf("%s/%s-%u/%u", spec->job_id, spec_kind_to_string(spec->kind),
+                              spec->task, spec->attempt);
+        if (g_hash_table_contains(m->attempts, key) ||
+            (spec->kind == MAPREDUCED__V1__TASK_KIND__MAP &&
+             spool_output_exists(m->spool, spec->job_id, spec->task, spec->attempt))) {
+                evgrpc_server_call_finish(call, EVGRPC_ALREADY_EXISTS, "attempt %s was run here",
+                                          key);
+                return;
+        }
+        if (!has_room(m, call))
+                return;
+        r = job_get(m, spec->job_id, &job);
+        if (r < 0) {
+                reject(call, "worker %s cannot make a directory for the job: %s", m->conf.name,
+                       g_strerror(-r));
+                return;
+        }
+        a = attempt_new(m, job, call, spec, TAKE_PTR(key));
+        attempt_begin(a);
+}
+
+bool attempt_is_of_job(const Attempt *a, const char *job_id)
+{
+        return g_str_equal(a->spec->job_id, job_id);
+}
+
+AttemptInfo attempt_info(const Attempt *a)
+{
+        return (AttemptInfo){
+                .job_id = a->spec->job_id,
+                .kind = spec_kind_to_string(a->spec->kind),
+                .task = a->spec->task,
+                .attempt = a->spec->attempt,
+                .phase = phase_to_string(a->phase),
+                .fraction = fraction(a),
+        };
+}

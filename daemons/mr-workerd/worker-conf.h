@@ -1,0 +1,46 @@
+/*
+ * Configuration of mr-workerd — the file first, then the command line, which wins.
+ */
+#pragma once
+
+#include "base/error.h"
+
+typedef struct WorkerConf {
+        char *master;   /* the master's address; NULL: none, the worker idles */
+        char *listen;   /* where Worker is served */
+        char *spool;    /* absolute path */
+        char *name;     /* for people */
+        char *instance; /* suffix of the bus name; NULL: none */
+        char *bus;      /* as bus_open() takes it */
+        uint32_t slots; /* task processes at a time */
+        uint64_t task_memory_bytes;
+        uint64_t min_free_bytes; /* on the spool's file system; below it attempts are rejected */
+        bool allow_plaintext;
+        bool ephemeral;
+        int exit_fd; /* a parent's descriptor, or -EBADF */
+} WorkerConf;
+
+#define WORKER_SLOTS_MAX 4096 /* as RegisterRequest.slots says */
+
+/**
+ * worker_conf_load() - read the command line and the configuration it leads to
+ *
+ * --help and --version print to standard output and are the whole run.
+ *
+ * Return: 1 to go on, 0 when all was said, negative errno with the sentence in @e.
+ */
+int worker_conf_load(int argc, char *argv[], WorkerConf *ret, Error *e);
+
+/**
+ * worker_conf_check_address() - is it an address, and may plain bytes go there?
+ * @what: "Listen=" and the like, for the message
+ *
+ * Bytes to a unix socket or the loopback interface stay on this host; any other address needs
+ * AllowPlaintext=yes.
+ *
+ * Return: 0; -EINVAL for no address at all; -EPERM for one that plaintext may not be sent to.
+ */
+int worker_conf_check_address(const char *what, const char *address, bool allow_plaintext,
+                              Error *e);
+
+void worker_conf_done(WorkerConf *c);

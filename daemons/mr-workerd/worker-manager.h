@@ -1,0 +1,52 @@
+/*
+ * The manager — everything one mr-workerd has, and who meets whom.
+ *
+ *      master ──RunTask──▶ worker-rpc ──▶ Attempt ──▶ TaskPool ──▶ mr-task
+ *        ▲                                  │  ▲
+ *        │ Register, Heartbeat      Job ◀───┘  └── Shuffle ──▶ Peers ──▶ other workers
+ *      MasterLink ◀──────────── files, watch          (ReadMapOutput)
+ *
+ * Each part is one file and knows only the parts its arrows point at; they find each other here.
+ */
+#pragma once
+
+#include "mr-workerd/worker-conf.h"
+#include "mr-workerd/worker-disk.h"
+#include "mr-workerd/worker-spool.h"
+#include "mr-workerd/worker-task.h"
+#include "platform/log.h"
+#include "rpc/evgrpc.h"
+
+typedef struct MasterLink MasterLink;
+typedef struct Peers Peers;
+typedef struct WorkerBus WorkerBus;
+
+typedef struct Manager {
+        Loop *loop;
+        WorkerConf conf;
+        char incarnation[33]; /* fresh per process */
+        Spool *spool;
+        Disk *disk;
+        TaskPool *pool;
+        Peers *peers;
+        EvgrpcServer *server;
+        char *address; /* where Worker is served, as others are told */
+        MasterLink *master;
+        WorkerBus *bus;
+        GHashTable *jobs;     /* id -> Job */
+        GHashTable *attempts; /* "JOB/map-3/0" -> Attempt */
+        uint64_t attempts_finished, attempts_failed;
+        uint64_t segments_wanted; /* by all reduce attempts together */
+        uint32_t outputs_served;  /* ReadMapOutput calls open now */
+} Manager;
+
+/* Takes @conf. Everything is running when it returns, but the loop. */
+int manager_new(WorkerConf *conf, Manager **ret);
+Manager *manager_free(Manager *m);
+DEFINE_CLEANUP(Manager, manager_free);
+
+/* What the state is changed, so that status line and bus can say so. */
+void manager_state_changed(Manager *m);
+
+/* The job is no more: its attempts are killed, its files removed. Unknown jobs are none. */
+void manager_forget_job(Manager *m, const char *job_id);

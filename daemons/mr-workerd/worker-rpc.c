@@ -1,0 +1,187 @@
+/*
+ * What a worker serves — see worker-rpc.h.
+ *
+ * A map output is streamed in messages of 512 KiB. Each reader costs one descriptor and at most what the
+ * library queues before it says stop; a reader that is slow waits for itself alone.
+ */
+#include "base/fs.h"
+#include "cluster.pb-c.h"
+#include "mr-workerd/worker-attempt.h"
+#include "mr-workerd/worker-rpc.h"
+#include "records/run-file.h"
+
+#define CHUNK_BYTES KIB(512)
+#define WINDOW_BYTES MIB(4)
+/* A TaskSpec of 4096 pieces with long paths. */
+#define MESSAGE_MAX_BYTES MIB(20)
+/* Readers at a time: 256 of them queue at most 256 × (1 MiB + one message). */
+#define READERS_MAX 256u
+#define KEEPALIVE_USEC (10 * USEC_PER_SEC)
+
+typedef struct Reader {
+        Manager *manager;
+        EvgrpcServerCall *call;
+        int fd;
+        uint64_t offset, left_bytes, total_bytes;
+        bool begun;
+} Reader;
+
+static void reader_free(Reader *r)
+{
+        r->manager->outputs_served--;
+        evgrpc_server_call_unref(r->call);
+        safe_close(r->fd);
+        g_free(r);
+}
+
+/* Sends until the library says stop, or all is sent. */
+static void reader_go_on(Reader *reader)
+{
+        g_autofree uint8_t *buffer = g_malloc(CHUNK_BYTES);
+        int r = 1;
+
+        while (r > 0 && (reader->left_bytes > 0 || !reader->begun)) {
+                Mapreduced__V1__Chunk c = MAPREDUCED__V1__CHUNK__INIT;
+                size_t n = (size_t) MIN(CHUNK_BYTES, reader->left_bytes);
+                ssize_t got = pread_full(reader->fd, buffer, n, reader->offset);
+
+                if (got != (ssize_t) n) {
+                        evgrpc_server_call_finish(reader->call, EVGRPC_DATA_LOSS,
+                                                  "cannot read the map output: %s",
+                                                  got < 0 ? g_strerror((int) -got) : "it is short");
+                        reader_free(reader);
+                        return;
+                }
+                c.data = (ProtobufCBinaryData){.len = n, .data = buffer};
+                c.total_bytes = reader->begun ? 0 : reader->total_bytes;
+                r = evgrpc_server_call_send(reader->call, &c.base);
+                reader->begun = true;
+                reader->offset += n;
+                reader->left_bytes -= n;
+        }
+        if (r < 0 || reader->left_bytes > 0)
+                return; /* on_writable or on_cancelled comes */
+        evgrpc_server_call_finish(reader->call, EVGRPC_OK, NULL);
+        reader_free(reader);
+}
+
+static void on_writable(EvgrpcServerCall *call, void *userdata)
+{
+        reader_go_on(userdata);
+}
+
+static void on_cancelled(EvgrpcServerCall *call, void *userdata)
+{
+        reader_free(userdata);
+}
+
+static int open_segment(Manager *m, const Mapreduced__V1__ReadMapOutputRequest *what, int *ret_fd,
+                        uint64_t *ret_offset, uint64_t *ret_length, Error *e)
+{
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = spool_output_open(m->spool, what->job_id, what->map, what->attempt, &fd);
+        if (r < 0)
+                return error_setf(e, r, "the output of map %u, attempt %u is not here: %s",
+                                  what->map, what->attempt, error_text(r));
+        r = run_file_segment(fd, what->partitions, what->partition, ret_offset, ret_length, e);
+        if (r < 0)
+                return r;
+        *ret_fd = TAKE_FD(fd);
+        return 0;
+}
+
+static void method_read_map_output(EvgrpcServerCall *call, const ProtobufCMessage *request,
+                                   void *userdata)
+{
+        static const EvgrpcServerCallHandlers handlers = {
+                .on_writable = on_writable,
+                .on_cancelled = on_cancelled,
+        };
+        const Mapreduced__V1__ReadMapOutputRequest *what =
+                (const Mapreduced__V1__ReadMapOutputRequest *) request;
+        _cleanup_error_ Error e = {};
+        Manager *m = userdata;
+        uint64_t offset, length;
+        Reader *reader;
+        int fd = -EBADF, r;
+
+        if (what->partition >= what->partitions) {
+                evgrpc_server_call_finish(call, EVGRPC_INVALID_ARGUMENT,
+                                          "partition: %u is not below partitions, %u",
+                                          what->partition, what->partitions);
+                return;
+        }
+        if (m->outputs_served >= READERS_MAX) {
+                evgrpc_server_call_finish(call, EVGRPC_RESOURCE_EXHAUSTED,
+                                          "%u outputs are being read, come again", READERS_MAX);
+                return;
+        }
+        r = open_segment(m, what, &fd, &offset, &length, &e);
+        if (r < 0) {
+                EvgrpcCode code = r == -ENOENT                   ? EVGRPC_NOT_FOUND
+                                  : r == -EMFILE || r == -ENFILE ? EVGRPC_RESOURCE_EXHAUSTED
+                                                                 : EVGRPC_DATA_LOSS;
+
+                evgrpc_server_call_finish(call, code, "%s", error_message(&e, r));
+                return;
+        }
+        reader = g_new0(Reader, 1);
+        *reader = (Reader){
+                .manager = m,
+                .call = evgrpc_server_call_ref(call),
+                .fd = fd,
+                .offset = offset,
+                .left_bytes = length,
+                .total_bytes = length,
+        };
+        m->outputs_served++;
+        evgrpc_server_call_set_handlers(call, &handlers, reader);
+        reader_go_on(reader);
+}
+
+static void method_run_task(EvgrpcServerCall *call, const ProtobufCMessage *request, void *userdata)
+{
+        attempt_start(userdata, call, (const Mapreduced__V1__TaskSpec *) request);
+}
+
+/* What others connect to. A wildcard is no address: they get the worker's name for it. */
+static char *advertised(const char *bound, const char *name)
+{
+        if (g_str_has_prefix(bound, "0.0.0.0:") || g_str_has_prefix(bound, "[::]:"))
+                return g_strdup_printf("%s%s", name, strrchr(bound, ':'));
+        return g_strdup(bound);
+}
+
+int worker_rpc_start(Manager *m)
+{
+        static const EvgrpcMethod methods[] = {
+                {.name = "RunTask", .handler = method_run_task, .server_streaming = true},
+                {.name = "ReadMapOutput",
+                 .handler = method_read_map_output,
+                 .server_streaming = true},
+                {},
+        };
+        const EvgrpcServerOptions options = {
+                .max_message_bytes = MESSAGE_MAX_BYTES,
+                .window_bytes = WINDOW_BYTES,
+                .keepalive_usec = KEEPALIVE_USEC,
+                .keepalive_timeout_usec = KEEPALIVE_USEC,
+        };
+        _cleanup_free_ char *bound = NULL;
+        int r;
+
+        r = evgrpc_server_new(loop_base(m->loop), &options, &m->server);
+        if (r >= 0)
+                r = evgrpc_server_add_service(m->server, &mapreduced__v1__worker__descriptor,
+                                              methods, m);
+        if (r < 0)
+                return log_error_errno(r, "Failed to make the RPC server: %m");
+        r = evgrpc_server_listen(m->server, m->conf.listen, &bound);
+        if (r < 0)
+                return log_error_errno(r, "Failed to listen on %s: %m", m->conf.listen);
+        m->address = advertised(bound, m->conf.name);
+        log_debug("Listening on %s, reached at %s", bound, m->address);
+        return 0;
+}

@@ -1,0 +1,351 @@
+/*
+ * Attempt — from its shipped files to the last word of its mr-task.
+ */
+#include <fcntl.h>
+
+#include "base/fs.h"
+#include "mr-workerd/worker-attempt-impl.h"
+#include "mr-workerd/worker-input.h"
+
+/* A reduce that meets so many bad segments will hardly meet the last one. */
+#define BAD_SEGMENTS_MAX 3u
+
+static void shuffle_or_wait(Attempt *a);
+
+/* ---- With mr-task ---- */
+
+/* A segment is gone or bad: wait for another attempt's, then run again. */
+static void shuffle_again(Attempt *a, uint32_t map, uint32_t attempt, const char *reason,
+                          bool corrupt)
+{
+        a->scratch_fd = safe_close(a->scratch_fd);
+        if (++a->bad_segments > BAD_SEGMENTS_MAX) {
+                attempt_fail(a, false, "met %u bad map outputs, the last one of map %u: %s",
+                             a->bad_segments, map, reason);
+                return;
+        }
+        shuffle_drop(a->shuffle, map, attempt, reason, corrupt);
+        shuffle_or_wait(a);
+}
+
+static int fill_pieces(Attempt *a, InputBatch *b)
+{
+        const TaskSpec *s = a->spec;
+
+        while (a->next < s->n_pieces && input_batch_has_room_for_piece(b, s->pieces[a->next])) {
+                _cleanup_error_ Error e = {};
+                bool permanent;
+                int fd, r;
+
+                r = input_open_piece(s->pieces[a->next], &fd, &permanent, &e);
+                if (r < 0) {
+                        attempt_fail(a, permanent, "%s", error_message(&e, r));
+                        return r;
+                }
+                input_batch_add_piece(b, s->pieces[a->next++], fd);
+        }
+        a->last_is_sent = a->next == s->n_pieces;
+        return 0;
+}
+
+static int fill_segments(Attempt *a, InputBatch *b)
+{
+        while (a->next < a->spec->maps && input_batch_has_room_for_segment(b)) {
+                Mapreduced__Task__V1__Segment g = MAPREDUCED__TASK__V1__SEGMENT__INIT;
+                ShuffleSegment segment;
+                int r;
+
+                r = shuffle_segment_open(a->shuffle, a->next, &segment);
+                if (r < 0) {
+                        a->slot = task_slot_kill(a->slot);
+                        if (r == -EMFILE || r == -ENFILE)
+                                attempt_fail(a, false, "cannot open its input: %s", g_strerror(-r));
+                        else
+                                shuffle_again(a, a->next, segment.attempt, g_strerror(-r), false);
+                        return r;
+                }
+                g.offset = segment.offset;
+                g.length = segment.length;
+                g.map = a->next++;
+                g.attempt = segment.attempt;
+                input_batch_add_segment(b, &g, segment.fd);
+        }
+        a->last_is_sent = a->next == a->spec->maps;
+        return 0;
+}
+
+static int send_to_task(Attempt *a, const Mapreduced__Task__V1__ToTask *m, const int *fds,
+                        size_t fd_count)
+{
+        int r = task_slot_send(a->slot, m, fds, fd_count);
+
+        if (r == -EPIPE)
+                return 0; /* it is gone, and on_lost() will say how */
+        if (r < 0)
+                attempt_fail(a, false, "cannot talk to mr-task: %s", g_strerror(-r));
+        return r;
+}
+
+static void send_batch(Attempt *a, InputBatch *b)
+{
+        Mapreduced__Task__V1__AttemptInput input = MAPREDUCED__TASK__V1__ATTEMPT_INPUT__INIT;
+        Mapreduced__Task__V1__ToTask m = MAPREDUCED__TASK__V1__TO_TASK__INIT;
+        Mapreduced__Task__V1__Segment *segments[PACKET_MAX_FDS];
+
+        for (size_t i = 0; i < b->count; i++)
+                segments[i] = &b->segments[i];
+        if (attempt_is_map(a)) {
+                input.n_pieces = b->count;
+                input.pieces = b->pieces;
+        } else {
+                input.n_segments = b->count;
+                input.segments = segments;
+        }
+        input.last = a->last_is_sent;
+        m.kind_case = MAPREDUCED__TASK__V1__TO_TASK__KIND_INPUT;
+        m.input = &input;
+        (void) send_to_task(a, &m, b->fds, b->count);
+}
+
+static void send_input(Attempt *a)
+{
+        InputBatch b;
+        int r;
+
+        if (a->last_is_sent) {
+                attempt_fail(a, false, "mr-task asked for more input than there is");
+                return;
+        }
+        input_batch_init(&b);
+        r = attempt_is_map(a) ? fill_pieces(a, &b) : fill_segments(a, &b);
+        if (r >= 0)
+                send_batch(a, &b);
+        input_batch_done(&b);
+}
+
+static TaskDone *done_copy(const TaskDone *d)
+{
+        size_t size = mapreduced__task__v1__done__get_packed_size(d);
+        g_autofree uint8_t *data = g_malloc(MAX(size, 1));
+
+        mapreduced__task__v1__done__pack(d, data);
+        return mapreduced__task__v1__done__unpack(NULL, size, data);
+}
+
+static void on_task_done(Attempt *a, const TaskDone *d)
+{
+        mapreduced__task__v1__done__free_unpacked(a->done, NULL);
+        a->done = done_copy(d);
+        if (!a->done)
+                g_error("Out of memory"); /* as GLib itself would */
+
+        if (d->outcome == OUTCOME(SUCCEEDED)) {
+                a->slot = task_slot_release(a->slot);
+                a->scratch_fd = safe_close(a->scratch_fd);
+                attempt_commit(a);
+                return;
+        }
+        a->slot = task_slot_release(a->slot);
+        if (d->bad_segment && !attempt_is_map(a) && d->bad_map < a->spec->maps)
+                shuffle_again(a, d->bad_map, d->bad_attempt, d->error, true);
+        else
+                attempt_finish_done(a, OUTCOME(FAILED));
+}
+
+static void on_message(const Mapreduced__Task__V1__FromTask *m, void *userdata)
+{
+        Attempt *a = userdata;
+
+        switch (m->kind_case) {
+        case MAPREDUCED__TASK__V1__FROM_TASK__KIND_NEED_INPUT:
+                send_input(a);
+                break;
+        case MAPREDUCED__TASK__V1__FROM_TASK__KIND_PROGRESS:
+                a->read_bytes = m->progress->bytes_read;
+                if (*m->progress->status) {
+                        g_free(a->status);
+                        a->status = g_strdup(m->progress->status);
+                }
+                attempt_tell_progress(a, false);
+                break;
+        case MAPREDUCED__TASK__V1__FROM_TASK__KIND_DONE:
+                on_task_done(a, m->done);
+                break;
+        default:
+                attempt_fail(a, false, "mr-task sent a message that is none");
+        }
+}
+
+static void on_lost(const char *how, void *userdata)
+{
+        attempt_fail(userdata, false, "mr-task %s", how);
+}
+
+static int open_part(Attempt *a)
+{
+        const TaskSpec *s = a->spec;
+        int fd, r;
+
+        r = mkdir_parents(s->output_dir, 0777);
+        if (r < 0)
+                return r;
+        a->part_path = g_build_filename(s->output_dir, s->part_name, NULL);
+        (void) unlink(a->part_path);
+        fd = open(a->part_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (fd < 0)
+                return -errno;
+        a->out_fd = fd;
+        return 0;
+}
+
+static int open_output(Attempt *a)
+{
+        const TaskSpec *s = a->spec;
+
+        if (a->out_fd >= 0) /* the second run after a bad segment */
+                return ftruncate(a->out_fd, 0) < 0 || lseek(a->out_fd, 0, SEEK_SET) < 0 ? -errno
+                                                                                        : 0;
+        if (attempt_is_map(a))
+                return spool_output_create(a->manager->spool, s->job_id, s->task, s->attempt,
+                                           &a->out_fd);
+        return *s->output_dir ? open_part(a) : spool_scratch_make(a->manager->spool, &a->out_fd);
+}
+
+static int prepare_files(Attempt *a)
+{
+        int r;
+
+        r = open_output(a);
+        if (r < 0) {
+                g_autofree char *what =
+                        g_strdup_printf("cannot make its output%s%s", a->part_path ? " " : "",
+                                        a->part_path ? a->part_path : "");
+
+                attempt_fail_disk(a, r, what);
+                return r;
+        }
+        r = spool_scratch_make(a->manager->spool, &a->scratch_fd);
+        if (r >= 0 && a->work_fd < 0)
+                r = job_work_make(a->job, a->work_name, a->spec->program, &a->work_fd);
+        if (r < 0)
+                attempt_fail_disk(a, r, "cannot prepare its working directory");
+        return r;
+}
+
+static void on_granted(void *userdata)
+{
+        Mapreduced__Task__V1__AttemptStart start = MAPREDUCED__TASK__V1__ATTEMPT_START__INIT;
+        Mapreduced__Task__V1__ToTask m = MAPREDUCED__TASK__V1__TO_TASK__INIT;
+        Attempt *a = userdata;
+        const TaskSpec *s = a->spec;
+
+        attempt_set_phase(a, PHASE_RUNNING);
+        if (prepare_files(a) < 0)
+                return;
+        a->next = 0;
+        a->last_is_sent = false;
+        a->read_bytes = 0;
+
+        start.kind = s->kind;
+        start.job_id = s->job_id;
+        start.task = s->task;
+        start.attempt = s->attempt;
+        start.program = s->program;
+        start.partitions = s->partitions;
+        start.memory_bytes = s->memory_bytes ? s->memory_bytes : a->manager->conf.task_memory_bytes;
+        start.sort_output = s->sort_output;
+        start.maps = s->maps;
+        start.job_name = s->job_name;
+        m.kind_case = MAPREDUCED__TASK__V1__TO_TASK__KIND_START;
+        m.start = &start;
+        (void) send_to_task(a, &m, (int[]){a->out_fd, a->scratch_fd, a->work_fd}, 3);
+}
+
+static void run_when_granted(Attempt *a)
+{
+        static const TaskSlotHandlers handlers = {
+                .on_granted = on_granted,
+                .on_message = on_message,
+                .on_lost = on_lost,
+        };
+
+        a->slot = task_slot_request(a->manager->pool, a->spec->job_id, &handlers, a);
+        attempt_set_phase(a, PHASE_WAITING);
+}
+
+/* ---- Before mr-task: shuffle and shipped files ---- */
+
+static void on_segment(void *userdata)
+{
+        attempt_tell_progress(userdata, false);
+}
+
+static void on_complete(void *userdata)
+{
+        shuffle_or_wait(userdata);
+}
+
+static void on_shuffle_failed(const char *sentence, void *userdata)
+{
+        Attempt *a = userdata;
+        g_autofree char *full = g_strdup_printf("worker %s: %s", a->manager->conf.name, sentence);
+
+        attempt_end(a, OUTCOME(REJECTED), full);
+}
+
+static void shuffle_or_wait(Attempt *a)
+{
+        if (!shuffle_is_complete(a->shuffle)) {
+                attempt_set_phase(a, PHASE_SHUFFLE);
+                return;
+        }
+        a->total_bytes = shuffle_have_bytes(a->shuffle);
+        run_when_granted(a);
+}
+
+static void begin_reduce(Attempt *a)
+{
+        static const ShuffleHandlers handlers = {
+                .on_progress = on_segment,
+                .on_complete = on_complete,
+                .on_failed = on_shuffle_failed,
+        };
+        const TaskSpec *s = a->spec;
+        int r;
+
+        r = shuffle_new(a->job, s->maps, s->task, s->partitions, &handlers, a, &a->shuffle);
+        if (r == -E2BIG)
+                attempt_end(a, OUTCOME(REJECTED), "this worker waits for too many map outputs");
+        else if (r < 0)
+                attempt_fail_disk(a, r, "cannot make a file for its input");
+        else
+                shuffle_or_wait(a);
+}
+
+static void begin(Attempt *a)
+{
+        if (!attempt_is_map(a)) {
+                begin_reduce(a);
+                return;
+        }
+        for (size_t i = 0; i < a->spec->n_pieces; i++)
+                a->total_bytes += a->spec->pieces[i]->length;
+        run_when_granted(a);
+}
+
+static void on_files(int error, const char *sentence, void *userdata)
+{
+        Attempt *a = userdata;
+
+        a->files_wait = job_files_wait_free(a->files_wait);
+        if (error == 0)
+                begin(a);
+        else
+                attempt_fail(a, error == -ENOENT, "%s", sentence);
+}
+
+void attempt_begin(Attempt *a)
+{
+        if (job_files_request(a->job->files, a->spec->program, on_files, a, &a->files_wait) == 1)
+                begin(a);
+}

@@ -1,0 +1,518 @@
+/*
+ * Task processes — see worker-task.h.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "mr-workerd/worker-orphans.h"
+#include "mr-workerd/worker-task.h"
+#include "platform/log.h"
+#include "platform/packet.h"
+#include "platform/spawn.h"
+
+#define PRESTART 2
+/* A process whose socket is closed ends by itself, with all it started; after this it is killed. */
+#define END_GRACE_USEC (1 * USEC_PER_SEC)
+/* Between two sweeps for orphans, while there are any. */
+#define ORPHANS_USEC (20 * USEC_PER_MSEC)
+
+typedef enum ProcessState {
+        PROCESS_FRESH,
+        PROCESS_BUSY,
+        PROCESS_WARM,
+        PROCESS_ENDING,
+} ProcessState;
+
+typedef struct Process {
+        TaskPool *pool;
+        ProcessState state;
+        pid_t pid;
+        int fd;
+        struct event *readable;
+        sd_event_source *child;
+        LoopTimer *grace;
+        char *job_id;   /* NULL while FRESH */
+        TaskSlot *slot; /* while BUSY */
+} Process;
+
+struct TaskSlot {
+        TaskPool *pool;
+        char *job_id;
+        TaskSlotHandlers handlers;
+        void *userdata;
+        GList link; /* in the queue */
+        bool queued;
+        Process *process;
+};
+
+struct TaskPool {
+        Loop *loop;
+        uint32_t slots, busy, living; /* living: FRESH, BUSY and WARM */
+        char *helper;
+        GPtrArray *processes; /* of Process; ENDING ones, too */
+        GQueue queue;         /* of TaskSlot */
+        struct event *dispatch;
+        LoopTimer *orphans;
+        uint8_t *packet; /* of PACKET_MAX_BYTES */
+        void (*on_changed)(void *userdata);
+        void *userdata;
+};
+
+static void process_free(gpointer data)
+{
+        Process *p = data;
+
+        if (p->readable)
+                event_free(p->readable);
+        sd_event_source_disable_unref(p->child);
+        loop_timer_free(p->grace);
+        safe_close(p->fd);
+        g_free(p->job_id);
+        g_free(p);
+}
+
+static void process_kill(Process *p)
+{
+        if (p->pid > 0)
+                (void) kill(-p->pid, SIGKILL);
+}
+
+static void schedule(TaskPool *pool)
+{
+        event_active(pool->dispatch, EV_TIMEOUT, 1);
+}
+
+static void set_busy(TaskPool *pool, uint32_t busy)
+{
+        pool->busy = busy;
+        if (pool->on_changed)
+                pool->on_changed(pool->userdata);
+}
+
+static void process_close_socket(Process *p)
+{
+        if (p->readable)
+                event_free(p->readable);
+        p->readable = NULL;
+        p->fd = safe_close(p->fd);
+}
+
+/* From here on the process counts as nobody's; it is freed once it is reaped. The end of its socket
+ * tells it to end with all it started, which a killed one could not. */
+static void process_end(Process *p)
+{
+        if (p->state == PROCESS_ENDING)
+                return;
+        if (p->state == PROCESS_BUSY) {
+                p->slot->process = NULL;
+                p->slot = NULL;
+                set_busy(p->pool, p->pool->busy - 1);
+        }
+        p->state = PROCESS_ENDING;
+        p->pool->living--;
+        process_close_socket(p);
+        loop_timer_start(p->grace, END_GRACE_USEC);
+        schedule(p->pool);
+}
+
+static void on_grace_over(void *userdata)
+{
+        process_kill(userdata);
+}
+
+static char *describe_end(const siginfo_t *si)
+{
+        const char *name;
+
+        if (si->si_code == CLD_EXITED)
+                return g_strdup_printf("exited with status %d", si->si_status);
+        name = sigabbrev_np(si->si_status);
+        return name ? g_strdup_printf("was killed by SIG%s", name)
+                    : g_strdup_printf("was killed by signal %d", si->si_status);
+}
+
+/* One message; false when there is no more to be read now. */
+static bool read_message(Process *p)
+{
+        Mapreduced__Task__V1__FromTask *m = NULL;
+        int fds[PACKET_MAX_FDS];
+        size_t fd_count = 0;
+        ssize_t n;
+
+        n = packet_recv(p->fd, p->pool->packet, fds, &fd_count);
+        if (n == -EAGAIN)
+                return false;
+        while (n > 0 && fd_count > 0) /* none is expected, so none is kept */
+                safe_close(fds[--fd_count]);
+        if (n > 0)
+                m = mapreduced__task__v1__from_task__unpack(NULL, (size_t) n, p->pool->packet);
+        if (!m) {
+                /* The end, or nonsense: either way it is over. Its exit, soon to come, says why. */
+                process_close_socket(p);
+                if (n == 0)
+                        loop_timer_start(p->grace, END_GRACE_USEC);
+                else
+                        process_kill(p);
+                return false;
+        }
+        if (p->state == PROCESS_BUSY)
+                p->slot->handlers.on_message(m, p->slot->userdata);
+        mapreduced__task__v1__from_task__free_unpacked(m, NULL);
+        return p->fd >= 0;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *userdata)
+{
+        Process *p = userdata;
+
+        while (read_message(p))
+                ;
+}
+
+static bool is_ours(pid_t pid, void *userdata)
+{
+        const TaskPool *pool = userdata;
+
+        for (guint i = 0; i < pool->processes->len; i++)
+                if (((const Process *) pool->processes->pdata[i])->pid == pid)
+                        return true;
+        return false;
+}
+
+static void on_orphans(void *userdata)
+{
+        TaskPool *pool = userdata;
+
+        if (orphans_kill(is_ours, pool) > 0)
+                loop_timer_start(pool->orphans, ORPHANS_USEC);
+}
+
+static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
+{
+        g_autofree char *how = describe_end(si);
+        Process *p = userdata;
+        TaskPool *pool = p->pool;
+
+        /* What it said before it died still counts: a Done may be among it. */
+        while (p->fd >= 0 && read_message(p))
+                ;
+        p->pid = 0;
+        if (si->si_code != CLD_EXITED)
+                loop_timer_start(pool->orphans, 0);
+        if (p->state != PROCESS_ENDING) {
+                TaskSlot *slot = p->slot;
+
+                log_debug("mr-task %s", how);
+                process_end(p);
+                if (slot)
+                        slot->handlers.on_lost(how, slot->userdata);
+        }
+        g_ptr_array_remove_fast(pool->processes, p);
+        return 0;
+}
+
+static int process_watch(Process *p)
+{
+        TaskPool *pool = p->pool;
+        int r;
+
+        p->readable = event_new(loop_base(pool->loop), p->fd, EV_READ | EV_PERSIST, on_readable, p);
+        if (!p->readable || event_add(p->readable, NULL) < 0)
+                return -ENOMEM;
+        r = loop_timer_new(pool->loop, on_grace_over, p, &p->grace);
+        if (r < 0)
+                return r;
+        return sd_event_add_child(loop_sd_event(pool->loop), &p->child, p->pid, WEXITED, on_child,
+                                  p);
+}
+
+static int process_spawn(TaskPool *pool, Process **ret)
+{
+        char *argv[] = {(char *) "mr-task", NULL};
+        _cleanup_close_ int theirs = -EBADF;
+        Process *p;
+        int pair[2], r;
+
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        theirs = pair[1];
+        (void) fcntl(pair[0], F_SETFL, O_NONBLOCK);
+
+        p = g_new0(Process, 1);
+        *p = (Process){.pool = pool, .fd = pair[0]};
+        SpawnOptions o = {
+                .fds =
+                        (SpawnFd[]){
+                                {.ours = -EBADF, .theirs = 0},
+                                {.ours = -EBADF, .theirs = 1},
+                                {.ours = theirs, .theirs = 3},
+                        },
+                .fd_count = 3,
+                .cwd_fd = -1,
+                .new_group = true,
+        };
+        r = spawn(pool->helper, argv, &o, &p->pid);
+        if (r >= 0)
+                r = process_watch(p);
+        if (r < 0) {
+                process_kill(p);
+                if (p->pid > 0)
+                        (void) waitpid(p->pid, NULL, 0);
+                process_free(p);
+                return r;
+        }
+        g_ptr_array_add(pool->processes, p);
+        pool->living++;
+        *ret = p;
+        return 0;
+}
+
+/* The idle process that @job_id may have; else one of another job that may make room for it. */
+static Process *find_idle(TaskPool *pool, const char *job_id, Process **ret_other)
+{
+        Process *fresh = NULL;
+
+        *ret_other = NULL;
+        for (guint i = 0; i < pool->processes->len; i++) {
+                Process *p = pool->processes->pdata[i];
+
+                if (p->fd < 0)
+                        continue;
+                if (p->state == PROCESS_FRESH)
+                        fresh = p;
+                if (p->state != PROCESS_WARM)
+                        continue;
+                if (g_str_equal(p->job_id, job_id))
+                        return p;
+                *ret_other = p;
+        }
+        return fresh;
+}
+
+static int take_process(TaskPool *pool, const char *job_id, Process **ret)
+{
+        Process *other;
+
+        *ret = find_idle(pool, job_id, &other);
+        if (*ret)
+                return 0;
+        if (pool->living >= pool->slots && other)
+                process_end(other);
+        return process_spawn(pool, ret);
+}
+
+static void grant(TaskPool *pool, TaskSlot *s)
+{
+        Process *p;
+        int r;
+
+        g_queue_unlink(&pool->queue, &s->link);
+        s->queued = false;
+
+        r = take_process(pool, s->job_id, &p);
+        if (r < 0) {
+                g_autofree char *how = g_strdup_printf("could not be started: %s", g_strerror(-r));
+
+                s->handlers.on_lost(how, s->userdata);
+                return;
+        }
+        if (!p->job_id)
+                p->job_id = g_strdup(s->job_id);
+        p->state = PROCESS_BUSY;
+        p->slot = s;
+        s->process = p;
+        set_busy(pool, pool->busy + 1);
+        s->handlers.on_granted(s->userdata);
+}
+
+static void prestart(TaskPool *pool)
+{
+        while (pool->living < MIN(PRESTART, pool->slots)) {
+                Process *p;
+                int r;
+
+                r = process_spawn(pool, &p);
+                if (r < 0) {
+                        log_warning_errno(r, "Failed to start %s beforehand, ignoring: %m",
+                                          pool->helper);
+                        return;
+                }
+        }
+}
+
+static void on_dispatch(evutil_socket_t fd, short what, void *userdata)
+{
+        TaskPool *pool = userdata;
+
+        while (pool->busy < pool->slots && pool->queue.head)
+                grant(pool, pool->queue.head->data);
+}
+
+int task_pool_new(Loop *l, uint32_t slots, void (*on_changed)(void *userdata), void *userdata,
+                  TaskPool **ret)
+{
+        _cleanup_free_ char *helper = NULL;
+        TaskPool *pool;
+        int r;
+
+        r = find_helper("mr-task", &helper);
+        if (r < 0)
+                return r;
+        pool = g_new0(TaskPool, 1);
+        *pool = (TaskPool){
+                .loop = l,
+                .slots = slots,
+                .helper = TAKE_PTR(helper),
+                .processes = g_ptr_array_new_with_free_func(process_free),
+                .packet = g_malloc(PACKET_MAX_BYTES),
+                .on_changed = on_changed,
+                .userdata = userdata,
+        };
+        g_queue_init(&pool->queue);
+        pool->dispatch = event_new(loop_base(l), -1, 0, on_dispatch, pool);
+        r = pool->dispatch ? loop_timer_new(l, on_orphans, pool, &pool->orphans) : -ENOMEM;
+        if (r >= 0)
+                r = orphans_adopt();
+        if (r < 0) {
+                task_pool_free(pool);
+                return r;
+        }
+        prestart(pool);
+        *ret = pool;
+        return 0;
+}
+
+/* Waits until @pid is reaped, at most until @deadline_usec; false if it lives on. */
+static bool reap(Loop *l, pid_t pid, uint64_t deadline_usec)
+{
+        while (waitpid(pid, NULL, WNOHANG) == 0) {
+                if (loop_now_usec(l) >= deadline_usec)
+                        return false;
+                (void) poll(NULL, 0, 1);
+        }
+        return true;
+}
+
+TaskPool *task_pool_free(TaskPool *pool)
+{
+        uint64_t deadline;
+
+        if (!pool)
+                return NULL;
+        assert(!pool->queue.head && pool->busy == 0);
+
+        deadline = loop_now_usec(pool->loop) + END_GRACE_USEC;
+        for (guint i = 0; i < pool->processes->len; i++)
+                process_close_socket(pool->processes->pdata[i]);
+        for (guint i = 0; i < pool->processes->len; i++) {
+                Process *p = pool->processes->pdata[i];
+
+                p->child = sd_event_source_disable_unref(p->child);
+                if (!reap(pool->loop, p->pid, deadline)) {
+                        process_kill(p);
+                        (void) waitpid(p->pid, NULL, 0);
+                }
+                p->pid = 0;
+        }
+        deadline = loop_now_usec(pool->loop) + END_GRACE_USEC;
+        while (orphans_kill(is_ours, pool) > 0 && loop_now_usec(pool->loop) < deadline)
+                (void) poll(NULL, 0, 1);
+        g_ptr_array_unref(pool->processes);
+        loop_timer_free(pool->orphans);
+        if (pool->dispatch)
+                event_free(pool->dispatch);
+        free(pool->helper);
+        g_free(pool->packet);
+        g_free(pool);
+        return NULL;
+}
+
+uint32_t task_pool_busy(const TaskPool *pool)
+{
+        return pool->busy;
+}
+
+void task_pool_forget_job(TaskPool *pool, const char *job_id)
+{
+        for (guint i = 0; i < pool->processes->len; i++) {
+                Process *p = pool->processes->pdata[i];
+
+                if (p->state == PROCESS_WARM && g_str_equal(p->job_id, job_id))
+                        process_end(p);
+        }
+        prestart(pool);
+}
+
+TaskSlot *task_slot_request(TaskPool *pool, const char *job_id, const TaskSlotHandlers *handlers,
+                            void *userdata)
+{
+        TaskSlot *s = g_new0(TaskSlot, 1);
+
+        *s = (TaskSlot){
+                .pool = pool,
+                .job_id = g_strdup(job_id),
+                .handlers = *handlers,
+                .userdata = userdata,
+                .queued = true,
+        };
+        s->link.data = s;
+        g_queue_push_tail_link(&pool->queue, &s->link);
+        schedule(pool);
+        return s;
+}
+
+int task_slot_send(TaskSlot *s, const Mapreduced__Task__V1__ToTask *message, const int *fds,
+                   size_t fd_count)
+{
+        size_t size = mapreduced__task__v1__to_task__get_packed_size(message);
+        g_autofree uint8_t *data = NULL;
+        int r;
+
+        if (!s->process || s->process->fd < 0)
+                return -EPIPE;
+        if (size > PACKET_MAX_BYTES)
+                return -EMSGSIZE;
+        data = g_malloc(size);
+        mapreduced__task__v1__to_task__pack(message, data);
+        r = packet_send(s->process->fd, data, size, fds, fd_count);
+        return r == -ECONNRESET ? -EPIPE : r;
+}
+
+static TaskSlot *slot_free(TaskSlot *s)
+{
+        if (s->queued)
+                g_queue_unlink(&s->pool->queue, &s->link);
+        g_free(s->job_id);
+        g_free(s);
+        return NULL;
+}
+
+TaskSlot *task_slot_release(TaskSlot *s)
+{
+        Process *p;
+
+        if (!s)
+                return NULL;
+        p = s->process;
+        if (p && p->fd < 0)
+                process_end(p);
+        else if (p) {
+                p->state = PROCESS_WARM;
+                p->slot = NULL;
+                set_busy(p->pool, p->pool->busy - 1);
+                schedule(p->pool);
+        }
+        return slot_free(s);
+}
+
+TaskSlot *task_slot_kill(TaskSlot *s)
+{
+        if (!s)
+                return NULL;
+        if (s->process)
+                process_end(s->process);
+        return slot_free(s);
+}

@@ -1,0 +1,286 @@
+/*
+ * Attempt — see attempt.h.
+ */
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "mr-task/attempt.h"
+#include "mr-task/map.h"
+#include "mr-task/reduce.h"
+#include "platform/packet.h"
+
+static const char *const counter_names[_COUNTER_ID_MAX] = {
+        [COUNTER_MAP_INPUT_RECORDS] = "map_input_records",
+        [COUNTER_MAP_INPUT_BYTES] = "map_input_bytes",
+        [COUNTER_MAP_OUTPUT_RECORDS] = "map_output_records",
+        [COUNTER_MAP_OUTPUT_BYTES] = "map_output_bytes",
+        [COUNTER_COMBINE_OUTPUT_RECORDS] = "combine_output_records",
+        [COUNTER_REDUCE_INPUT_RECORDS] = "reduce_input_records",
+        [COUNTER_REDUCE_INPUT_GROUPS] = "reduce_input_groups",
+        [COUNTER_REDUCE_OUTPUT_RECORDS] = "reduce_output_records",
+        [COUNTER_REDUCE_OUTPUT_BYTES] = "reduce_output_bytes",
+};
+
+static uint64_t now_usec(void)
+{
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) (t.tv_nsec / NSEC_PER_USEC);
+}
+
+static uint64_t usage_usec(int who)
+{
+        struct rusage u;
+
+        if (getrusage(who, &u) < 0)
+                return 0;
+        return (uint64_t) (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * USEC_PER_SEC +
+               (uint64_t) (u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+static uint64_t cpu_usec(void)
+{
+        return usage_usec(RUSAGE_SELF) + usage_usec(RUSAGE_CHILDREN);
+}
+
+int attempt_failf(Attempt *a, int code, const char *format, ...)
+{
+        g_autofree char *text = NULL;
+        va_list ap;
+
+        va_start(ap, format);
+        text = g_strdup_vprintf(format, ap);
+        va_end(ap);
+        return error_setf(&a->error, code, "%s: %s", a->name, text);
+}
+
+int attempt_fail_write(Attempt *a, int code, const char *what)
+{
+        if (code == LINK_ENDED)
+                return code;
+        if (code == -ENOSPC || code == -EDQUOT)
+                return attempt_failf(a, code, "disk full: cannot write %s", what);
+        return attempt_failf(a, code, "cannot write %s: %s", what, error_text(code));
+}
+
+void attempt_count_user(Attempt *a, const char *name, uint64_t n)
+{
+        uint64_t *value = g_hash_table_lookup(a->user_counters, name);
+
+        if (!value) {
+                if (g_hash_table_size(a->user_counters) >= USER_COUNTERS_MAX)
+                        return;
+                value = g_new0(uint64_t, 1);
+                g_hash_table_insert(a->user_counters, g_strdup(name), value);
+        }
+        *value += n;
+}
+
+void attempt_set_status(Attempt *a, const char *text, size_t size)
+{
+        g_free(a->status);
+        a->status = g_utf8_make_valid(text, (gssize) MIN(size, (size_t) STATUS_MAX_BYTES));
+}
+
+static int send_progress(Attempt *a)
+{
+        Mapreduced__Task__V1__Progress progress = MAPREDUCED__TASK__V1__PROGRESS__INIT;
+        Mapreduced__Task__V1__FromTask m = MAPREDUCED__TASK__V1__FROM_TASK__INIT;
+
+        progress.bytes_read = a->bytes_read;
+        if (a->status)
+                progress.status = a->status;
+        m.kind_case = MAPREDUCED__TASK__V1__FROM_TASK__KIND_PROGRESS;
+        m.progress = &progress;
+        return link_send(a->link, &m, true);
+}
+
+/* Between blocks: is the worker still there, and is it time to tell it how far we are? */
+static int attempt_tick(void *userdata, uint64_t bytes)
+{
+        Attempt *a = userdata;
+        uint64_t now = now_usec();
+
+        a->bytes_read += bytes;
+        if (now < a->progress_usec + PROGRESS_INTERVAL_USEC)
+                return link_check(a->link);
+        a->progress_usec = now;
+        return send_progress(a);
+}
+
+int attempt_next_input(Attempt *a, Message *ret)
+{
+        Mapreduced__Task__V1__NeedInput need = MAPREDUCED__TASK__V1__NEED_INPUT__INIT;
+        Mapreduced__Task__V1__FromTask m = MAPREDUCED__TASK__V1__FROM_TASK__INIT;
+        int r;
+
+        m.kind_case = MAPREDUCED__TASK__V1__FROM_TASK__KIND_NEED_INPUT;
+        m.need_input = &need;
+        r = link_send(a->link, &m, false);
+        if (r < 0)
+                return r;
+        r = link_receive(a->link, ret);
+        if (r < 0)
+                return r;
+        if (ret->body->kind_case != MAPREDUCED__TASK__V1__TO_TASK__KIND_INPUT) {
+                message_done(ret);
+                return attempt_failf(a, EPROTO, "the worker sent something else than input");
+        }
+        return 0;
+}
+
+static void fill_counters(Attempt *a, Mapreduced__Task__V1__Done *done)
+{
+        Mapreduced__V1__Counter *all =
+                g_new(Mapreduced__V1__Counter, _COUNTER_ID_MAX + USER_COUNTERS_MAX);
+        GHashTableIter iter;
+        gpointer key, value;
+
+        done->counters = g_new(Mapreduced__V1__Counter *, _COUNTER_ID_MAX + USER_COUNTERS_MAX);
+        for (size_t i = 0; i < _COUNTER_ID_MAX; i++) {
+                Mapreduced__V1__Counter *c = &all[done->n_counters];
+
+                if (a->counters[i] == 0)
+                        continue;
+                mapreduced__v1__counter__init(c);
+                c->name = (char *) counter_names[i];
+                c->value = a->counters[i];
+                done->counters[done->n_counters++] = c;
+        }
+        g_hash_table_iter_init(&iter, a->user_counters);
+        while (g_hash_table_iter_next(&iter, &key, &value)) {
+                Mapreduced__V1__Counter *c = &all[done->n_counters];
+
+                mapreduced__v1__counter__init(c);
+                c->name = key;
+                c->value = *(uint64_t *) value;
+                done->counters[done->n_counters++] = c;
+        }
+        if (done->n_counters == 0)
+                g_free(all);
+}
+
+static void free_counters(Mapreduced__Task__V1__Done *done)
+{
+        if (done->n_counters > 0)
+                g_free(done->counters[0]);
+        g_free(done->counters);
+}
+
+/* What user code wrote may be anything; what leaves here is UTF-8 without NULs. */
+static char *clean_tail(GString *tail)
+{
+        for (size_t i = 0; i < tail->len; i++)
+                if (tail->str[i] == '\0')
+                        tail->str[i] = '?';
+        return g_utf8_make_valid(tail->str, (gssize) tail->len);
+}
+
+static int send_done(Attempt *a, int result)
+{
+        Mapreduced__Task__V1__Done done = MAPREDUCED__TASK__V1__DONE__INIT;
+        Mapreduced__Task__V1__FromTask m = MAPREDUCED__TASK__V1__FROM_TASK__INIT;
+        g_autofree char *tail = clean_tail(a->stderr_tail), *error = NULL;
+        int r;
+
+        done.outcome = result >= 0 ? MAPREDUCED__V1__TASK_OUTCOME__SUCCEEDED
+                                   : MAPREDUCED__V1__TASK_OUTCOME__FAILED;
+        if (result < 0) {
+                (void) attempt_failf(a, result, "%s", error_text(result)); /* if none is there */
+                error = g_utf8_make_valid(a->error.message,
+                                          (gssize) MIN(strlen(a->error.message), (size_t) 8192));
+                done.error = error;
+        }
+        done.stderr_tail = tail;
+        done.permanent = a->permanent;
+        done.bad_segment = a->bad_segment;
+        done.bad_map = a->bad_map;
+        done.bad_attempt = a->bad_attempt;
+        done.cpu_usec = cpu_usec() - a->cpu_usec;
+        fill_counters(a, &done);
+        m.kind_case = MAPREDUCED__TASK__V1__FROM_TASK__KIND_DONE;
+        m.done = &done;
+        r = link_send(a->link, &m, false);
+        free_counters(&done);
+        return r;
+}
+
+static int attempt_check_start(Attempt *a)
+{
+        const Mapreduced__Task__V1__AttemptStart *s = a->start;
+
+        if (a->message.fd_count != 3)
+                return attempt_failf(a, EPROTO, "the worker sent %zu descriptors, not 3",
+                                     a->message.fd_count);
+        if (!s->program)
+                return attempt_failf(a, EPROTO, "the worker named no program");
+        if (s->kind == MAPREDUCED__V1__TASK_KIND__MAP &&
+            (s->partitions == 0 || s->partitions > RECORD_MAX_PARTITIONS))
+                return attempt_failf(a, EINVAL, "%u reduces are not possible: 1 to %d are",
+                                     s->partitions, RECORD_MAX_PARTITIONS);
+        return 0;
+}
+
+static int attempt_work(Attempt *a)
+{
+        int r;
+
+        r = attempt_check_start(a);
+        if (r < 0) {
+                a->permanent = true;
+                return r;
+        }
+        a->output_fd = a->message.fds[0];
+        a->scratch.fd = a->message.fds[1];
+        a->cwd_fd = a->message.fds[2];
+        switch (a->start->kind) {
+        case MAPREDUCED__V1__TASK_KIND__MAP:
+                return map_run(a);
+        case MAPREDUCED__V1__TASK_KIND__REDUCE:
+                return reduce_run(a);
+        default:
+                return attempt_failf(a, EPROTO, "a task of unknown kind %d", (int) a->start->kind);
+        }
+}
+
+static void attempt_done(Attempt *a)
+{
+        message_done(&a->message);
+        error_done(&a->error);
+        g_free(a->name);
+        g_free(a->status);
+        g_string_free(a->stderr_tail, TRUE);
+        g_hash_table_unref(a->user_counters);
+}
+
+int attempt_run(int link, Message *m)
+{
+        const Mapreduced__Task__V1__AttemptStart *start = m->body->start;
+        Attempt a = {
+                .link = link,
+                .message = *m,
+                .start = start,
+                .name = g_strdup_printf("%s-%u",
+                                        start->kind == MAPREDUCED__V1__TASK_KIND__REDUCE ? "reduce"
+                                                                                         : "map",
+                                        start->task),
+                .memory_bytes = (size_t) MAX(start->memory_bytes ? start->memory_bytes
+                                                                 : ATTEMPT_MEMORY_DEFAULT,
+                                             ATTEMPT_MEMORY_MIN),
+                .user_counters = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
+                .stderr_tail = g_string_new(NULL),
+                .progress_usec = now_usec(),
+                .cpu_usec = cpu_usec(),
+        };
+        int r;
+
+        *m = (Message){};
+        a.ticker = (Ticker){.tick = attempt_tick, .userdata = &a};
+        r = attempt_work(&a);
+        if (r != LINK_ENDED)
+                r = send_done(&a, r);
+        attempt_done(&a);
+        return r;
+}

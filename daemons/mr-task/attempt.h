@@ -1,0 +1,76 @@
+/*
+ * Attempt — one run of one task: what the worker asked for, how far it is, and how it ended.
+ *
+ * Everything else in this folder works on an Attempt. Errors are sentences made where the cause is
+ * known; the first one counts. LINK_ENDED from anywhere unwinds everything: nobody is left to tell.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "records/record.h"
+#include "mr-task/link.h"
+
+#define ATTEMPT_MEMORY_DEFAULT MIB(64)
+#define ATTEMPT_MEMORY_MIN MIB(4)
+#define STDERR_TAIL_BYTES 8192
+#define STATUS_MAX_BYTES 512
+#define USER_COUNTERS_MAX 128 /* they travel in one packet */
+#define COUNTER_NAME_MAX 160
+#define PROGRESS_INTERVAL_USEC (200 * USEC_PER_MSEC)
+
+typedef enum CounterId {
+        COUNTER_MAP_INPUT_RECORDS,
+        COUNTER_MAP_INPUT_BYTES,
+        COUNTER_MAP_OUTPUT_RECORDS,
+        COUNTER_MAP_OUTPUT_BYTES,
+        COUNTER_COMBINE_OUTPUT_RECORDS,
+        COUNTER_REDUCE_INPUT_RECORDS,
+        COUNTER_REDUCE_INPUT_GROUPS,
+        COUNTER_REDUCE_OUTPUT_RECORDS,
+        COUNTER_REDUCE_OUTPUT_BYTES,
+        _COUNTER_ID_MAX,
+} CounterId;
+
+typedef struct Attempt {
+        int link;
+        Message message; /* the AttemptStart and its descriptors */
+        const Mapreduced__Task__V1__AttemptStart *start;
+        char *name; /* "map-3" */
+        int output_fd;
+        int cwd_fd;
+        Scratch scratch;
+        Ticker ticker;
+        size_t memory_bytes;
+
+        uint64_t counters[_COUNTER_ID_MAX];
+        GHashTable *user_counters; /* "group:name" to uint64_t* */
+        GString *stderr_tail;
+        char *status; /* valid UTF-8 */
+        uint64_t bytes_read;
+        uint64_t progress_usec; /* when the last was sent */
+        uint64_t cpu_usec;      /* used before this attempt */
+
+        Error error;
+        bool permanent;
+        bool bad_segment;
+        uint32_t bad_map;
+        uint32_t bad_attempt;
+} Attempt;
+
+/* Runs one attempt and tells the worker how it ended. Takes @m over. Return: 0 or LINK_ENDED. */
+int attempt_run(int link, Message *m);
+
+/* Asks for the next batch of input and waits for it. A message that is no input is -EPROTO. */
+int attempt_next_input(Attempt *a, Message *ret);
+
+/* "NAME: sentence". Return: -|code|. */
+int attempt_failf(Attempt *a, int code, const char *format, ...) _printf_(3, 4);
+
+/* A failure to write output or scratch: says "disk full" when it is. */
+int attempt_fail_write(Attempt *a, int code, const char *what);
+
+/* reporter:counter:group,name,@n. Beyond USER_COUNTERS_MAX new names are not taken. */
+void attempt_count_user(Attempt *a, const char *name, uint64_t n);
+
+/* reporter:status:… */
+void attempt_set_status(Attempt *a, const char *text, size_t size);

@@ -1,0 +1,362 @@
+/*
+ * Commands — see command.h.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+
+#include "base/fs.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "mr-task/command.h"
+#include "platform/spawn.h"
+
+#define PIPE_BYTES                                                                                 \
+        (1024 * 1024) /* fewer wake-ups on both sides; the default limit for a user's pipes */
+#define READ_BYTES (256 * 1024)
+#define STDERR_LINE_MAX 4096
+#define POLL_MSEC 250 /* progress goes out even when nothing moves */
+
+typedef struct Command {
+        Attempt *attempt;
+        const CommandIo *io;
+        pid_t pid; /* 0 when reaped */
+        int pidfd;
+        int in, out, err;
+        const uint8_t *pending; /* for stdin */
+        size_t pending_size;
+        uint8_t *buffer;
+        GString *line; /* of stderr, not yet ended */
+        int status;
+} Command;
+
+/* ---- starting ---- */
+
+char **command_env(const Attempt *a, const Mapreduced__V1__Piece *piece)
+{
+        const Mapreduced__Task__V1__AttemptStart *s = a->start;
+        bool map = s->kind == MAPREDUCED__V1__TASK_KIND__MAP;
+        g_autofree char *task =
+                g_strdup_printf("task_%s_%c_%06u", s->job_id, map ? 'm' : 'r', s->task);
+        g_autofree char *attempt = g_strdup_printf("attempt_%s_%c_%06u_%u", s->job_id,
+                                                   map ? 'm' : 'r', s->task, s->attempt);
+        g_autofree char *partition = g_strdup_printf("%u", s->task);
+        char **env = g_get_environ();
+
+        env = g_environ_setenv(env, "mapreduce_job_id", s->job_id, true);
+        env = g_environ_setenv(env, "mapreduce_job_name", s->job_name, true);
+        env = g_environ_setenv(env, "mapreduce_task_id", task, true);
+        env = g_environ_setenv(env, "mapreduce_task_attempt_id", attempt, true);
+        env = g_environ_setenv(env, "mapreduce_task_ismap", map ? "true" : "false", true);
+        env = g_environ_setenv(env, "mapreduce_task_partition", partition, true);
+        if (piece) {
+                g_autofree char *start = g_strdup_printf("%" PRIu64, piece->offset);
+                g_autofree char *length = g_strdup_printf("%" PRIu64, piece->length);
+
+                env = g_environ_setenv(env, "mapreduce_map_input_file", piece->path, true);
+                env = g_environ_setenv(env, "mapreduce_map_input_start", start, true);
+                env = g_environ_setenv(env, "mapreduce_map_input_length", length, true);
+        }
+        for (size_t i = 0; i < s->program->n_env; i++) {
+                g_autofree char *name = g_strdup(s->program->env[i]);
+                char *equals = strchr(name, '=');
+
+                if (!equals || equals == name)
+                        continue;
+                *equals = '\0';
+                env = g_environ_setenv(env, name, equals + 1, true);
+        }
+        return env;
+}
+
+static int make_pipe(int *ret_read, int *ret_write, bool ours_is_read)
+{
+        int fds[2];
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        (void) fcntl(fds[0], F_SETPIPE_SZ, PIPE_BYTES); /* a smaller pipe works, too */
+        (void) fcntl(fds[ours_is_read ? 0 : 1], F_SETFL, O_NONBLOCK);
+        *ret_read = fds[0];
+        *ret_write = fds[1];
+        return 0;
+}
+
+static int command_start(Command *c, const char *line, char **env)
+{
+        _cleanup_close_ int child_in = -EBADF, child_out = -EBADF, child_err = -EBADF;
+        char *argv[] = {(char *) "sh", (char *) "-c", (char *) line, NULL};
+        int r;
+
+        r = make_pipe(&child_in, &c->in, false);
+        if (r >= 0)
+                r = make_pipe(&c->out, &child_out, true);
+        if (r >= 0)
+                r = make_pipe(&c->err, &child_err, true);
+        if (r < 0)
+                return r;
+
+        SpawnFd fds[] = {{child_in, 0}, {child_out, 1}, {child_err, 2}};
+        SpawnOptions options = {
+                .fds = fds,
+                .fd_count = ELEMENTSOF(fds),
+                .env = env,
+                .cwd_fd = c->attempt->cwd_fd,
+                .new_group = true,
+        };
+
+        r = spawn("/bin/sh", argv, &options, &c->pid);
+        if (r < 0)
+                return r;
+        c->pidfd = pidfd_open(c->pid, 0);
+        return c->pidfd < 0 ? -errno : 0;
+}
+
+/* ---- ending ---- */
+
+/* The children of this process, orphans of its commands included: killing them brings up theirs. */
+static bool kill_children(void)
+{
+        g_autofree char *path = g_strdup_printf("/proc/self/task/%d/children", (int) getpid());
+        _cleanup_free_ char *text = NULL;
+        bool any = false;
+
+        if (read_file(path, MIB(1), &text, NULL) < 0)
+                return false;
+        for (char *p = text; *p;) {
+                char *end;
+                unsigned long pid = strtoul(p, &end, 10);
+
+                if (end == p)
+                        break;
+                (void) kill((pid_t) pid, SIGKILL);
+                any = true;
+                p = end + strspn(end, " \n");
+        }
+        return any;
+}
+
+void command_kill_all(void)
+{
+        while (kill_children())
+                if (waitpid(-1, NULL, 0) < 0 && errno != EINTR)
+                        break;
+}
+
+static void command_reap(Command *c)
+{
+        if (c->pid <= 0)
+                return;
+        while (waitpid(c->pid, &c->status, 0) < 0 && errno == EINTR)
+                ;
+        (void) kill(-c->pid, SIGKILL); /* what is left of its group */
+        c->pid = 0;
+        c->pidfd = safe_close(c->pidfd);
+        command_kill_all();
+}
+
+static void command_done(Command *c)
+{
+        if (c->pid > 0) {
+                (void) kill(-c->pid, SIGKILL);
+                command_reap(c);
+        }
+        safe_close(c->pidfd);
+        safe_close(c->in);
+        safe_close(c->out);
+        safe_close(c->err);
+        free(c->buffer);
+        g_string_free(c->line, TRUE);
+}
+
+static char *describe_end(int status)
+{
+        if (WIFSIGNALED(status)) {
+                const char *name = sigabbrev_np(WTERMSIG(status));
+
+                return name ? g_strdup_printf("was killed by SIG%s", name)
+                            : g_strdup_printf("was killed by signal %d", WTERMSIG(status));
+        }
+        if (WEXITSTATUS(status) == 0)
+                return NULL;
+        return g_strdup_printf("exited with status %d", WEXITSTATUS(status));
+}
+
+/* ---- stderr ---- */
+
+/* "group,name,n" */
+static bool parse_counter(Attempt *a, const char *text)
+{
+        g_auto(GStrv) fields = g_strsplit(text, ",", 4);
+        g_autofree char *name = NULL, *valid = NULL;
+        uint64_t n;
+
+        if (g_strv_length(fields) != 3 || parse_u64(g_strstrip(fields[2]), &n) < 0)
+                return false;
+        name = g_strdup_printf("%s:%s", fields[0], fields[1]);
+        valid = g_utf8_make_valid(name, (gssize) MIN(strlen(name), (size_t) COUNTER_NAME_MAX));
+        attempt_count_user(a, valid, n);
+        return true;
+}
+
+static void take_stderr_line(Command *c, bool ended)
+{
+        static const char counter[] = "reporter:counter:", status[] = "reporter:status:";
+        Attempt *a = c->attempt;
+        const char *s = c->line->str;
+
+        if (g_str_has_prefix(s, status))
+                attempt_set_status(a, s + sizeof(status) - 1, strlen(s + sizeof(status) - 1));
+        else if (!g_str_has_prefix(s, counter) || !parse_counter(a, s + sizeof(counter) - 1)) {
+                if (ended)
+                        g_string_append_c(c->line, '\n');
+                text_keep_tail(a->stderr_tail, c->line->str, c->line->len, STDERR_TAIL_BYTES);
+        }
+        g_string_truncate(c->line, 0);
+}
+
+/* A line longer than STDERR_LINE_MAX is kept in parts: it is no reporter's. */
+static void take_stderr(Command *c, const uint8_t *data, size_t size)
+{
+        while (size > 0) {
+                const uint8_t *newline = memchr(data, '\n', size);
+                size_t n = newline ? (size_t) (newline - data) : size;
+
+                n = MIN(n, STDERR_LINE_MAX - c->line->len);
+                g_string_append_len(c->line, (const char *) data, (gssize) n);
+                data += n;
+                size -= n;
+                if (size > 0 && *data == '\n') {
+                        take_stderr_line(c, true);
+                        data++;
+                        size--;
+                } else if (c->line->len >= STDERR_LINE_MAX)
+                        take_stderr_line(c, false);
+        }
+}
+
+/* ---- the loop ---- */
+
+static int feed(Command *c)
+{
+        ssize_t n;
+        int r;
+
+        if (c->pending_size == 0) {
+                r = c->io->give(c->io->userdata, &c->pending, &c->pending_size);
+                if (r < 0)
+                        return r;
+                if (r == 0) {
+                        c->in = safe_close(c->in);
+                        return 0;
+                }
+        }
+        n = write(c->in, c->pending, c->pending_size);
+        if (n < 0) {
+                if (errno == EAGAIN || errno == EINTR)
+                        return 0;
+                if (errno != EPIPE)
+                        return -errno;
+                c->in = safe_close(c->in); /* it has read enough; its exit status will tell */
+                return 0;
+        }
+        c->pending += n;
+        c->pending_size -= (size_t) n;
+        return 0;
+}
+
+/* Return: 1 when there may be more, 0 when there is none now or ever. */
+static int listen_to(Command *c, int *fd)
+{
+        ssize_t n;
+        int r;
+
+        n = read(*fd, c->buffer, READ_BYTES);
+        if (n < 0)
+                return errno == EAGAIN ? 0 : errno == EINTR ? 1 : -errno;
+        if (n == 0) {
+                *fd = safe_close(*fd);
+                return 0;
+        }
+        if (fd == &c->err) {
+                take_stderr(c, c->buffer, (size_t) n);
+                return 1;
+        }
+        r = c->io->take(c->io->userdata, c->buffer, (size_t) n);
+        return r < 0 ? r : 1;
+}
+
+static int drain(Command *c, int *fd)
+{
+        int r = 1;
+
+        while (*fd >= 0 && r > 0)
+                r = listen_to(c, fd);
+        return r;
+}
+
+static int command_turn(Command *c)
+{
+        struct pollfd p[] = {
+                {.fd = c->in, .events = POLLOUT},
+                {.fd = c->out, .events = POLLIN},
+                {.fd = c->err, .events = POLLIN},
+                {.fd = c->pidfd, .events = POLLIN},
+                {.fd = c->attempt->link, .events = POLLRDHUP},
+        };
+        int r;
+
+        r = poll(p, ELEMENTSOF(p), POLL_MSEC);
+        if (r < 0)
+                return errno == EINTR ? 0 : -errno;
+        if (r == 0 || p[4].revents)
+                return ticker_tick(&c->attempt->ticker, 0);
+        if (p[0].revents)
+                r = feed(c);
+        if (r >= 0 && p[1].revents)
+                r = listen_to(c, &c->out);
+        if (r >= 0 && p[2].revents)
+                r = listen_to(c, &c->err);
+        if (r >= 0 && p[3].revents)
+                command_reap(c);
+        return MIN(r, 0);
+}
+
+int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, char **ret)
+{
+        _cleanup_(command_done) Command c = {
+                .attempt = a,
+                .io = io,
+                .pidfd = -EBADF,
+                .in = -EBADF,
+                .out = -EBADF,
+                .err = -EBADF,
+                .buffer = malloc(READ_BYTES),
+                .line = g_string_new(NULL),
+        };
+        int r;
+
+        if (!c.buffer)
+                return -ENOMEM;
+        r = command_start(&c, line, env);
+        if (r < 0)
+                return attempt_failf(a, r, "cannot start /bin/sh: %s", error_text(r));
+        while (c.pid > 0) {
+                r = command_turn(&c);
+                if (r < 0)
+                        return r;
+        }
+        /* It is gone, and so are its children: what the pipes hold now is all. */
+        r = drain(&c, &c.out);
+        if (r >= 0)
+                r = drain(&c, &c.err);
+        if (r < 0)
+                return r;
+        if (c.line->len > 0)
+                take_stderr_line(&c, false);
+        *ret = describe_end(c.status);
+        return 0;
+}

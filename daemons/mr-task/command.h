@@ -1,0 +1,38 @@
+/*
+ * Commands — the user's program as a child: fed, listened to, and never left behind.
+ *
+ * One poll() loop serves stdin, stdout, stderr, the child's end and the worker's socket, so a child
+ * that does not read, or writes before it reads, stops nobody. The child leads a process group of its
+ * own; when it ends, so does whatever it has started (we are its subreaper).
+ */
+#pragma once
+
+#include "mr-task/attempt.h"
+
+typedef struct CommandIo {
+        /* The next bytes for stdin, kept by the callee until the next call. Return: 1, 0 at the end, or an
+         * error. */
+        int (*give)(void *userdata, const uint8_t **ret, size_t *ret_size);
+        /* Bytes from stdout. */
+        int (*take)(void *userdata, const uint8_t *data, size_t size);
+        void *userdata;
+} CommandIo;
+
+/**
+ * command_run() - run `/bin/sh -c @line` to its end
+ * @env:  NULL-terminated
+ * @ret:  how it ended in words, "exited with status 3"; NULL when it exited with 0. Caller frees.
+ *
+ * A child that ends without reading all of its stdin has not failed for that.
+ *
+ * Return: 0; the callbacks' errors; an error of its own, said in a->error; LINK_ENDED. In each case no
+ * process of it is left.
+ */
+int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, char **ret);
+
+/* Our environment, the variables of Hadoop Streaming, and the job's. @piece may be NULL. Caller frees
+ * with g_strfreev(). */
+char **command_env(const Attempt *a, const Mapreduced__V1__Piece *piece);
+
+/* Kills and reaps every process under us; returns when there is none. */
+void command_kill_all(void);

@@ -1,0 +1,163 @@
+/*
+ * Map by command — see map-command.h.
+ */
+#include <inttypes.h>
+
+#include "mr-task/command.h"
+#include "mr-task/map-command.h"
+#include "mr-task/stream-text.h"
+
+#define READ_BYTES (256 * 1024)
+
+/* A mapper's stdin and stdout. */
+typedef struct MapperIo {
+        PieceReader *reader;
+        uint8_t *buffer;
+        Error *error;
+        TextSink sink;
+} MapperIo;
+
+static int mapper_give(void *userdata, const uint8_t **ret, size_t *ret_size)
+{
+        MapperIo *io = userdata;
+        ssize_t n;
+
+        n = piece_reader_read(io->reader, io->buffer, READ_BYTES, io->error);
+        if (n <= 0)
+                return (int) n;
+        *ret = io->buffer;
+        *ret_size = (size_t) n;
+        return 1;
+}
+
+static int mapper_take(void *userdata, const uint8_t *data, size_t size)
+{
+        MapperIo *io = userdata;
+
+        return text_sink_take(&io->sink, data, size);
+}
+
+static void mapper_io_done(MapperIo *io)
+{
+        free(io->buffer);
+        text_sink_done(&io->sink);
+}
+
+int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *piece,
+                      const char *path, PieceReader *reader)
+{
+        const char *mapper = a->start->program->mapper;
+        g_auto(GStrv) env = command_env(a, piece);
+        g_autofree char *end = NULL;
+        _cleanup_(mapper_io_done) MapperIo io = {
+                .reader = reader,
+                .buffer = malloc(READ_BYTES),
+                .error = &a->error,
+                .sink =
+                        {
+                                .attempt = a,
+                                .sorter = sorter,
+                                .partitions = a->start->partitions,
+                                .what = "mapper",
+                        },
+        };
+        CommandIo callbacks = {.give = mapper_give, .take = mapper_take, .userdata = &io};
+        int r;
+
+        if (!io.buffer)
+                return -ENOMEM;
+        r = command_run(a, mapper, env, &callbacks, &end);
+        if (r >= 0)
+                r = text_sink_finish(&io.sink);
+        a->counters[COUNTER_MAP_OUTPUT_RECORDS] += io.sink.records;
+        if (r < 0)
+                return r;
+        if (!end)
+                return 0;
+        return attempt_failf(a, ECHILD,
+                             "the mapper (%s) %s; its input was %s bytes %" PRIu64 "-%" PRIu64
+                             ", of which it was given the lines up to byte %" PRIu64,
+                             mapper, end, path, piece->offset, piece->offset + piece->length,
+                             reader->at);
+}
+
+typedef struct CombinerIo {
+        TextSource source;
+        TextSink sink;
+} CombinerIo;
+
+static int combiner_give(void *userdata, const uint8_t **ret, size_t *ret_size)
+{
+        CombinerIo *io = userdata;
+
+        return text_source_give(&io->source, ret, ret_size);
+}
+
+static int combiner_take(void *userdata, const uint8_t *data, size_t size)
+{
+        CombinerIo *io = userdata;
+
+        return text_sink_take(&io->sink, data, size);
+}
+
+static void combiner_io_done(CombinerIo *io)
+{
+        text_source_done(&io->source);
+        text_sink_done(&io->sink);
+}
+
+static int run_combiner(Attempt *a, CombinerIo *io)
+{
+        const char *combiner = a->start->program->combiner;
+        CommandIo callbacks = {.give = combiner_give, .take = combiner_take, .userdata = io};
+        g_auto(GStrv) env = command_env(a, NULL);
+        g_autofree char *end = NULL;
+        int r;
+
+        r = command_run(a, combiner, env, &callbacks, &end);
+        if (r >= 0)
+                r = text_sink_finish(&io->sink);
+        if (r < 0)
+                return r;
+        if (end)
+                return attempt_failf(a, ECHILD,
+                                     "the combiner (%s) %s after it was given %" PRIu64 " records",
+                                     combiner, end, io->source.records);
+        return 0;
+}
+
+int map_combine_command(Attempt *a, RecordStream *stream)
+{
+        _cleanup_(sorter_freep) Sorter *sorter = NULL;
+        _cleanup_(combiner_io_done) CombinerIo io = {
+                .sink =
+                        {
+                                .attempt = a,
+                                .partitions = a->start->partitions,
+                                .what = "combiner",
+                        },
+        };
+        SorterOptions options = {
+                .partitions = a->start->partitions,
+                .memory_bytes = a->memory_bytes / 2,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+        };
+        RecordStream *combined;
+        int r;
+
+        r = sorter_new(&options, &sorter);
+        if (r < 0)
+                return r;
+        io.sink.sorter = sorter;
+        r = text_source_init(&io.source, stream);
+        if (r < 0)
+                return r;
+        r = run_combiner(a, &io);
+        if (r < 0)
+                return r;
+        r = sorter_finish(sorter, &combined);
+        if (r < 0)
+                return attempt_fail_write(a, r, "the scratch file");
+        return map_write_run(a, combined, &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS]);
+}

@@ -1,0 +1,28 @@
+/*
+ * Map by command — the user's mapper and combiner: lines in, key TAB value lines out.
+ */
+#pragma once
+
+#include "mr-task/app.h"
+#include "records/sorter.h"
+
+/* Where a map's records go: an app's into the combiner, a command's into the sorter. */
+typedef struct MapSink {
+        const App *app;
+        Combiner *combiner;
+        Sorter *sorter;
+} MapSink;
+
+/* Runs the mapper over one piece. @path is its name, made fit to print. */
+int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *piece,
+                      const char *path, PieceReader *reader);
+
+/*
+ * Runs the combiner over the sorted records of the whole attempt, and writes what it says as the run
+ * file. One process an attempt, not one a spill: starting a user's interpreter costs more than merging
+ * what it would have saved. Its output is sorted anew, so it may say any key.
+ */
+int map_combine_command(Attempt *a, RecordStream *stream);
+
+/* The run file from a sorted stream. */
+int map_write_run(Attempt *a, RecordStream *stream, uint64_t *ret_records);

@@ -1,0 +1,205 @@
+/*
+ * Map — see map.h.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "base/text.h"
+#include "mr-task/app.h"
+#include "mr-task/map.h"
+#include "mr-task/map-command.h"
+#include "records/run-file.h"
+
+#define PATH_SHOWN_BYTES 1024
+
+/* The file must be the one that was planned: cut elsewhere, lines would be lost or counted twice. */
+static int check_file(Attempt *a, int fd, const Mapreduced__V1__Piece *piece, const char *path)
+{
+        struct stat st;
+        int64_t mtime_ns;
+
+        if (fstat(fd, &st) < 0)
+                return attempt_failf(a, errno, "cannot stat %s: %s", path, error_text(errno));
+        mtime_ns = st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec;
+        if (S_ISREG(st.st_mode) && (uint64_t) st.st_size == piece->file_size &&
+            mtime_ns == piece->mtime_ns)
+                return 0;
+        a->permanent = true;
+        return attempt_failf(a, ESTALE,
+                             "%s has changed since the job was planned (%" PRIu64
+                             " bytes then, %" PRIu64 " now)",
+                             path, piece->file_size, (uint64_t) st.st_size);
+}
+
+/* An error from records/ has no name before it; ours have. */
+static int name_piece_error(Attempt *a, int code, const char *path)
+{
+        g_autofree char *cause = NULL;
+
+        if (code == LINK_ENDED || !a->error.message || g_str_has_prefix(a->error.message, a->name))
+                return code;
+        cause = g_strdup(a->error.message);
+        error_done(&a->error);
+        if (code == -ESTALE)
+                a->permanent = true;
+        return attempt_failf(a, code, "%s: %s", path, cause);
+}
+
+static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd)
+{
+        g_autofree char *path = text_escape(piece->path, strlen(piece->path), PATH_SHOWN_BYTES);
+        PieceReader reader;
+        int r;
+
+        r = check_file(a, fd, piece, path);
+        if (r < 0)
+                return r;
+        (void) posix_fadvise(fd, (off_t) piece->offset, (off_t) piece->length,
+                             POSIX_FADV_SEQUENTIAL);
+        piece_reader_init(&reader, fd, piece->offset, piece->length, piece->file_size, &a->ticker);
+        if (sink->app)
+                r = sink->app->map(a, &reader, sink->combiner);
+        else
+                r = map_command_piece(a, sink->sorter, piece, path, &reader);
+        a->counters[COUNTER_MAP_INPUT_RECORDS] += reader.lines;
+        a->counters[COUNTER_MAP_INPUT_BYTES] += reader.bytes;
+        if (r < 0)
+                return name_piece_error(a, r, path);
+        /* Written to while we read it? Then what we read is neither the old file nor the new one. */
+        return check_file(a, fd, piece, path);
+}
+
+static int map_batch(Attempt *a, const MapSink *sink, Message *m)
+{
+        const Mapreduced__Task__V1__AttemptInput *input = m->body->input;
+        int r;
+
+        if (input->n_pieces != m->fd_count)
+                return attempt_failf(a, EPROTO, "the worker sent %zu pieces and %zu descriptors",
+                                     input->n_pieces, m->fd_count);
+        for (size_t i = 0; i < input->n_pieces; i++) {
+                r = map_piece(a, sink, input->pieces[i], m->fds[i]);
+                if (r < 0)
+                        return r;
+                m->fds[i] = safe_close(m->fds[i]);
+        }
+        return input->last;
+}
+
+static int map_all_input(Attempt *a, const MapSink *sink)
+{
+        int r;
+
+        do {
+                _cleanup_(message_done) Message m = {};
+
+                r = attempt_next_input(a, &m);
+                if (r >= 0)
+                        r = map_batch(a, sink, &m);
+        } while (r == 0);
+        return r;
+}
+
+int map_write_run(Attempt *a, RecordStream *stream, uint64_t *ret_records)
+{
+        _cleanup_(run_writer_freep) RunWriter *w = NULL;
+        uint64_t size, records = 0;
+        Record record;
+        int r;
+
+        r = run_writer_new(a->output_fd, a->start->partitions, &w);
+        if (r < 0)
+                return r;
+        while ((r = stream->next(stream, &record)) > 0) {
+                r = run_writer_add(w, &record);
+                if (r < 0)
+                        return attempt_fail_write(a, r, "the run file");
+                records++;
+        }
+        if (r < 0)
+                return r == LINK_ENDED ? r
+                                       : attempt_failf(a, r, "cannot read the scratch file: %s",
+                                                       error_text(r));
+        r = run_writer_finish(w, &size);
+        if (r < 0)
+                return attempt_fail_write(a, r, "the run file");
+        a->counters[COUNTER_MAP_OUTPUT_BYTES] = size;
+        *ret_records = records;
+        return 0;
+}
+
+static int map_app(Attempt *a, const App *app)
+{
+        _cleanup_(combiner_freep) Combiner *combiner = NULL;
+        MapSink sink = {.app = app};
+        CombinerOptions options = {
+                .op = app->op,
+                .partitions = a->start->partitions,
+                .memory_bytes = a->memory_bytes,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+        };
+        RecordStream *stream;
+        int r;
+
+        r = combiner_new(&options, &combiner);
+        if (r < 0)
+                return r;
+        sink.combiner = combiner;
+        r = map_all_input(a, &sink);
+        if (r < 0)
+                return r;
+        r = combiner_finish(combiner, &stream);
+        if (r < 0)
+                return attempt_fail_write(a, r, "the scratch file");
+        return map_write_run(a, stream, &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS]);
+}
+
+static int map_command(Attempt *a)
+{
+        bool combine = a->start->program->combiner[0] != '\0';
+        _cleanup_(sorter_freep) Sorter *sorter = NULL;
+        MapSink sink = {};
+        SorterOptions options = {
+                .partitions = a->start->partitions,
+                .memory_bytes = combine ? a->memory_bytes / 2 : a->memory_bytes,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+        };
+        RecordStream *stream;
+        uint64_t records;
+        int r;
+
+        r = sorter_new(&options, &sorter);
+        if (r < 0)
+                return r;
+        sink.sorter = sorter;
+        r = map_all_input(a, &sink);
+        if (r < 0)
+                return r;
+        r = sorter_finish(sorter, &stream);
+        if (r < 0)
+                return attempt_fail_write(a, r, "the scratch file");
+        return combine ? map_combine_command(a, stream) : map_write_run(a, stream, &records);
+}
+
+int map_run(Attempt *a)
+{
+        const Mapreduced__V1__Program *p = a->start->program;
+        const App *app;
+
+        if (p->app[0] == '\0' && p->mapper[0] == '\0') {
+                a->permanent = true;
+                return attempt_failf(a, EINVAL, "the job has neither an app nor a mapper");
+        }
+        if (p->app[0] == '\0')
+                return map_command(a);
+        app = app_find(p->app);
+        if (!app) {
+                a->permanent = true;
+                return attempt_failf(a, ENOENT, "no app is named \"%s\"; there are: %s", p->app,
+                                     app_names());
+        }
+        return map_app(a, app);
+}

@@ -1,0 +1,87 @@
+/*
+ * mr-task — runs the attempts of one job on one slot, one after another, and ends with it.
+ *
+ * It serves a socket it was started with (fd 3), opens no path that was not handed to it, and leaves
+ * no process behind: whatever user code started is adopted and killed.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "config.h"
+#include "mr-task/attempt.h"
+#include "mr-task/command.h"
+
+#define LINK_FD 3
+#define FILES_WANTED 4096 /* a merge of MERGE_FAN_IN_MAX runs, and a packet of 64 beside it */
+
+static void raise_file_limit(void)
+{
+        struct rlimit l;
+
+        if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur >= FILES_WANTED)
+                return;
+        l.rlim_cur = MIN(l.rlim_max, FILES_WANTED);
+        (void) setrlimit(RLIMIT_NOFILE, &l);
+}
+
+static int prepare(void)
+{
+        int type;
+        socklen_t size = sizeof(type);
+
+        if (getsockopt(LINK_FD, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_SEQPACKET) {
+                (void) fprintf(stderr,
+                               "mr-task serves mr-workerd on descriptor %d; "
+                               "it is not for starting by hand.\n",
+                               LINK_FD);
+                return -ENOTSOCK;
+        }
+        if (fcntl(LINK_FD, F_SETFD, FD_CLOEXEC) < 0 || fcntl(LINK_FD, F_SETFL, O_NONBLOCK) < 0)
+                return -errno;
+        if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+                return -errno;
+        (void) signal(SIGPIPE, SIG_IGN);
+        raise_file_limit();
+        return 0;
+}
+
+/* Return: LINK_ENDED when the worker is done with us, or what went wrong. */
+static int serve(void)
+{
+        int r;
+
+        do {
+                _cleanup_(message_done) Message m = {};
+
+                r = link_receive(LINK_FD, &m);
+                if (r < 0)
+                        return r;
+                if (m.body->kind_case != MAPREDUCED__TASK__V1__TO_TASK__KIND_START)
+                        return -EPROTO;
+                r = attempt_run(LINK_FD, &m);
+                command_kill_all();
+        } while (r >= 0);
+        return r;
+}
+
+int main(int argc, char *argv[])
+{
+        int r;
+
+        if (argc == 2 && g_str_equal(argv[1], "--version")) {
+                (void) printf("mr-task %s\n", MR_VERSION);
+                return EXIT_SUCCESS;
+        }
+        r = prepare();
+        if (r < 0)
+                return EXIT_FAILURE;
+        r = serve();
+        command_kill_all();
+        if (r == LINK_ENDED)
+                return EXIT_SUCCESS;
+        (void) fprintf(stderr, "mr-task: the worker's messages made no sense: %s\n", error_text(r));
+        return EXIT_FAILURE;
+}

@@ -1,0 +1,285 @@
+/*
+ * Reduce — see reduce.h.
+ */
+#include <inttypes.h>
+
+#include "mr-task/app.h"
+#include "mr-task/command.h"
+#include "mr-task/reduce.h"
+#include "mr-task/stream-text.h"
+#include "records/group.h"
+
+static void split_tag(Attempt *a, uint64_t tag)
+{
+        a->bad_segment = true;
+        a->bad_map = (uint32_t) (tag >> 32);
+        a->bad_attempt = (uint32_t) tag;
+}
+
+/* A segment that cannot be read or is not what it should be is a lost map output. */
+static int merge_failed(Attempt *a, Merge *merge, int code)
+{
+        if (code == LINK_ENDED || a->error.message)
+                return code;
+        if (merge->bad_tag == MERGE_TAG_NONE || code == -ENOMEM)
+                return merge->error.message ? attempt_failf(a, code, "the scratch file: %s",
+                                                            merge->error.message)
+                                            : attempt_fail_write(a, code, "the scratch file");
+        split_tag(a, merge->bad_tag);
+        return attempt_failf(a, code, "the output of map-%u, attempt %u: %s", a->bad_map,
+                             a->bad_attempt, error_message(&merge->error, code));
+}
+
+static int add_batch(Attempt *a, Merge *merge, Message *m)
+{
+        const Mapreduced__Task__V1__AttemptInput *input = m->body->input;
+        int r;
+
+        if (input->n_segments != m->fd_count)
+                return attempt_failf(a, EPROTO, "the worker sent %zu segments and %zu descriptors",
+                                     input->n_segments, m->fd_count);
+        for (size_t i = 0; i < input->n_segments; i++) {
+                const Mapreduced__Task__V1__Segment *s = input->segments[i];
+                Segment segment = {
+                        .fd = TAKE_FD(m->fds[i]),
+                        .owns_fd = true,
+                        .offset = s->offset,
+                        .length = s->length,
+                        .tag = (uint64_t) s->map << 32 | s->attempt,
+                };
+
+                r = merge_add(merge, &segment);
+                if (r < 0)
+                        return merge_failed(a, merge, r);
+        }
+        return input->last;
+}
+
+static int add_all_segments(Attempt *a, Merge *merge)
+{
+        int r;
+
+        do {
+                _cleanup_(message_done) Message m = {};
+
+                r = attempt_next_input(a, &m);
+                if (r >= 0)
+                        r = add_batch(a, merge, &m);
+        } while (r == 0);
+        return r;
+}
+
+static int write_failed(Attempt *a, int code)
+{
+        return attempt_fail_write(a, code, "the part");
+}
+
+/* ---- apps ---- */
+
+static int reduce_app(Attempt *a, const App *app, Merge *merge, Output *out)
+{
+        _cleanup_(groups_done) Groups groups;
+        uint64_t total;
+        int r;
+
+        groups_init(&groups, &merge->stream);
+        while ((r = groups_next(&groups)) > 0) {
+                r = groups_combine(&groups, app->op, &total);
+                if (r < 0)
+                        break;
+                a->counters[COUNTER_REDUCE_INPUT_GROUPS]++;
+                r = output_number(out, groups.key, groups.key_size, total);
+                if (r < 0)
+                        return write_failed(a, r);
+        }
+        a->counters[COUNTER_REDUCE_INPUT_RECORDS] = groups.records;
+        a->counters[COUNTER_REDUCE_OUTPUT_RECORDS] = a->counters[COUNTER_REDUCE_INPUT_GROUPS];
+        if (r == -EBADMSG && merge->bad_tag == MERGE_TAG_NONE && !merge->error.message)
+                return attempt_failf(a, r, "a value that is no number");
+        return r < 0 ? merge_failed(a, merge, r) : 0;
+}
+
+/* ---- no reducer ---- */
+
+static int reduce_identity(Attempt *a, Merge *merge, Output *out)
+{
+        Record record;
+        int r;
+
+        while ((r = merge->stream.next(&merge->stream, &record)) > 0) {
+                a->counters[COUNTER_REDUCE_INPUT_RECORDS]++;
+                r = output_line(out, record.key, record.key_size, record.value, record.value_size,
+                                true);
+                if (r < 0)
+                        return write_failed(a, r);
+        }
+        a->counters[COUNTER_REDUCE_OUTPUT_RECORDS] = a->counters[COUNTER_REDUCE_INPUT_RECORDS];
+        return r < 0 ? merge_failed(a, merge, r) : 0;
+}
+
+/* ---- commands ---- */
+
+typedef struct ReducerIo {
+        Attempt *attempt;
+        Merge *merge;
+        Output *out;
+        TextSource source;
+        TextSink sink; /* when the output is to be sorted */
+} ReducerIo;
+
+static int reducer_give(void *userdata, const uint8_t **ret, size_t *ret_size)
+{
+        ReducerIo *io = userdata;
+        int r;
+
+        r = text_source_give(&io->source, ret, ret_size);
+        return r < 0 ? merge_failed(io->attempt, io->merge, r) : r;
+}
+
+static int reducer_take(void *userdata, const uint8_t *data, size_t size)
+{
+        ReducerIo *io = userdata;
+        int r;
+
+        if (io->sink.sorter)
+                return text_sink_take(&io->sink, data, size);
+        for (const uint8_t *p = data; (p = memchr(p, '\n', (size_t) (data + size - p))); p++)
+                io->attempt->counters[COUNTER_REDUCE_OUTPUT_RECORDS]++;
+        r = output_bytes(io->out, data, size);
+        return r < 0 ? write_failed(io->attempt, r) : 0;
+}
+
+static void reducer_io_done(ReducerIo *io)
+{
+        text_source_done(&io->source);
+        text_sink_done(&io->sink);
+}
+
+static int write_sorted(Attempt *a, Sorter *sorter, Output *out)
+{
+        RecordStream *stream;
+        Record record;
+        int r;
+
+        r = sorter_finish(sorter, &stream);
+        if (r < 0)
+                return attempt_fail_write(a, r, "the scratch file");
+        while ((r = stream->next(stream, &record)) > 0) {
+                r = output_bytes(out, record.key, record.key_size);
+                if (r >= 0)
+                        r = output_bytes(out, record.value, record.value_size);
+                if (r >= 0)
+                        r = output_bytes(out, "\n", 1);
+                if (r < 0)
+                        return write_failed(a, r);
+        }
+        return r < 0 ? attempt_failf(a, r, "cannot read the scratch file: %s", error_text(r)) : 0;
+}
+
+static int run_reducer(Attempt *a, ReducerIo *io)
+{
+        const char *reducer = a->start->program->reducer;
+        CommandIo callbacks = {.give = reducer_give, .take = reducer_take, .userdata = io};
+        g_auto(GStrv) env = command_env(a, NULL);
+        g_autofree char *end = NULL;
+        int r;
+
+        r = command_run(a, reducer, env, &callbacks, &end);
+        a->counters[COUNTER_REDUCE_INPUT_RECORDS] = io->source.records;
+        a->counters[COUNTER_REDUCE_INPUT_GROUPS] = io->source.groups;
+        if (r < 0)
+                return r;
+        if (end)
+                return attempt_failf(a, ECHILD,
+                                     "the reducer (%s) %s after it was given %" PRIu64
+                                     " records of %" PRIu64 " keys",
+                                     reducer, end, io->source.records, io->source.groups);
+        return 0;
+}
+
+static int reduce_command(Attempt *a, Merge *merge, Output *out)
+{
+        _cleanup_(sorter_freep) Sorter *sorter = NULL;
+        _cleanup_(reducer_io_done) ReducerIo io = {
+                .attempt = a,
+                .merge = merge,
+                .out = out,
+                .sink = {.attempt = a, .partitions = 1, .keep_tab = true, .what = "reducer"},
+        };
+        SorterOptions options = {
+                .partitions = 1,
+                .memory_bytes = a->memory_bytes / 2,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+        };
+        int r;
+
+        if (a->start->sort_output) {
+                r = sorter_new(&options, &sorter);
+                if (r < 0)
+                        return r;
+                io.sink.sorter = sorter;
+        }
+        r = text_source_init(&io.source, &merge->stream);
+        if (r < 0)
+                return r;
+        r = run_reducer(a, &io);
+        if (r < 0 || !sorter)
+                return r;
+        r = text_sink_finish(&io.sink);
+        if (r < 0)
+                return r;
+        a->counters[COUNTER_REDUCE_OUTPUT_RECORDS] = io.sink.records;
+        return write_sorted(a, sorter, out);
+}
+
+static int reduce_program(Attempt *a, Merge *merge, Output *out)
+{
+        const Mapreduced__V1__Program *p = a->start->program;
+        const App *app;
+
+        if (p->app[0] != '\0') {
+                app = app_find(p->app);
+                if (app)
+                        return reduce_app(a, app, merge, out);
+                a->permanent = true;
+                return attempt_failf(a, ENOENT, "no app is named \"%s\"; there are: %s", p->app,
+                                     app_names());
+        }
+        return p->reducer[0] != '\0' ? reduce_command(a, merge, out)
+                                     : reduce_identity(a, merge, out);
+}
+
+int reduce_run(Attempt *a)
+{
+        _cleanup_(merge_done) Merge merge = {};
+        _cleanup_(output_done) Output out = {};
+        MergeOptions options = {
+                .memory_bytes = a->start->sort_output ? a->memory_bytes / 2 : a->memory_bytes,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+                .want_partition = a->start->task,
+        };
+        int r;
+
+        r = merge_init(&merge, &options);
+        if (r < 0)
+                return r;
+        r = output_init(&out, a->output_fd);
+        if (r < 0)
+                return r;
+        r = add_all_segments(a, &merge);
+        if (r < 0)
+                return r;
+        r = merge_start(&merge);
+        if (r < 0)
+                return merge_failed(a, &merge, r);
+        r = reduce_program(a, &merge, &out);
+        if (r < 0)
+                return r;
+        r = output_flush(&out);
+        if (r < 0)
+                return write_failed(a, r);
+        a->counters[COUNTER_REDUCE_OUTPUT_BYTES] = out.bytes;
+        return 0;
+}

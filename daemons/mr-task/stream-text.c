@@ -1,0 +1,154 @@
+/*
+ * Records as text — see stream-text.h.
+ */
+#include "mr-task/stream-text.h"
+
+#define SOURCE_BYTES (256 * 1024)
+
+int text_source_init(TextSource *t, RecordStream *stream)
+{
+        *t = (TextSource){.stream = stream, .buffer = malloc(SOURCE_BYTES)};
+        return t->buffer ? 0 : -ENOMEM;
+}
+
+void text_source_done(TextSource *t)
+{
+        free(t->buffer);
+        *t = (TextSource){};
+}
+
+static void count_record(TextSource *t, const Record *record)
+{
+        uint64_t hash = XXH3_64bits(record->key, record->key_size);
+
+        if (t->records++ == 0 || hash != t->last_hash)
+                t->groups++;
+        t->last_hash = hash;
+}
+
+static size_t put_line(uint8_t *to, const Record *record)
+{
+        size_t at = record->key_size;
+
+        if (record->key_size > 0)
+                memcpy(to, record->key, record->key_size);
+        to[at++] = '\t';
+        if (record->value_size > 0)
+                memcpy(to + at, record->value, record->value_size);
+        at += record->value_size;
+        to[at++] = '\n';
+        return at;
+}
+
+/* Key, TAB, value and newline of the large record, one at each call. */
+static void give_part(TextSource *t, const uint8_t **ret, size_t *ret_size)
+{
+        static const uint8_t tab[] = "\t", newline[] = "\n";
+        const struct {
+                const uint8_t *data;
+                size_t size;
+        } parts[] = {
+                {},           {t->large.key, t->large.key_size},
+                {tab, 1},     {t->large.value, t->large.value_size},
+                {newline, 1},
+        };
+
+        do {
+                *ret = parts[t->large_part].data;
+                *ret_size = parts[t->large_part].size;
+                t->large_part = (t->large_part + 1) % ELEMENTSOF(parts);
+        } while (*ret_size == 0);
+}
+
+int text_source_give(TextSource *t, const uint8_t **ret, size_t *ret_size)
+{
+        size_t used = 0;
+        Record record;
+        int r;
+
+        while (t->large_part == 0) {
+                r = t->stream->next(t->stream, &record);
+                if (r < 0)
+                        return r;
+                if (r == 0)
+                        break;
+                count_record(t, &record);
+                if (record.key_size + record.value_size + 2 > SOURCE_BYTES - used) {
+                        t->large = record; /* valid until the stream is read again */
+                        t->large_part = 1;
+                } else
+                        used += put_line(t->buffer + used, &record);
+        }
+        if (used > 0) {
+                *ret = t->buffer;
+                *ret_size = used;
+                return 1;
+        }
+        if (t->large_part == 0)
+                return 0;
+        give_part(t, ret, ret_size);
+        return 1;
+}
+
+void text_sink_done(TextSink *t)
+{
+        lines_done(&t->lines);
+}
+
+static int add_line(TextSink *t, const uint8_t *line, size_t size)
+{
+        const uint8_t *tab = size > 0 ? memchr(line, '\t', size) : NULL;
+        size_t key_size = tab ? (size_t) (tab - line) : size;
+        size_t value_at = tab && !t->keep_tab ? key_size + 1 : key_size;
+        Record record = {
+                .key = line,
+                .key_size = key_size,
+                .value = line + value_at,
+                .value_size = size - value_at,
+                .partition = key_partition(line, key_size, t->partitions),
+        };
+        int r;
+
+        t->records++;
+        r = sorter_add(t->sorter, &record);
+        if (r == -E2BIG)
+                return attempt_failf(t->attempt, r, "the %s wrote a line longer than 1 GiB",
+                                     t->what);
+        return r < 0 ? attempt_fail_write(t->attempt, r, "the scratch file") : 0;
+}
+
+static int add_lines(TextSink *t, bool final)
+{
+        const uint8_t *line;
+        size_t size;
+        int r;
+
+        while (lines_next(&t->lines, final, &line, &size)) {
+                r = add_line(t, line, size);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int text_sink_take(TextSink *t, const uint8_t *data, size_t size)
+{
+        uint8_t *space;
+        size_t room;
+        int r;
+
+        r = lines_space(&t->lines, size, &space, &room);
+        if (r == -E2BIG)
+                return attempt_failf(t->attempt, r, "the %s wrote a line longer than 1 GiB",
+                                     t->what);
+        if (r < 0)
+                return r;
+        memcpy(space, data, size);
+        lines_filled(&t->lines, size);
+        return add_lines(t, false);
+}
+
+int text_sink_finish(TextSink *t)
+{
+        return add_lines(t, true);
+}

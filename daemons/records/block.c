@@ -1,0 +1,333 @@
+/*
+ * Blocks — see block.h.
+ */
+#include <inttypes.h>
+
+#include "base/fs.h"
+#include "records/block.h"
+
+#define RECORD_HEADER_MAX (2 * VARINT_MAX_BYTES)
+
+typedef struct BlockHeader {
+        uint32_t magic;
+        uint32_t partition;
+        uint32_t payload_bytes;
+        uint32_t count;
+        uint64_t checksum; /* of the 16 bytes above and the payload */
+} BlockHeader;
+
+_Static_assert(sizeof(BlockHeader) == BLOCK_HEADER_BYTES, "the header has no padding");
+_Static_assert(2 * RECORD_MAX_BYTES + RECORD_HEADER_MAX <= UINT32_MAX, "payload_bytes is 32 bits");
+
+static void header_fill(BlockHeader *h, uint32_t partition, size_t payload_bytes, uint32_t count)
+{
+        *h = (BlockHeader){
+                .magic = GUINT32_TO_LE(BLOCK_MAGIC),
+                .partition = GUINT32_TO_LE(partition),
+                .payload_bytes = GUINT32_TO_LE((uint32_t) payload_bytes),
+                .count = GUINT32_TO_LE(count),
+        };
+}
+
+static uint64_t block_checksum(const BlockHeader *h, const void *payload, size_t size)
+{
+        uint64_t seed = XXH3_64bits(h, offsetof(BlockHeader, checksum));
+
+        return XXH3_64bits_withSeed(payload, size, seed);
+}
+
+int block_pwrite(int fd, const void *bytes, size_t size, uint64_t offset)
+{
+        const uint8_t *data = bytes;
+
+        while (size > 0) {
+                ssize_t n = pwrite(fd, data, size, (off_t) offset);
+
+                if (n < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+                data += n;
+                size -= (size_t) n;
+                offset += (uint64_t) n;
+        }
+        return 0;
+}
+
+int block_writer_init(BlockWriter *w, int fd, uint64_t offset)
+{
+        uint8_t *buffer = malloc(BLOCK_BYTES);
+
+        if (!buffer)
+                return -ENOMEM;
+        *w = (BlockWriter){
+                .fd = fd,
+                .offset = offset,
+                .buffer = buffer,
+                .used = BLOCK_HEADER_BYTES,
+        };
+        return 0;
+}
+
+void block_writer_done(BlockWriter *w)
+{
+        free(w->buffer);
+        *w = (BlockWriter){.fd = -EBADF};
+}
+
+int block_writer_flush(BlockWriter *w)
+{
+        const uint8_t *payload = w->buffer + BLOCK_HEADER_BYTES;
+        size_t payload_bytes = w->used - BLOCK_HEADER_BYTES;
+        BlockHeader h;
+        int r;
+
+        if (w->count == 0)
+                return 0;
+        header_fill(&h, w->partition, payload_bytes, w->count);
+        h.checksum = GUINT64_TO_LE(block_checksum(&h, payload, payload_bytes));
+        memcpy(w->buffer, &h, sizeof(h));
+        r = block_pwrite(w->fd, w->buffer, w->used, w->offset);
+        if (r < 0)
+                return r;
+        w->offset += w->used;
+        w->used = BLOCK_HEADER_BYTES;
+        w->count = 0;
+        return 0;
+}
+
+/* Written from where it lies: a record of 1 GiB costs no second GiB. */
+static int write_large(BlockWriter *w, const Record *record, const uint8_t *lengths,
+                       size_t lengths_size)
+{
+        const struct {
+                const uint8_t *data;
+                size_t size;
+        } parts[] = {
+                {lengths, lengths_size},
+                {record->key, record->key_size},
+                {record->value, record->value_size},
+        };
+        size_t payload_bytes = lengths_size + record->key_size + record->value_size;
+        uint64_t offset = w->offset + BLOCK_HEADER_BYTES;
+        XXH3_state_t *state;
+        BlockHeader h;
+        int r = 0;
+
+        state = XXH3_createState();
+        if (!state)
+                return -ENOMEM;
+        header_fill(&h, record->partition, payload_bytes, 1);
+        (void) XXH3_64bits_reset_withSeed(state, XXH3_64bits(&h, offsetof(BlockHeader, checksum)));
+        for (size_t i = 0; i < ELEMENTSOF(parts) && r >= 0; i++) {
+                if (parts[i].size == 0)
+                        continue;
+                (void) XXH3_64bits_update(state, parts[i].data, parts[i].size);
+                r = block_pwrite(w->fd, parts[i].data, parts[i].size, offset);
+                offset += parts[i].size;
+        }
+        h.checksum = GUINT64_TO_LE(XXH3_64bits_digest(state));
+        (void) XXH3_freeState(state);
+        if (r >= 0)
+                r = block_pwrite(w->fd, &h, sizeof(h), w->offset);
+        if (r >= 0)
+                w->offset = offset;
+        return r;
+}
+
+int block_writer_add(BlockWriter *w, const Record *record)
+{
+        uint8_t lengths[RECORD_HEADER_MAX];
+        size_t lengths_size, size;
+        int r;
+
+        if (record->key_size > RECORD_MAX_BYTES || record->value_size > RECORD_MAX_BYTES)
+                return -E2BIG;
+        lengths_size = varint_put(lengths, record->key_size);
+        lengths_size += varint_put(lengths + lengths_size, record->value_size);
+        size = lengths_size + record->key_size + record->value_size;
+
+        if (record->partition != w->partition || size > BLOCK_BYTES - w->used) {
+                r = block_writer_flush(w);
+                if (r < 0)
+                        return r;
+                w->partition = record->partition;
+                if (size > BLOCK_BYTES - w->used)
+                        return write_large(w, record, lengths, lengths_size);
+        }
+        memcpy(w->buffer + w->used, lengths, lengths_size);
+        w->used += lengths_size;
+        if (record->key_size > 0)
+                memcpy(w->buffer + w->used, record->key, record->key_size);
+        w->used += record->key_size;
+        if (record->value_size > 0)
+                memcpy(w->buffer + w->used, record->value, record->value_size);
+        w->used += record->value_size;
+        w->count++;
+        return 0;
+}
+
+void block_cursor_init(BlockCursor *c, int fd, uint64_t offset, uint64_t length,
+                       uint64_t want_partition, const Ticker *ticker)
+{
+        *c = (BlockCursor){
+                .fd = fd,
+                .offset = offset,
+                .end = length <= UINT64_MAX - offset ? offset + length : UINT64_MAX,
+                .want_partition = want_partition,
+                .ticker = ticker,
+        };
+}
+
+void block_cursor_done(BlockCursor *c)
+{
+        free(c->buffer);
+        *c = (BlockCursor){.fd = -EBADF};
+}
+
+/* Has the buffer hold @size bytes from the open block's start on; @fresh_at is where that is in the file. */
+static int cursor_fill(BlockCursor *c, size_t size, uint64_t block_at, Error *e)
+{
+        ssize_t n;
+        int r;
+
+        if (size > c->capacity) {
+                uint8_t *grown = realloc(c->buffer, size);
+
+                if (!grown)
+                        return error_setf(e, ENOMEM, "no memory for a block of %zu bytes", size);
+                c->buffer = grown;
+                c->capacity = size;
+        }
+        n = pread_full(c->fd, c->buffer + c->filled, size - c->filled, block_at + c->filled);
+        if (n < 0)
+                return error_setf(e, (int) n, "cannot read at offset %" PRIu64 ": %s",
+                                  block_at + c->filled, error_text((int) n));
+        c->filled += (size_t) n;
+        if (c->filled < size)
+                return error_setf(e, EBADMSG,
+                                  "the file ends in the block at offset %" PRIu64 ": truncated",
+                                  block_at);
+        r = ticker_tick(c->ticker, (uint64_t) n);
+        return MIN(r, 0);
+}
+
+static int check_header(const BlockCursor *c, const BlockHeader *h, uint64_t at, Error *e)
+{
+        uint32_t payload_bytes = GUINT32_FROM_LE(h->payload_bytes),
+                 count = GUINT32_FROM_LE(h->count);
+
+        if (GUINT32_FROM_LE(h->magic) != BLOCK_MAGIC)
+                return error_setf(e, EBADMSG, "no block at offset %" PRIu64 ": wrong magic", at);
+        if (payload_bytes > c->end - at - BLOCK_HEADER_BYTES)
+                return error_setf(e, EBADMSG,
+                                  "the block at offset %" PRIu64 " is longer than its segment", at);
+        /* A record has at least its two length bytes. */
+        if (count == 0 || count > payload_bytes / 2)
+                return error_setf(e, EBADMSG,
+                                  "the block at offset %" PRIu64 " counts %u records in %u bytes",
+                                  at, count, payload_bytes);
+        if (c->want_partition != BLOCK_ANY_PARTITION &&
+            GUINT32_FROM_LE(h->partition) != c->want_partition)
+                return error_setf(e, EBADMSG,
+                                  "the block at offset %" PRIu64
+                                  " is of partition %u, not of %" PRIu64,
+                                  at, GUINT32_FROM_LE(h->partition), c->want_partition);
+        return 0;
+}
+
+/* Moves what was read beyond the last block to the front; usually nothing, for blocks are read whole. */
+static void cursor_drop_block(BlockCursor *c)
+{
+        if (c->block_end < c->filled)
+                memmove(c->buffer, c->buffer + c->block_end, c->filled - c->block_end);
+        c->filled -= c->block_end;
+        c->block_end = 0;
+}
+
+static int cursor_load_block(BlockCursor *c, Error *e)
+{
+        uint64_t at = c->offset, remaining = c->end - at;
+        size_t size, payload_bytes;
+        BlockHeader h;
+        int r;
+
+        cursor_drop_block(c);
+        if (remaining < BLOCK_HEADER_BYTES)
+                return error_setf(e, EBADMSG,
+                                  "%" PRIu64 " stray bytes at offset %" PRIu64 ": no whole block",
+                                  remaining, at);
+        /* A small segment is one read; a large one is read a header and a payload at a time. */
+        size = remaining <= BLOCK_BYTES ? (size_t) remaining : BLOCK_HEADER_BYTES;
+        if (c->filled < size) {
+                r = cursor_fill(c, size, at, e);
+                if (r < 0)
+                        return r;
+        }
+        memcpy(&h, c->buffer, sizeof(h));
+        r = check_header(c, &h, at, e);
+        if (r < 0)
+                return r;
+        payload_bytes = GUINT32_FROM_LE(h.payload_bytes);
+        size = BLOCK_HEADER_BYTES + payload_bytes;
+        if (c->filled < size) {
+                r = cursor_fill(c, size, at, e);
+                if (r < 0)
+                        return r;
+        }
+        if (block_checksum(&h, c->buffer + BLOCK_HEADER_BYTES, payload_bytes) !=
+            GUINT64_FROM_LE(h.checksum))
+                return error_setf(e, EBADMSG,
+                                  "the block at offset %" PRIu64 " has a wrong checksum", at);
+        c->partition = GUINT32_FROM_LE(h.partition);
+        c->left = GUINT32_FROM_LE(h.count);
+        c->at = BLOCK_HEADER_BYTES;
+        c->block_end = size;
+        c->offset = at + size;
+        return 0;
+}
+
+static int cursor_bad_record(const BlockCursor *c, Error *e)
+{
+        return error_setf(e, EBADMSG, "the block at offset %" PRIu64 " has a malformed record",
+                          c->offset - c->block_end);
+}
+
+int block_cursor_next(BlockCursor *c, Record *ret, Error *e)
+{
+        const uint8_t *at, *end;
+        uint64_t key_size, value_size;
+        size_t n, m;
+        int r;
+
+        if (c->left == 0) {
+                if (c->offset >= c->end)
+                        return 0;
+                r = cursor_load_block(c, e);
+                if (r < 0)
+                        return r;
+        }
+        at = c->buffer + c->at;
+        end = c->buffer + c->block_end;
+        n = varint_get(at, end, &key_size);
+        m = n > 0 ? varint_get(at + n, end, &value_size) : 0;
+        if (m == 0)
+                return cursor_bad_record(c, e);
+        at += n + m;
+        if (key_size > RECORD_MAX_BYTES || value_size > RECORD_MAX_BYTES ||
+            key_size + value_size > (size_t) (end - at))
+                return cursor_bad_record(c, e);
+        if (--c->left == 0 && at + key_size + value_size != end)
+                return cursor_bad_record(c, e);
+
+        *ret = (Record){
+                .key = at,
+                .key_size = key_size,
+                .value = at + key_size,
+                .value_size = value_size,
+                .partition = c->partition,
+        };
+        c->at = (size_t) (at + key_size + value_size - c->buffer);
+        return 1;
+}

@@ -1,0 +1,80 @@
+/*
+ * Blocks — records on a disk: packed, counted, checksummed, and each of one partition.
+ *
+ *      magic u32 | partition u32 | payload bytes u32 | records u32 | XXH3-64 u64 | payload
+ *
+ * A block is at most BLOCK_BYTES with its header, except that a record too large for that has a block
+ * of its own size. A sequence of whole blocks can be read from any file at any offset: that is a
+ * segment. docs/run-file.md is the specification.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "records/record.h"
+
+#define BLOCK_BYTES                                                                                \
+        (256 * 1024) /* large enough for a disk's throughput, small enough for the L2 cache */
+#define BLOCK_HEADER_BYTES 24
+#define BLOCK_MAGIC 0x4b4c4252u /* "RBLK" in the file */
+
+typedef struct BlockWriter {
+        int fd;
+        uint64_t offset; /* in the file, of the open block */
+        uint8_t *buffer;
+        size_t used; /* of the buffer, the header's room included */
+        uint32_t partition;
+        uint32_t count;
+} BlockWriter;
+
+/* Writes at @offset and on by pwrite(). Return: 0 or -ENOMEM. */
+int block_writer_init(BlockWriter *w, int fd, uint64_t offset);
+void block_writer_done(BlockWriter *w);
+
+/**
+ * block_writer_add() - append one record; a change of partition begins a new block
+ *
+ * Return: 0; -E2BIG above RECORD_MAX_BYTES; the errno of a write (-ENOSPC, …).
+ */
+int block_writer_add(BlockWriter *w, const Record *record);
+
+/* Writes the open block, if it has a record. w->offset is then the end of all that was written. */
+int block_writer_flush(BlockWriter *w);
+
+/* pwrite() of all of it, through short writes and EINTR. */
+int block_pwrite(int fd, const void *data, size_t size, uint64_t offset);
+
+typedef struct BlockCursor {
+        int fd;
+        uint64_t offset; /* of the next block not yet in the buffer */
+        uint64_t end;
+        uint8_t *buffer;
+        size_t capacity;
+        size_t filled;           /* bytes in the buffer */
+        size_t block_end;        /* in the buffer: end of the open block */
+        size_t at;               /* in the buffer: the next record */
+        uint32_t left;           /* records not yet given from the open block */
+        uint32_t partition;      /* of the open block */
+        uint64_t want_partition; /* UINT64_MAX: any */
+        const Ticker *ticker;
+} BlockCursor;
+
+#define BLOCK_ANY_PARTITION UINT64_MAX
+
+/**
+ * block_cursor_init() - read the segment [offset, offset + length) of @fd
+ * @want_partition: blocks of another partition are -EBADMSG; BLOCK_ANY_PARTITION to take all
+ * @ticker:         may be NULL; told of every read
+ */
+void block_cursor_init(BlockCursor *c, int fd, uint64_t offset, uint64_t length,
+                       uint64_t want_partition, const Ticker *ticker);
+void block_cursor_done(BlockCursor *c);
+
+/**
+ * block_cursor_next() - the next record
+ * @ret: points into the cursor's buffer until the next call
+ * @e:   says what is wrong, and at which offset
+ *
+ * Return: 1; 0 at the end; -EBADMSG for bytes that are not whole, valid blocks; the errno of a read;
+ * the ticker's answer. @ret is untouched unless 1.
+ */
+int block_cursor_next(BlockCursor *c, Record *ret, Error *e);

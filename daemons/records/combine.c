@@ -1,0 +1,647 @@
+/*
+ * Combiner — see combine.h.
+ */
+#include "records/block.h"
+#include "records/combine.h"
+#include "records/item-sort.h"
+#include "records/region.h"
+
+#define WAYS 4
+#define SLAB_ENTRIES 128
+#define SLAB_BYTES (SLAB_ENTRIES * sizeof(Entry))
+#define FRONT_BYTES_MAX                                                                            \
+        (256 * 1024)        /* half of a common L2, so that the text flowing by has room, too */
+#define BUCKET_ENTRIES 4096 /* what a bucket holds on average when the memory is full */
+#define BUCKETS_MAX 4096
+#define NO_SLAB UINT32_MAX
+#define INLINE_KEY 16
+
+typedef struct Entry {
+        uint8_t head
+                [INLINE_KEY]; /* the key, zero-padded; or the beginning of one that lies in the arena */
+        uint64_t value;
+        uint32_t size_plus_one; /* 0: an empty place */
+        uint32_t arena_at;
+} Entry;
+
+_Static_assert(sizeof(Entry) == 32, "two entries a cache line");
+
+typedef struct Bucket {
+        uint32_t slab;  /* the last one, not full; NO_SLAB when there is none */
+        uint32_t count; /* entries in that slab */
+        uint64_t total;
+} Bucket;
+
+struct Combiner {
+        RecordStream memory_stream;
+        RecordStream merged_stream;
+        CombinerOptions options;
+
+        Entry *front;
+        size_t front_size; /* entries, a power of two */
+
+        Entry *pool; /* slab i is pool[i * SLAB_ENTRIES] and on */
+        size_t slab_count;
+        uint32_t *slab_next; /* chains of buckets, and of free slabs */
+        uint32_t free_slab;
+        size_t free_count;
+        size_t reserve; /* free slabs kept back, so that the front table can always be emptied */
+        Bucket *buckets;
+        size_t bucket_count; /* a power of two */
+        unsigned bucket_shift;
+
+        Entry *unique; /* table that makes a bucket unique */
+        size_t unique_size;
+
+        uint8_t *arena;
+        size_t arena_size;
+        size_t arena_used;
+
+        Item *items; /* room for every entry of the pool, twice */
+        size_t item_count;
+        size_t next;
+
+        Merge merge;
+        Groups groups;
+        bool spilled;
+        uint8_t value[VARINT_MAX_BYTES];
+};
+
+/* ---- keys ---- */
+
+/* Multiply and fold: the idea of wyhash (Wang Yi). Both tables use it; partitions use XXH3. */
+static inline uint64_t fold(uint64_t a, uint64_t b)
+{
+        unsigned __int128 product = (unsigned __int128) a * b;
+
+        return (uint64_t) product ^ (uint64_t) (product >> 64);
+}
+
+typedef struct Words128 {
+        uint64_t low, high;
+} Words128;
+
+static inline Words128 load_head(const uint8_t head[static INLINE_KEY])
+{
+        Words128 w;
+
+        memcpy(&w, head, sizeof(w));
+        return w;
+}
+
+static inline uint64_t hash_key(Words128 head, const uint8_t *key, size_t size)
+{
+        uint64_t h = fold(head.low ^ UINT64_C(0xa0761d6478bd642f),
+                          head.high ^ UINT64_C(0xe7037ed1a0b428db) ^ size);
+
+        return size <= INLINE_KEY ? h : fold(h, XXH3_64bits(key, size) | 1);
+}
+
+/* The first 16 bytes, zeros where the key ends: two loads and two masks, no branch on the size. */
+static inline Words128 key_head(const uint8_t *key, size_t size)
+{
+        static const uint8_t ones[2 * INLINE_KEY] = {
+                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        };
+        Words128 mask = load_head(ones + INLINE_KEY - MIN(size, (size_t) INLINE_KEY));
+        Words128 w = load_head(key);
+
+        w.low &= mask.low;
+        w.high &= mask.high;
+        return w;
+}
+
+static inline const uint8_t *entry_key(const Combiner *c, const Entry *e, size_t *ret_size)
+{
+        *ret_size = e->size_plus_one - 1;
+        return *ret_size <= INLINE_KEY ? e->head : c->arena + e->arena_at;
+}
+
+static inline uint64_t entry_hash(const Combiner *c, const Entry *e)
+{
+        size_t size;
+        const uint8_t *key = entry_key(c, e, &size);
+
+        return hash_key(load_head(e->head), key, size);
+}
+
+static inline bool entry_is(const Combiner *c, const Entry *e, Words128 head, const uint8_t *key,
+                            size_t size)
+{
+        Words128 own = load_head(e->head);
+
+        return own.low == head.low && own.high == head.high && e->size_plus_one == size + 1 &&
+               (size <= INLINE_KEY || memcmp(c->arena + e->arena_at + INLINE_KEY, key + INLINE_KEY,
+                                             size - INLINE_KEY) == 0);
+}
+
+/* ---- buckets ---- */
+
+static void bucket_append(Combiner *c, uint64_t hash, const Entry *e)
+{
+        Bucket *b = &c->buckets[hash >> c->bucket_shift];
+
+        if (b->slab == NO_SLAB || b->count == SLAB_ENTRIES) {
+                uint32_t fresh = c->free_slab;
+
+                assert(fresh != NO_SLAB);
+                c->free_slab = c->slab_next[fresh];
+                c->free_count--;
+                c->slab_next[fresh] = b->slab;
+                b->slab = fresh;
+                b->count = 0;
+        }
+        c->pool[(size_t) b->slab * SLAB_ENTRIES + b->count++] = *e;
+        b->total++;
+}
+
+static void slab_release(Combiner *c, uint32_t slab)
+{
+        c->slab_next[slab] = c->free_slab;
+        c->free_slab = slab;
+        c->free_count++;
+}
+
+/* Moves what the table holds back into its bucket. */
+static void unique_flush(Combiner *c, size_t size, size_t *filled)
+{
+        for (size_t i = 0; i<size && * filled> 0; i++)
+                if (c->unique[i].size_plus_one != 0) {
+                        bucket_append(c, entry_hash(c, &c->unique[i]), &c->unique[i]);
+                        c->unique[i].size_plus_one = 0;
+                        (*filled)--;
+                }
+}
+
+static void unique_insert(Combiner *c, size_t size, const Entry *e, size_t *filled)
+{
+        size_t key_size, at;
+        const uint8_t *key = entry_key(c, e, &key_size);
+        Words128 head = load_head(e->head);
+
+        for (at = hash_key(head, key, key_size) & (size - 1); c->unique[at].size_plus_one != 0;
+             at = (at + 1) & (size - 1))
+                if (entry_is(c, &c->unique[at], head, key, key_size)) {
+                        c->unique[at].value =
+                                combine_apply(c->options.op, c->unique[at].value, e->value);
+                        return;
+                }
+        c->unique[at] = *e;
+        (*filled)++;
+}
+
+/*
+ * Combines equal keys of a bucket, in place. A bucket too large for the table (only a hostile input makes
+ * one) keeps some duplicates: they meet when sorted.
+ */
+static void bucket_unique(Combiner *c, Bucket *b)
+{
+        uint32_t slab = b->slab, count = b->count;
+        size_t size = 4 * SLAB_ENTRIES, filled = 0;
+
+        while (size < b->total + b->total / 2 && size < c->unique_size)
+                size *= 2;
+        b->slab = NO_SLAB;
+        b->count = 0;
+        b->total = 0;
+        while (slab != NO_SLAB) {
+                const Entry *entries = &c->pool[(size_t) slab * SLAB_ENTRIES];
+                uint32_t next = c->slab_next[slab];
+
+                for (uint32_t i = 0; i < count; i++)
+                        unique_insert(c, size, &entries[i], &filled);
+                slab_release(c, slab);
+                if (filled > size - SLAB_ENTRIES - size / 8)
+                        unique_flush(c, size, &filled);
+                slab = next;
+                count = SLAB_ENTRIES;
+        }
+        unique_flush(c, size, &filled);
+}
+
+static void front_flush(Combiner *c)
+{
+        for (size_t i = 0; i < c->front_size; i++)
+                if (c->front[i].size_plus_one != 0) {
+                        bucket_append(c, entry_hash(c, &c->front[i]), &c->front[i]);
+                        c->front[i].size_plus_one = 0;
+                }
+}
+
+/* ---- sorting ---- */
+
+static const uint8_t *item_key(const void *userdata, uint32_t ref, size_t *ret_size)
+{
+        const Combiner *c = userdata;
+
+        return entry_key(c, &c->pool[ref], ret_size);
+}
+
+static void bucket_items(Combiner *c, const Bucket *b)
+{
+        uint32_t count = b->count;
+
+        for (uint32_t slab = b->slab; slab != NO_SLAB; slab = c->slab_next[slab]) {
+                for (uint32_t i = 0; i < count; i++) {
+                        uint32_t ref = slab * SLAB_ENTRIES + i;
+                        size_t size;
+                        const uint8_t *key = entry_key(c, &c->pool[ref], &size);
+
+                        c->items[c->item_count++] = (Item){
+                                .prefix = key_prefix(c->pool[ref].head, INLINE_KEY, 0),
+                                .partition = key_partition(key, size, c->options.partitions),
+                                .ref = ref,
+                        };
+                }
+                count = SLAB_ENTRIES;
+        }
+}
+
+/* Everything in memory, sorted. */
+static int sort_all(Combiner *c)
+{
+        size_t capacity = c->slab_count * SLAB_ENTRIES;
+
+        front_flush(c);
+        c->item_count = 0;
+        for (size_t i = 0; i < c->bucket_count; i++) {
+                bucket_unique(c, &c->buckets[i]);
+                bucket_items(c, &c->buckets[i]);
+        }
+        c->next = 0;
+        return items_sort(c->items, c->items + capacity, c->item_count, c->options.partitions,
+                          item_key, c);
+}
+
+static int memory_next(RecordStream *stream, Record *ret)
+{
+        Combiner *c = (Combiner *) ((char *) stream - offsetof(Combiner, memory_stream));
+        const Item *item;
+        const Entry *e;
+        uint64_t value;
+
+        if (c->next == c->item_count)
+                return 0;
+        if (c->next + 8 < c->item_count)
+                __builtin_prefetch(&c->pool[c->items[c->next + 8].ref]);
+        item = &c->items[c->next++];
+        e = &c->pool[item->ref];
+        *ret = (Record){.value = c->value, .partition = item->partition};
+        ret->key = entry_key(c, e, &ret->key_size);
+        value = e->value;
+        for (; c->next < c->item_count; c->next++) {
+                const Entry *twin = &c->pool[c->items[c->next].ref];
+
+                if (!entry_is(c, twin, load_head(e->head), ret->key, ret->key_size))
+                        break;
+                value = combine_apply(c->options.op, value, twin->value);
+        }
+        ret->value_size = varint_put(c->value, value);
+        return 1;
+}
+
+/* ---- spilling ---- */
+
+static void reset_memory(Combiner *c)
+{
+        c->free_slab = NO_SLAB;
+        c->free_count = 0;
+        for (size_t i = c->slab_count; i > 0; i--)
+                slab_release(c, (uint32_t) i - 1);
+        for (size_t i = 0; i < c->bucket_count; i++)
+                c->buckets[i] = (Bucket){.slab = NO_SLAB};
+        c->arena_used = 0;
+        c->item_count = 0;
+}
+
+static int write_run(Combiner *c, RecordStream *stream)
+{
+        Scratch *scratch = c->options.scratch;
+        BlockWriter w;
+        Record record;
+        int r;
+
+        r = block_writer_init(&w, scratch->fd, scratch->end);
+        if (r < 0)
+                return r;
+        while ((r = stream->next(stream, &record)) > 0) {
+                r = block_writer_add(&w, &record);
+                if (r < 0)
+                        break;
+        }
+        if (r >= 0)
+                r = block_writer_flush(&w);
+        if (r >= 0) {
+                Segment run = {
+                        .fd = scratch->fd,
+                        .offset = scratch->end,
+                        .length = w.offset - scratch->end,
+                        .tag = MERGE_TAG_NONE,
+                };
+
+                scratch->end = w.offset;
+                c->spilled = true;
+                r = merge_add(&c->merge, &run);
+        }
+        block_writer_done(&w);
+        return r;
+}
+
+static int spill(Combiner *c)
+{
+        int r;
+
+        r = sort_all(c);
+        if (r < 0)
+                return r;
+        if (c->item_count > 0) {
+                r = write_run(c, &c->memory_stream);
+                if (r < 0)
+                        return r;
+        }
+        reset_memory(c);
+        return ticker_tick(c->options.ticker, 0);
+}
+
+/* Makes free slabs: by combining, and when that frees little, by a spill. */
+static int make_room(Combiner *c)
+{
+        for (size_t i = 0; i < c->bucket_count; i++)
+                bucket_unique(c, &c->buckets[i]);
+        return c->free_count > c->reserve + (c->slab_count - c->reserve) / 2 ? 0 : spill(c);
+}
+
+typedef struct SingleStream {
+        RecordStream stream;
+        const Record *record;
+} SingleStream;
+
+static int single_next(RecordStream *stream, Record *ret)
+{
+        SingleStream *s = (SingleStream *) (void *) stream;
+
+        if (!s->record)
+                return 0;
+        *ret = *s->record;
+        s->record = NULL;
+        return 1;
+}
+
+/* A key too large for the arena is a run of its own. */
+static int spill_single(Combiner *c, const uint8_t *key, size_t size, uint64_t value)
+{
+        uint8_t encoded[VARINT_MAX_BYTES];
+        Record record = {
+                .key = key,
+                .key_size = size,
+                .value = encoded,
+                .value_size = varint_put(encoded, value),
+                .partition = key_partition(key, size, c->options.partitions),
+        };
+        SingleStream s = {.stream.next = single_next, .record = &record};
+
+        return write_run(c, &s.stream);
+}
+
+/* ---- adding ---- */
+
+static int arena_keep(Combiner *c, const uint8_t *key, size_t size, uint32_t *ret)
+{
+        int r;
+
+        if (size > c->arena_size - c->arena_used) {
+                r = spill(c);
+                if (r < 0)
+                        return r;
+        }
+        memcpy(c->arena + c->arena_used, key, size);
+        *ret = (uint32_t) c->arena_used;
+        c->arena_used += size;
+        return 0;
+}
+
+/* The key is not in its set: the last of the set, the one seen least, makes room. */
+static int front_insert(Combiner *c, Entry *set, Words128 head, const uint8_t *key, size_t size,
+                        uint64_t value)
+{
+        Entry *last = &set[WAYS - 1];
+        uint32_t arena_at = 0;
+        int r;
+
+        if (size > c->arena_size / 4)
+                return size > RECORD_MAX_BYTES ? -E2BIG : spill_single(c, key, size, value);
+        if (c->free_count <= c->reserve) {
+                r = make_room(c);
+                if (r < 0)
+                        return r;
+        }
+        if (size > INLINE_KEY) {
+                r = arena_keep(c, key, size, &arena_at);
+                if (r < 0)
+                        return r;
+        }
+        /* A spill on the way has emptied the set. */
+        if (last->size_plus_one != 0)
+                bucket_append(c, entry_hash(c, last), last);
+        memcpy(last->head, &head, sizeof(last->head));
+        last->value = value;
+        last->size_plus_one = (uint32_t) size + 1;
+        last->arena_at = arena_at;
+        return 0;
+}
+
+static inline int add_one(Combiner *c, CombineOp op, const uint8_t *key, size_t size,
+                          uint64_t value)
+{
+        Words128 head = key_head(key, size);
+        Entry *set =
+                &c->front[hash_key(head, key, size) & (c->front_size - 1) & ~(uint64_t) (WAYS - 1)];
+
+        for (unsigned i = 0; i < WAYS; i++) {
+                if (!entry_is(c, &set[i], head, key, size))
+                        continue;
+                set[i].value = combine_apply(op, set[i].value, value);
+                if (i > 0 && set[i].value > set[i - 1].value) {
+                        Entry t = set[i];
+
+                        set[i] = set[i - 1];
+                        set[i - 1] = t;
+                }
+                return 0;
+        }
+        return front_insert(c, set, head, key, size, value);
+}
+
+int combiner_add(Combiner *c, const uint8_t *key, size_t size, uint64_t value)
+{
+        return add_one(c, c->options.op, key, size, value);
+}
+
+int combiner_count_words(Combiner *c, const uint8_t *base, const Word *words, size_t count)
+{
+        int r;
+
+        assert(c->options.op == COMBINE_SUM);
+        for (size_t i = 0; i < count; i++) {
+                r = add_one(c, COMBINE_SUM, base + words[i].begin, words[i].end - words[i].begin,
+                            1);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int groups_combine(Groups *g, CombineOp op, uint64_t *ret)
+{
+        uint64_t total = 0, n;
+        const uint8_t *value;
+        bool first = true;
+        size_t size;
+        int r;
+
+        while ((r = groups_value(g, &value, &size)) > 0) {
+                r = combine_decode(value, size, &n);
+                if (r < 0)
+                        return r;
+                total = first ? n : combine_apply(op, total, n);
+                first = false;
+        }
+        if (r >= 0)
+                *ret = total;
+        return r;
+}
+
+/* ---- making and finishing ---- */
+
+static size_t power_of_two_below(size_t n)
+{
+        return (size_t) 1 << (63 - __builtin_clzll(n));
+}
+
+static void plan_memory(Combiner *c)
+{
+        size_t memory = CLAMP(c->options.memory_bytes, COMBINER_MEMORY_MIN, GIB(8));
+        size_t front_bytes = power_of_two_below(MIN(memory / 16, FRONT_BYTES_MAX));
+        size_t rest = memory / 4 * 3; /* a quarter is for merging */
+
+        c->front_size = front_bytes / sizeof(Entry);
+        c->unique_size = c->front_size;
+        c->arena_size = rest / 4;
+        c->slab_count = rest / 8 * 3 / SLAB_BYTES; /* and as much for the items */
+        c->bucket_count = power_of_two_below(
+                CLAMP(2 * c->slab_count * SLAB_ENTRIES / BUCKET_ENTRIES, 16, BUCKETS_MAX));
+        c->bucket_shift = 64 - (unsigned) __builtin_ctzll(c->bucket_count);
+        c->reserve = c->front_size / SLAB_ENTRIES + c->bucket_count;
+        assert(c->slab_count > 2 * c->reserve);
+}
+
+static int allocate(Combiner *c)
+{
+        MergeOptions merge = {
+                .memory_bytes = c->options.memory_bytes / 4,
+                .scratch = c->options.scratch,
+                .ticker = c->options.ticker,
+                .want_partition = BLOCK_ANY_PARTITION,
+        };
+
+        c->front = region_new(c->front_size * sizeof(Entry));
+        c->unique = region_new(c->unique_size * sizeof(Entry));
+        c->pool = region_new(c->slab_count * SLAB_BYTES);
+        c->items = region_new(2 * c->slab_count * SLAB_ENTRIES * sizeof(Item));
+        c->arena = region_new(c->arena_size);
+        c->slab_next = calloc(c->slab_count, sizeof(uint32_t));
+        c->buckets = calloc(c->bucket_count, sizeof(Bucket));
+        if (!c->front || !c->unique || !c->pool || !c->items || !c->arena || !c->slab_next ||
+            !c->buckets)
+                return -ENOMEM;
+        return merge_init(&c->merge, &merge);
+}
+
+int combiner_new(const CombinerOptions *options, Combiner **ret)
+{
+        _cleanup_(combiner_freep) Combiner *c = NULL;
+        int r;
+
+        assert(options->partitions > 0 && options->op < _COMBINE_OP_MAX);
+        c = calloc(1, sizeof(*c));
+        if (!c)
+                return -ENOMEM;
+        c->options = *options;
+        plan_memory(c);
+        r = allocate(c);
+        if (r < 0)
+                return r;
+        reset_memory(c);
+        c->memory_stream.next = memory_next;
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+static void free_tables(Combiner *c)
+{
+        c->front = region_free(c->front, c->front_size * sizeof(Entry));
+        c->unique = region_free(c->unique, c->unique_size * sizeof(Entry));
+        c->pool = region_free(c->pool, c->slab_count * SLAB_BYTES);
+        c->items = region_free(c->items, 2 * c->slab_count * SLAB_ENTRIES * sizeof(Item));
+        c->arena = region_free(c->arena, c->arena_size);
+}
+
+Combiner *combiner_free(Combiner *c)
+{
+        if (!c)
+                return NULL;
+        groups_done(&c->groups);
+        merge_done(&c->merge);
+        free_tables(c);
+        free(c->slab_next);
+        free(c->buckets);
+        free(c);
+        return NULL;
+}
+
+static int merged_next(RecordStream *stream, Record *ret)
+{
+        Combiner *c = (Combiner *) ((char *) stream - offsetof(Combiner, merged_stream));
+        uint64_t total;
+        int r;
+
+        r = groups_next(&c->groups);
+        if (r <= 0)
+                return r;
+        r = groups_combine(&c->groups, c->options.op, &total);
+        if (r < 0)
+                return r;
+        *ret = (Record){
+                .key = c->groups.key,
+                .key_size = c->groups.key_size,
+                .value = c->value,
+                .value_size = varint_put(c->value, total),
+                .partition = c->groups.partition,
+        };
+        return 1;
+}
+
+int combiner_finish(Combiner *c, RecordStream **ret)
+{
+        int r;
+
+        if (!c->spilled) {
+                r = sort_all(c);
+                if (r < 0)
+                        return r;
+                *ret = &c->memory_stream;
+                return 0;
+        }
+        r = spill(c);
+        if (r < 0)
+                return r;
+        free_tables(c);
+        r = merge_start(&c->merge);
+        if (r < 0)
+                return r;
+        c->merged_stream.next = merged_next;
+        groups_init(&c->groups, &c->merge.stream);
+        *ret = &c->merged_stream;
+        return 0;
+}

@@ -1,0 +1,78 @@
+/*
+ * Output — see output.h.
+ */
+#include "base/fs.h"
+#include "records/output.h"
+
+#define NUMBER_MAX 20 /* digits of UINT64_MAX */
+
+int output_init(Output *o, int fd)
+{
+        *o = (Output){.fd = fd, .buffer = malloc(OUTPUT_BUFFER_BYTES)};
+        return o->buffer ? 0 : -ENOMEM;
+}
+
+void output_done(Output *o)
+{
+        free(o->buffer);
+        *o = (Output){.fd = -EBADF};
+}
+
+int output_flush(Output *o)
+{
+        int r;
+
+        r = write_full(o->fd, o->buffer, o->used);
+        if (r < 0)
+                return r;
+        o->used = 0;
+        return 0;
+}
+
+int output_bytes(Output *o, const void *data, size_t size)
+{
+        int r;
+
+        o->bytes += size;
+        if (size > OUTPUT_BUFFER_BYTES - o->used) {
+                r = output_flush(o);
+                if (r < 0)
+                        return r;
+                if (size > OUTPUT_BUFFER_BYTES)
+                        return write_full(o->fd, data, size);
+        }
+        if (size > 0)
+                memcpy(o->buffer + o->used, data, size);
+        o->used += size;
+        return 0;
+}
+
+int output_line(Output *o, const uint8_t *key, size_t key_size, const uint8_t *value,
+                size_t value_size, bool bare)
+{
+        int r;
+
+        r = output_bytes(o, key, key_size);
+        if (r >= 0 && (value_size > 0 || !bare)) {
+                r = output_bytes(o, "\t", 1);
+                if (r >= 0)
+                        r = output_bytes(o, value, value_size);
+        }
+        return r < 0 ? r : output_bytes(o, "\n", 1);
+}
+
+int output_number(Output *o, const uint8_t *key, size_t key_size, uint64_t number)
+{
+        uint8_t text[1 + NUMBER_MAX + 1];
+        size_t at = sizeof(text);
+        int r;
+
+        text[--at] = '\n';
+        do
+                text[--at] = (uint8_t) ('0' + number % 10);
+        while (number /= 10);
+        text[--at] = '\t';
+
+        r = output_bytes(o, key, key_size);
+        return r < 0 ? r : output_bytes(o, text + at, sizeof(text) - at);
+}

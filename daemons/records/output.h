@@ -1,0 +1,31 @@
+/*
+ * Output — text to a file, 1 MiB at a time.
+ */
+#pragma once
+
+#include "records/record.h"
+
+#define OUTPUT_BUFFER_BYTES (1024 * 1024)
+
+typedef struct Output {
+        int fd;
+        uint8_t *buffer;
+        size_t used;
+        uint64_t bytes; /* appended in all */
+} Output;
+
+/* Writes at the file position of @fd, which stays the caller's. Return: 0 or -ENOMEM. */
+int output_init(Output *o, int fd);
+void output_done(Output *o);
+
+/* Return: 0, or the errno of a write. */
+int output_bytes(Output *o, const void *data, size_t size);
+
+/* key TAB value newline; without a value, and with @bare, key newline */
+int output_line(Output *o, const uint8_t *key, size_t key_size, const uint8_t *value,
+                size_t value_size, bool bare);
+
+/* key TAB number newline */
+int output_number(Output *o, const uint8_t *key, size_t key_size, uint64_t number);
+
+int output_flush(Output *o);

@@ -1,0 +1,137 @@
+/*
+ * Pieces — see piece.h.
+ */
+#include <inttypes.h>
+
+#include "records/piece.h"
+
+#define TAIL_READ_BYTES (64 * 1024) /* past the end of a piece there is usually less than a line */
+
+void piece_reader_init(PieceReader *p, int fd, uint64_t offset, uint64_t length, uint64_t file_size,
+                       const Ticker *ticker)
+{
+        *p = (PieceReader){
+                .fd = fd,
+                .at = offset,
+                .end = MIN(length <= UINT64_MAX - offset ? offset + length : UINT64_MAX, file_size),
+                .file_size = file_size,
+                .skipping = offset > 0,
+                .done = offset >= file_size || length == 0,
+                .ends_line = true,
+                .ticker = ticker,
+        };
+}
+
+static ssize_t read_some(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
+{
+        ssize_t n;
+        int r;
+
+        do
+                n = pread(p->fd, buffer, size, (off_t) p->at);
+        while (n < 0 && errno == EINTR);
+        if (n < 0) {
+                r = -errno;
+                return error_setf(e, r, "cannot read at offset %" PRIu64 ": %s", p->at,
+                                  error_text(r));
+        }
+        if (n == 0)
+                return error_setf(e, ESTALE, "the file ends at offset %" PRIu64 ", not at %" PRIu64,
+                                  p->at, p->file_size);
+        p->at += (uint64_t) n;
+        r = ticker_tick(p->ticker, (uint64_t) n);
+        return r < 0 ? r : n;
+}
+
+/* newline at or after the start, but before the end: else no line of this piece begins in it */
+static ssize_t read_first(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
+{
+        while (p->at < p->end) {
+                ssize_t n = read_some(p, buffer, (size_t) MIN(size, p->end - p->at), e);
+                uint8_t *newline;
+                size_t rest;
+
+                if (n < 0)
+                        return n;
+                newline = memchr(buffer, '\n', (size_t) n);
+                if (!newline)
+                        continue;
+                p->skipping = false;
+                rest = (size_t) (buffer + n - (newline + 1));
+                if (rest > 0) {
+                        memmove(buffer, newline + 1, rest);
+                        return (ssize_t) rest;
+                }
+                break;
+        }
+        if (p->skipping)
+                p->done = true;
+        return 0;
+}
+
+/* The rest of the line that crosses the end, or the line that begins there. */
+static ssize_t read_tail(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
+{
+        size_t want = (size_t) MIN(MIN(size, TAIL_READ_BYTES), p->file_size - p->at);
+        uint8_t *newline;
+        ssize_t n;
+
+        if (want == 0) {
+                p->done = true;
+                return 0;
+        }
+        n = read_some(p, buffer, want, e);
+        if (n < 0)
+                return n;
+        newline = memchr(buffer, '\n', (size_t) n);
+        if (newline) {
+                p->done = true;
+                return newline + 1 - buffer;
+        }
+        return n;
+}
+
+/* Eight at a time for the compiler to turn into vector code: the count is added up in bytes. */
+static uint64_t count_newlines(const uint8_t *data, size_t size)
+{
+        uint64_t total = 0;
+
+        while (size > 0) {
+                size_t n = MIN(size, 128);
+                uint8_t sum = 0;
+
+                for (size_t i = 0; i < n; i++)
+                        sum = (uint8_t) (sum + (data[i] == '\n'));
+                total += sum;
+                data += n;
+                size -= n;
+        }
+        return total;
+}
+
+static void account(PieceReader *p, const uint8_t *buffer, size_t n)
+{
+        bool ends_line = buffer[n - 1] == '\n';
+
+        p->bytes += n;
+        /* A line counts when it begins to be given: an open one was counted before. */
+        p->lines += count_newlines(buffer, n) + (ends_line ? 0 : 1) - (p->ends_line ? 0 : 1);
+        p->ends_line = ends_line;
+}
+
+ssize_t piece_reader_read(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
+{
+        ssize_t n = 0;
+
+        if (!p->done && p->skipping)
+                n = read_first(p, buffer, size, e);
+        if (n == 0 && !p->done) {
+                if (p->at < p->end)
+                        n = read_some(p, buffer, (size_t) MIN(size, p->end - p->at), e);
+                else
+                        n = read_tail(p, buffer, size, e);
+        }
+        if (n > 0)
+                account(p, buffer, (size_t) n);
+        return n;
+}

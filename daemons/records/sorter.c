@@ -1,0 +1,249 @@
+/*
+ * Sorter — see sorter.h.
+ */
+#include "records/block.h"
+#include "records/item-sort.h"
+#include "records/region.h"
+#include "records/sorter.h"
+
+/* Items refer to records in units of this, so 32 bits reach 32 GiB. */
+#define RECORD_ALIGN 8
+#define MEMORY_MAX (GIB(4) * RECORD_ALIGN)
+
+/* Followed by key and value. */
+typedef struct Packed {
+        uint32_t key_size;
+        uint32_t value_size;
+        uint8_t bytes[];
+} Packed;
+
+struct Sorter {
+        RecordStream stream; /* of the records in memory */
+        SorterOptions options;
+        uint8_t *region;
+        size_t size;
+        size_t used;  /* bytes of records, at the front */
+        size_t count; /* of items, at the back */
+        size_t next;  /* item to give, once sorted */
+        Merge merge;
+        bool spilled;
+};
+
+static Item *sorter_items(const Sorter *s)
+{
+        return (Item *) (void *) (s->region + s->size) - s->count;
+}
+
+static const Packed *sorter_packed(const Sorter *s, uint32_t ref)
+{
+        return (const Packed *) (const void *) (s->region + (size_t) ref * RECORD_ALIGN);
+}
+
+static const uint8_t *sorter_key(const void *userdata, uint32_t ref, size_t *ret_size)
+{
+        const Packed *p = sorter_packed(userdata, ref);
+
+        *ret_size = p->key_size;
+        return p->bytes;
+}
+
+static void sorter_unpack(const Sorter *s, const Item *item, Record *ret)
+{
+        const Packed *p = sorter_packed(s, item->ref);
+
+        *ret = (Record){
+                .key = p->bytes,
+                .key_size = p->key_size,
+                .value = p->bytes + p->key_size,
+                .value_size = p->value_size,
+                .partition = item->partition,
+        };
+}
+
+static int sorter_next(RecordStream *stream, Record *ret)
+{
+        Sorter *s = (Sorter *) ((char *) stream - offsetof(Sorter, stream));
+        const Item *items = sorter_items(s);
+
+        if (s->next == s->count)
+                return 0;
+        if (s->next + 8 < s->count)
+                __builtin_prefetch(sorter_packed(s, items[s->next + 8].ref));
+        sorter_unpack(s, &items[s->next++], ret);
+        return 1;
+}
+
+int sorter_new(const SorterOptions *options, Sorter **ret)
+{
+        _cleanup_(sorter_freep) Sorter *s = NULL;
+        MergeOptions merge = {
+                .memory_bytes = options->memory_bytes / 4,
+                .scratch = options->scratch,
+                .ticker = options->ticker,
+                .want_partition = BLOCK_ANY_PARTITION,
+        };
+        int r;
+
+        assert(options->partitions > 0);
+        s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+        s->stream.next = sorter_next;
+        s->options = *options;
+        s->size = CLAMP(options->memory_bytes, SORTER_MEMORY_MIN, MEMORY_MAX) / 4 * 3 &
+                  ~(size_t) 4095;
+        s->region = region_new(s->size);
+        if (!s->region)
+                return -ENOMEM;
+        r = merge_init(&s->merge, &merge);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+Sorter *sorter_free(Sorter *s)
+{
+        if (!s)
+                return NULL;
+        merge_done(&s->merge);
+        s->region = region_free(s->region, s->size);
+        free(s);
+        return NULL;
+}
+
+/* The items are filled downwards, so the last added comes first: turn them around for a stable sort. */
+static int sorter_sort(Sorter *s)
+{
+        Item *items = sorter_items(s);
+
+        for (size_t i = 0; i < s->count / 2; i++) {
+                Item t = items[i];
+
+                items[i] = items[s->count - 1 - i];
+                items[s->count - 1 - i] = t;
+        }
+        s->next = 0;
+        return items_sort(items, items - s->count, s->count, s->options.partitions, sorter_key, s);
+}
+
+static int add_scratch_run(Sorter *s, BlockWriter *w)
+{
+        Scratch *scratch = s->options.scratch;
+        Segment run = {
+                .fd = scratch->fd,
+                .offset = scratch->end,
+                .length = w->offset - scratch->end,
+                .tag = MERGE_TAG_NONE,
+        };
+
+        scratch->end = w->offset;
+        s->spilled = true;
+        return merge_add(&s->merge, &run);
+}
+
+/* Writes the records in memory, or @single alone, as one run. */
+static int sorter_write_run(Sorter *s, const Record *single)
+{
+        BlockWriter w;
+        Record record;
+        int r;
+
+        r = block_writer_init(&w, s->options.scratch->fd, s->options.scratch->end);
+        if (r < 0)
+                return r;
+        if (single)
+                r = block_writer_add(&w, single);
+        else
+                while ((r = sorter_next(&s->stream, &record)) > 0) {
+                        r = block_writer_add(&w, &record);
+                        if (r < 0)
+                                break;
+                }
+        if (r >= 0)
+                r = block_writer_flush(&w);
+        if (r >= 0)
+                r = add_scratch_run(s, &w);
+        block_writer_done(&w);
+        return r;
+}
+
+static int sorter_spill(Sorter *s)
+{
+        int r;
+
+        if (s->count == 0)
+                return 0;
+        r = sorter_sort(s);
+        if (r < 0)
+                return r;
+        r = sorter_write_run(s, NULL);
+        if (r < 0)
+                return r;
+        s->used = 0;
+        s->count = 0;
+        return ticker_tick(s->options.ticker, 0);
+}
+
+static size_t packed_size(const Record *record)
+{
+        size_t size = sizeof(Packed) + record->key_size + record->value_size;
+
+        return (size + RECORD_ALIGN - 1) & ~(size_t) (RECORD_ALIGN - 1);
+}
+
+int sorter_add(Sorter *s, const Record *record)
+{
+        size_t size;
+        Packed *p;
+        int r;
+
+        if (record->key_size > RECORD_MAX_BYTES || record->value_size > RECORD_MAX_BYTES)
+                return -E2BIG;
+        size = packed_size(record);
+        /* An item needs its double: the sort's scratch lies below the items. */
+        if (size + 2 * sizeof(Item) * (s->count + 1) > s->size - s->used) {
+                r = sorter_spill(s);
+                if (r < 0)
+                        return r;
+                if (size + 2 * sizeof(Item) > s->size)
+                        return sorter_write_run(s, record);
+        }
+        p = (Packed *) (void *) (s->region + s->used);
+        p->key_size = (uint32_t) record->key_size;
+        p->value_size = (uint32_t) record->value_size;
+        if (record->key_size > 0)
+                memcpy(p->bytes, record->key, record->key_size);
+        if (record->value_size > 0)
+                memcpy(p->bytes + record->key_size, record->value, record->value_size);
+        s->count++;
+        *sorter_items(s) = (Item){
+                .prefix = key_prefix(record->key, record->key_size, 0),
+                .partition = record->partition,
+                .ref = (uint32_t) (s->used / RECORD_ALIGN),
+        };
+        s->used += size;
+        return 0;
+}
+
+int sorter_finish(Sorter *s, RecordStream **ret)
+{
+        int r;
+
+        if (!s->spilled) {
+                r = sorter_sort(s);
+                if (r < 0)
+                        return r;
+                *ret = &s->stream;
+                return 0;
+        }
+        r = sorter_spill(s);
+        if (r < 0)
+                return r;
+        s->region = region_free(s->region, s->size); /* the merge's buffers take its place */
+        r = merge_start(&s->merge);
+        if (r < 0)
+                return r;
+        *ret = &s->merge.stream;
+        return 0;
+}

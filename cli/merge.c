@@ -24,6 +24,8 @@ typedef struct Sink {
 /* The line that is next in this input starts at buffer[begin]. */
 typedef struct Input {
         int fd;
+        bool owned;             /* to be closed with the input */
+        uint64_t offset, limit; /* of the file: the next byte to read, and the first one not to */
         char *buffer;
         size_t size, begin, end;
         size_t key_size;
@@ -40,11 +42,20 @@ typedef struct Tree {
         uint32_t count;
 } Tree;
 
-/* A sorted text that waits to be merged: a part that is not open yet, or a file of ours. */
+/* A sorted text that waits to be merged: a part that is not open yet, or a range of the scratch file. */
 typedef struct Run {
-        int fd; /* -EBADF: the part */
+        bool merged; /* in the scratch file */
         uint32_t part;
+        uint64_t offset, limit;
 } Run;
+
+typedef struct Merge {
+        MergeOpen open_part;
+        void *userdata;
+        const MergeOptions *options;
+        int scratch; /* groups that were merged, one behind the other; -EBADF: none yet */
+        uint64_t scratch_end;
+} Merge;
 
 static void sink_done(Sink *s)
 {
@@ -104,14 +115,16 @@ static int sink_init(Sink *s, int fd, const MergeOptions *o)
 /* Reads more behind what is there; the buffer has room. 0 at the end. */
 static int input_read(Input *in)
 {
+        size_t room = (size_t) MIN((uint64_t) (in->size - in->end), in->limit - in->offset);
         ssize_t n;
 
         do
-                n = read(in->fd, in->buffer + in->end, in->size - in->end);
+                n = pread(in->fd, in->buffer + in->end, room, (off_t) in->offset);
         while (n < 0 && errno == EINTR);
         if (n < 0)
                 return -errno;
         in->eof = n == 0;
+        in->offset += (size_t) n;
         in->end += (size_t) n;
         return n > 0;
 }
@@ -295,21 +308,21 @@ static void tree_done(Tree *t)
 {
         for (uint32_t i = 0; i < t->count; i++) {
                 free(t->inputs[i].buffer);
-                safe_close(t->inputs[i].fd);
+                if (t->inputs[i].owned)
+                        safe_close(t->inputs[i].fd);
         }
         g_free(t->inputs);
         g_free(t->losers);
 }
 
-static int tree_add(Tree *t, int fd, size_t buffer_bytes)
+static int tree_add(Tree *t, Input new, size_t buffer_bytes)
 {
         Input *in = &t->inputs[t->count++];
 
-        *in = (Input){.fd = fd, .size = buffer_bytes, .buffer = malloc(buffer_bytes)};
-        if (!in->buffer)
-                return -ENOMEM;
-        (void) posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-        return input_next(in);
+        *in = new;
+        in->size = buffer_bytes;
+        in->buffer = malloc(buffer_bytes);
+        return in->buffer ? input_next(in) : -ENOMEM;
 }
 
 static int tree_merge(Tree *t, Sink *to)
@@ -332,12 +345,19 @@ static int tree_merge(Tree *t, Sink *to)
         }
 }
 
-static int open_run(const Run *run, MergeOpen open_part, void *userdata, int *ret, Error *e)
+static int open_run(const Merge *m, const Run *run, Input *ret, Error *e)
 {
-        if (run->fd < 0)
-                return open_part(userdata, run->part, ret, e);
-        *ret = run->fd;
-        return lseek(*ret, 0, SEEK_SET) < 0 ? -errno : 0;
+        int r;
+
+        if (run->merged) {
+                *ret = (Input){.fd = m->scratch, .offset = run->offset, .limit = run->limit};
+                return 0;
+        }
+        *ret = (Input){.owned = true, .limit = INT64_MAX};
+        r = m->open_part(m->userdata, run->part, &ret->fd, e);
+        if (r >= 0)
+                (void) posix_fadvise(ret->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+        return r;
 }
 
 static size_t buffer_size(uint32_t count, const MergeOptions *o)
@@ -348,9 +368,7 @@ static size_t buffer_size(uint32_t count, const MergeOptions *o)
                               MERGE_BUFFER_MAX_BYTES);
 }
 
-/* Merges runs [0, count) into @to, and closes those that are files of ours. */
-static int merge_group(Run *runs, uint32_t count, MergeOpen open_part, void *userdata, int to,
-                       const MergeOptions *o, Error *e)
+static int merge_group(const Merge *m, const Run *runs, uint32_t count, int to, Error *e)
 {
         _cleanup_(sink_done) Sink sink = {};
         _cleanup_(tree_done) Tree t = {};
@@ -358,15 +376,13 @@ static int merge_group(Run *runs, uint32_t count, MergeOpen open_part, void *use
 
         t.inputs = g_new0(Input, count);
         t.losers = g_new(uint32_t, count);
-        r = sink_init(&sink, to, o);
+        r = sink_init(&sink, to, m->options);
         for (uint32_t i = 0; i < count && r >= 0; i++) {
-                int fd;
+                Input in;
 
-                r = open_run(&runs[i], open_part, userdata, &fd, e);
-                if (r < 0)
-                        break;
-                runs[i].fd = -EBADF;
-                r = tree_add(&t, fd, buffer_size(count, o));
+                r = open_run(m, &runs[i], &in, e);
+                if (r >= 0)
+                        r = tree_add(&t, in, buffer_size(count, m->options));
         }
         if (r >= 0)
                 r = tree_merge(&t, &sink);
@@ -396,92 +412,109 @@ static int open_scratch(int *ret, Error *e)
         return 0;
 }
 
-/* One pass from left to right: groups become files, until no more than @max_open runs are left. */
-static int merge_pass(GArray *runs, uint32_t max_open, MergeOpen open_part, void *userdata,
-                      const MergeOptions *o, Error *e)
+/* Merges a group into the scratch file, behind what is there. */
+static int merge_to_scratch(Merge *m, const Run *runs, uint32_t count, Run *ret, Error *e)
+{
+        off_t end;
+        int r = 0;
+
+        if (m->scratch < 0)
+                r = open_scratch(&m->scratch, e);
+        if (r >= 0)
+                r = merge_group(m, runs, count, m->scratch, e);
+        if (r == -ENOSPC)
+                return error_setf(e, r, "no space left for temporary files ($TMPDIR)");
+        if (r < 0)
+                return r;
+        end = lseek(m->scratch, 0, SEEK_CUR);
+        if (end < 0)
+                return -errno;
+        *ret = (Run){.merged = true, .offset = m->scratch_end, .limit = (uint64_t) end};
+        m->scratch_end = (uint64_t) end;
+        return 0;
+}
+
+/* One pass from left to right: groups become one run each, until no more than @max_open are left. */
+static int merge_pass(Merge *m, GArray *runs, uint32_t max_open, Error *e)
 {
         for (uint32_t at = 0; at < runs->len && runs->len > max_open; at++) {
                 uint32_t count = MIN(MIN(max_open, runs->len - at), runs->len - max_open + 1);
-                _cleanup_close_ int fd = -EBADF;
+                Run merged;
                 int r;
 
                 if (count < 2)
                         break;
-                r = open_scratch(&fd, e);
-                if (r < 0)
-                        return r;
-                r = merge_group(&g_array_index(runs, Run, at), count, open_part, userdata, fd, o,
-                                e);
-                if (r == -ENOSPC)
-                        return error_setf(e, r, "no space left for temporary files ($TMPDIR)");
+                r = merge_to_scratch(m, &g_array_index(runs, Run, at), count, &merged, e);
                 if (r < 0)
                         return r;
                 g_array_remove_range(runs, at, count - 1);
-                g_array_index(runs, Run, at) = (Run){.fd = TAKE_FD(fd)};
+                g_array_index(runs, Run, at) = merged;
         }
         return 0;
 }
 
-static void runs_free(GArray **runs)
-{
-        for (guint i = 0; i < (*runs)->len; i++)
-                safe_close(g_array_index(*runs, Run, i).fd);
-        g_array_unref(*runs);
-}
-
-static int copy_one(MergeOpen open_part, void *userdata, int to, const MergeOptions *o, Error *e)
+static int copy_one(const Merge *m, int to, Error *e)
 {
         _cleanup_(sink_done) Sink sink = {};
         _cleanup_close_ int fd = -EBADF;
+        uint64_t offset = 0;
         int r;
 
-        r = open_part(userdata, 0, &fd, e);
+        r = m->open_part(m->userdata, 0, &fd, e);
         if (r < 0)
                 return r;
-        r = sink_init(&sink, to, o);
+        r = sink_init(&sink, to, m->options);
         while (r >= 0) {
-                ssize_t n = read(fd, sink.buffer, sink.size);
+                ssize_t n = pread(fd, sink.buffer, sink.size, (off_t) offset);
 
                 if (n == 0)
                         return 0;
-                if (n > 0)
+                if (n > 0) {
                         r = sink_write(&sink, sink.buffer, (size_t) n);
-                else if (errno != EINTR)
+                        offset += (size_t) n;
+                } else if (errno != EINTR)
                         r = -errno;
         }
         return r;
 }
 
-/* Scratch files take descriptors, too: half of what there is, at worst. */
 static uint32_t default_max_open(void)
 {
         struct rlimit rl;
 
-        if (getrlimit(RLIMIT_NOFILE, &rl) < 0 || rl.rlim_cur <= FD_RESERVE + 16)
+        if (getrlimit(RLIMIT_NOFILE, &rl) < 0 || rl.rlim_cur <= FD_RESERVE + 8)
                 return 8;
-        return (uint32_t) MIN((rl.rlim_cur - FD_RESERVE) / 2, (rlim_t) MERGE_OPEN_MAX);
+        return (uint32_t) MIN(rl.rlim_cur - FD_RESERVE, (rlim_t) MERGE_OPEN_MAX);
+}
+
+static void merge_done(Merge *m)
+{
+        safe_close(m->scratch);
 }
 
 int merge_parts(MergeOpen open_part, void *userdata, uint32_t parts, int to, const MergeOptions *o,
                 Error *e)
 {
+        _cleanup_(merge_done) Merge m = {
+                .open_part = open_part, .userdata = userdata, .options = o, .scratch = -EBADF};
         uint32_t max_open = o->max_open > 0 ? o->max_open : default_max_open();
-        _cleanup_(runs_free) GArray *runs = g_array_sized_new(FALSE, FALSE, sizeof(Run), parts);
+        g_autoptr(GArray) runs = NULL;
         int r;
 
         if (parts == 0)
                 return 0;
         if (parts == 1)
-                return copy_one(open_part, userdata, to, o, e);
+                return copy_one(&m, to, e);
+        runs = g_array_sized_new(FALSE, FALSE, sizeof(Run), parts);
         for (uint32_t i = 0; i < parts; i++) {
-                Run run = {.fd = -EBADF, .part = i};
+                Run run = {.part = i};
 
                 g_array_append_val(runs, run);
         }
         while (runs->len > max_open) {
-                r = merge_pass(runs, max_open, open_part, userdata, o, e);
+                r = merge_pass(&m, runs, max_open, e);
                 if (r < 0)
                         return r;
         }
-        return merge_group(&g_array_index(runs, Run, 0), runs->len, open_part, userdata, to, o, e);
+        return merge_group(&m, &g_array_index(runs, Run, 0), runs->len, to, e);
 }

@@ -7,7 +7,7 @@
  *
  * Memory is bounded by the buffers, not by the result: only a key has to fit, a value of any length
  * streams through. Descriptors are bounded by @max_open: more parts than that are first merged in
- * groups into unlinked files.
+ * groups into one unlinked file.
  */
 #pragma once
 
@@ -22,7 +22,7 @@
 #define MERGE_OPEN_MAX 4096        /* = MERGE_BUFFERS_BYTES / MERGE_BUFFER_MIN_BYTES */
 #define MERGE_KEY_MAX_BYTES GIB(1) /* a longer key is an error, not a swapping machine */
 
-/* Opens part @part for reading from its start. Return: 0 or negative errno with a message. */
+/* Opens part @part, a regular file, which is read by position. Return: 0 or negative errno with a message. */
 typedef int (*MergeOpen)(void *userdata, uint32_t part, int *ret_fd, Error *e);
 
 typedef struct MergeOptions {

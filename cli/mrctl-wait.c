@@ -52,7 +52,8 @@ int verb_wait(const Arguments *a)
                         status = complain("%s", error_message(&e, r));
                         break;
                 }
-                status = MAX(status, wait_for(a, &m, a->operands->pdata[i], jobs));
+                r = wait_for(a, &m, a->operands->pdata[i], jobs);
+                status = MAX(status, r);
         }
         if (a->json != JSON_OFF && status <= EXIT_JOB_FAILED) {
                 int r = print_json(jobs, a->json);

@@ -8,9 +8,14 @@
 /* How long a cancelled job may take to say so before we leave anyway. */
 #define CANCEL_TIMEOUT_USEC (10 * USEC_PER_SEC)
 
+/* Not sd_event_exit(): it would close the bus, which the result still has to come over. */
 static int end(Watch *w, WatchEnd how)
 {
-        return sd_event_exit(w->event, how);
+        if (w->ended)
+                return 0;
+        w->ended = true;
+        w->how = how;
+        return 0;
 }
 
 static int fail(Watch *w)
@@ -279,13 +284,16 @@ int watch_submit(Watch *w, const JobRequest *q, Error *e)
 
 WatchEnd watch_run(Watch *w, Error *e)
 {
-        int r = sd_event_loop(w->event);
+        int r = 0;
 
+        while (!w->ended && r >= 0)
+                r = sd_event_run(w->event, USEC_INFINITY);
         progress_clear(&w->progress);
-        if (r < 0)
+        if (r < 0) {
+                w->how = WATCH_FAILED;
                 (void) error_setf(&w->error, r, "the event loop failed: %s", error_text(r));
-        if (r >= 0 && r != WATCH_FAILED)
-                return (WatchEnd) r;
-        (void) error_setf(e, w->error.code, "%s", error_message(&w->error, -EIO));
-        return WATCH_FAILED;
+        }
+        if (w->how == WATCH_FAILED)
+                (void) error_setf(e, w->error.code, "%s", error_message(&w->error, -EIO));
+        return w->how;
 }

@@ -37,6 +37,8 @@ typedef struct Watch {
         Progress progress;
         WatchInterrupt policy;
         bool cancelling;
+        bool ended;
+        WatchEnd how;      /* once ended */
         int signal_number; /* the first one that was taken; 0: none */
         Error error;
 } Watch;

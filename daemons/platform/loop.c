@@ -2,8 +2,9 @@
  * The one loop — see loop.h.
  *
  * A round: prepare sd-event; if it has something pending, libevent only looks (NONBLOCK), else it
- * waits (ONCE). Then sd-event takes one step if it has one. So each side gets a turn in every
- * round and neither can starve the other.
+ * waits. Then sd-event takes one step if it has one. So each side gets a turn in every round and
+ * neither can starve the other. ONCE in both cases: with NONBLOCK alone libevent stays in its loop as
+ * long as anything is active, and sd-event's descriptor stays readable until sd-event had its turn.
  */
 #include <signal.h>
 #include <time.h>
@@ -131,7 +132,7 @@ int loop_run(Loop *l)
                 r = sd_event_prepare(l->inner);
                 if (r < 0)
                         return r;
-                if (event_base_loop(l->base, r > 0 ? EVLOOP_NONBLOCK : EVLOOP_ONCE) < 0)
+                if (event_base_loop(l->base, EVLOOP_ONCE | (r > 0 ? EVLOOP_NONBLOCK : 0)) < 0)
                         return -EIO;
                 if (r == 0)
                         r = sd_event_wait(l->inner, 0);

@@ -1,7 +1,9 @@
 /*
  * The one loop: both sides get their turn, work queued on one by the other is not slept upon.
  */
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/epoll.h>
 
 #include "platform/loop.h"
 
@@ -75,6 +77,44 @@ static void test_a_busy_side_does_not_starve_the_other(void)
         loop_free(b.loop);
 }
 
+static int on_readable(sd_event_source *s, int fd, uint32_t revents, void *userdata)
+{
+        Both *b = userdata;
+
+        if (++b->inner_count == 2)
+                loop_exit(b->loop, 17);
+        return sd_event_source_set_enabled(s, SD_EVENT_OFF);
+}
+
+/* The second source is pending, and its descriptor readable, when the loop comes round again. */
+static void test_two_sources_that_are_ready_at_once_both_get_their_turn(void)
+{
+        sd_event_source *sources[2];
+        int pipe_fds[2], copy;
+        Both b = {};
+
+        g_assert_cmpint(loop_new(&b.loop), ==, 0);
+        g_assert_cmpint(pipe2(pipe_fds, O_CLOEXEC), ==, 0);
+        g_assert_cmpint(write(pipe_fds[1], "x", 1), ==, 1);
+        copy = fcntl(pipe_fds[0], F_DUPFD_CLOEXEC, 3);
+        for (size_t i = 0; i < 2; i++)
+                g_assert_cmpint(sd_event_add_io(loop_sd_event(b.loop), &sources[i],
+                                                i == 0 ? pipe_fds[0] : copy, EPOLLIN, on_readable,
+                                                &b),
+                                >=, 0);
+        (void) alarm(20); /* the failure is a hang */
+
+        g_assert_cmpint(loop_run(b.loop), ==, 17);
+
+        (void) alarm(0);
+        for (size_t i = 0; i < 2; i++)
+                sd_event_source_unref(sources[i]);
+        (void) close(pipe_fds[0]);
+        (void) close(pipe_fds[1]);
+        (void) close(copy);
+        loop_free(b.loop);
+}
+
 static void on_raise(void *userdata)
 {
         (void) raise(SIGTERM);
@@ -100,6 +140,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/platform/loop/each-side-wakes-the-other", test_each_side_wakes_the_other);
         g_test_add_func("/platform/loop/a-busy-side-does-not-starve-the-other",
                         test_a_busy_side_does_not_starve_the_other);
+        g_test_add_func("/platform/loop/two-sources-that-are-ready-at-once-both-get-their-turn",
+                        test_two_sources_that_are_ready_at_once_both_get_their_turn);
         g_test_add_func("/platform/loop/a-signal-ends-the-loop", test_a_signal_ends_the_loop);
         return g_test_run();
 }

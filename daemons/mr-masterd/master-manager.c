@@ -64,6 +64,15 @@ int manager_new(Loop *l, MasterConf *conf, Manager **ret, Error *e)
         return 0;
 }
 
+/* The directory around it is left by the last daemon in it (mrctl --local): rmdir() fails for all others. */
+static void delete_state(const char *dir)
+{
+        g_autofree char *parent = g_path_get_dirname(dir);
+
+        (void) rm_rf_at(AT_FDCWD, dir);
+        (void) rmdir(parent);
+}
+
 /* The order: no more news from outside, then attempts and jobs, then what they stand on. */
 Manager *manager_free(Manager *m)
 {
@@ -89,7 +98,7 @@ Manager *manager_free(Manager *m)
         loop_timer_free(m->lease_timer);
         loop_timer_free(m->announce_timer);
         if (m->conf->ephemeral && m->lock_fd >= 0)
-                (void) rm_rf_at(AT_FDCWD, m->conf->state_dir);
+                delete_state(m->conf->state_dir);
         safe_close(m->lock_fd);
         g_free(m->address);
         g_free(m);

@@ -296,6 +296,7 @@ int spool_open(const char *path, bool ephemeral, Spool **ret, Error *e)
 Spool *spool_free(Spool *s)
 {
         static const char *const ours[] = {"jobs", "tmp", "worker-id", "lock"};
+        g_autofree char *parent = NULL;
 
         if (!s)
                 return NULL;
@@ -303,6 +304,9 @@ Spool *spool_free(Spool *s)
                 for (size_t i = 0; i < ELEMENTSOF(ours); i++)
                         (void) rm_rf_at(s->dir_fd, ours[i]);
                 (void) rmdir(s->path);
+                /* The directory around it is left by the last daemon in it (mrctl --local). */
+                parent = g_path_get_dirname(s->path);
+                (void) rmdir(parent);
         }
         safe_close(s->jobs_fd);
         safe_close(s->tmp_fd);

@@ -1,0 +1,535 @@
+/*
+ * Sorting, merging, grouping, combining: the same answer as a plain array and qsort(), whatever the
+ * memory, the keys and the partitions.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "base/fs.h"
+#include "records/block.h"
+#include "records/combine.h"
+#include "records/group.h"
+#include "records/sorter.h"
+
+static int empty_file(void)
+{
+        int fd = memfd_create("test", MFD_CLOEXEC);
+
+        g_assert_cmpint(fd, >=, 0);
+        return fd;
+}
+
+/* ---- the plain reference ---- */
+
+typedef struct Plain {
+        GBytes *key;
+        uint64_t value;
+        uint32_t partition;
+        size_t order; /* of adding */
+} Plain;
+
+static void plain_clear(void *p)
+{
+        g_bytes_unref(((Plain *) p)->key);
+}
+
+static GArray *plain_new(void)
+{
+        GArray *a = g_array_new(FALSE, FALSE, sizeof(Plain));
+
+        g_array_set_clear_func(a, plain_clear);
+        return a;
+}
+
+static int plain_compare_keys(const Plain *x, const Plain *y)
+{
+        gsize x_size, y_size;
+        const void *x_key = g_bytes_get_data(x->key, &x_size);
+        const void *y_key = g_bytes_get_data(y->key, &y_size);
+        int r = memcmp(x_key ? x_key : "", y_key ? y_key : "", MIN(x_size, y_size));
+
+        if (x->partition != y->partition)
+                return x->partition < y->partition ? -1 : 1;
+        return r ? r : (x_size > y_size) - (x_size < y_size);
+}
+
+static int plain_compare(const void *a, const void *b)
+{
+        const Plain *x = a, *y = b;
+        int r = plain_compare_keys(x, y);
+
+        return r ? r : (x->order > y->order) - (x->order < y->order);
+}
+
+static void plain_sort(GArray *a)
+{
+        if (a->len > 0)
+                qsort(a->data, a->len, sizeof(Plain), plain_compare);
+}
+
+/* Keys of one family are alike where sorting has its corners: NULs, prefixes of each other, long equal
+ * beginnings, nothing at all. */
+static GBytes *random_key(int family)
+{
+        GString *s = g_string_new(NULL);
+        int n;
+
+        switch (family) {
+        case 0: /* few, short, with NULs */
+                n = g_test_rand_int_range(0, 5);
+                for (int i = 0; i < n; i++)
+                        g_string_append_c(s, (char) g_test_rand_int_range(0, 3));
+                break;
+        case 1: /* a long equal beginning */
+                for (int i = 0; i < 100; i++)
+                        g_string_append_c(s, 'p');
+                g_string_append_printf(s, "%d", g_test_rand_int_range(0, 2000));
+                break;
+        case 2: /* prefixes of each other */
+                n = g_test_rand_int_range(0, 90);
+                for (int i = 0; i < n; i++)
+                        g_string_append_c(s, 'x');
+                break;
+        case 3: /* random bytes */
+                n = g_test_rand_int_range(0, 40);
+                for (int i = 0; i < n; i++)
+                        g_string_append_c(s, (char) g_test_rand_int_range(0, 256));
+                break;
+        case 4: /* one key */
+                g_string_append(s, "the same key of more than sixteen bytes");
+                break;
+        default: /* words */
+                g_string_append_printf(s, "%s%d", g_test_rand_bit() ? "word" : "",
+                                       g_test_rand_int_range(0, 30000));
+        }
+        return g_string_free_to_bytes(s);
+}
+
+#define FAMILIES 6
+
+static void plain_add(GArray *a, GBytes *key, uint64_t value, uint32_t partitions)
+{
+        gsize size;
+        const void *data = g_bytes_get_data(key, &size);
+        Plain p = {
+                .key = key,
+                .value = value,
+                .partition = key_partition(data, size, partitions),
+                .order = a->len,
+        };
+
+        g_array_append_val(a, p);
+}
+
+static GArray *random_plain(size_t count, int family, uint32_t partitions)
+{
+        GArray *a = plain_new();
+
+        for (size_t i = 0; i < count; i++)
+                plain_add(a, random_key(family < FAMILIES ? family : (int) i % FAMILIES), i,
+                          partitions);
+        return a;
+}
+
+static Record plain_record(const Plain *p)
+{
+        Record r = {
+                .value = (const uint8_t *) &p->value,
+                .value_size = sizeof(p->value),
+                .partition = p->partition,
+        };
+
+        r.key = g_bytes_get_data(p->key, &r.key_size);
+        return r;
+}
+
+static void check_stream(RecordStream *stream, GArray *want)
+{
+        Record got;
+
+        for (size_t i = 0; i < want->len; i++) {
+                Record w = plain_record(&g_array_index(want, Plain, i));
+
+                g_assert_cmpint(stream->next(stream, &got), ==, 1);
+                g_assert_cmpuint(got.partition, ==, w.partition);
+                g_assert_cmpmem(got.key, got.key_size, w.key, w.key_size);
+                g_assert_cmpmem(got.value, got.value_size, w.value, w.value_size);
+        }
+        g_assert_cmpint(stream->next(stream, &got), ==, 0);
+        g_assert_cmpint(stream->next(stream, &got), ==, 0);
+}
+
+/* ---- sorter ---- */
+
+static void check_sorter(GArray *plain, uint32_t partitions, size_t memory)
+{
+        Scratch scratch = {.fd = empty_file()};
+        SorterOptions o = {.partitions = partitions, .memory_bytes = memory, .scratch = &scratch};
+        Sorter *s = NULL;
+        RecordStream *stream;
+
+        g_assert_cmpint(sorter_new(&o, &s), ==, 0);
+        for (size_t i = 0; i < plain->len; i++) {
+                Record r = plain_record(&g_array_index(plain, Plain, i));
+
+                g_assert_cmpint(sorter_add(s, &r), ==, 0);
+        }
+        g_assert_cmpint(sorter_finish(s, &stream), ==, 0);
+        plain_sort(plain);
+        check_stream(stream, plain);
+        sorter_free(s);
+        (void) close(scratch.fd);
+}
+
+static void test_a_sorter_sorts_stably_in_any_memory(void)
+{
+        for (int round = 0; round < 3 * (FAMILIES + 1); round++) {
+                uint32_t partitions = round % 2 ? 1 : (uint32_t) g_test_rand_int_range(1, 300);
+                GArray *a = random_plain((size_t) g_test_rand_int_range(0, 40000),
+                                         round % (FAMILIES + 1), partitions);
+
+                check_sorter(a, partitions, round % 3 ? MIB(1) : MIB(16));
+                g_array_unref(a);
+        }
+}
+
+static void test_records_larger_than_the_memory_are_sorted_too(void)
+{
+        GArray *a = plain_new();
+
+        for (int i = 0; i < 12; i++) {
+                size_t size = (size_t) g_test_rand_int_range(0, (int) MIB(10));
+                uint8_t *data = g_malloc(size + 1);
+
+                memset(data, 'k', size + 1);
+                data[size] = (uint8_t) ('a' + i % 3);
+                plain_add(a, g_bytes_new_take(data, size + 1), (uint64_t) i, 3);
+                for (int j = 0; j < 200; j++)
+                        plain_add(a, random_key(j % FAMILIES), (uint64_t) j, 3);
+        }
+        check_sorter(a, 3, MIB(1));
+        g_array_unref(a);
+}
+
+/* ---- merge ---- */
+
+static uint64_t write_segment(int fd, uint64_t at, GArray *sorted)
+{
+        BlockWriter w;
+
+        g_assert_cmpint(block_writer_init(&w, fd, at), ==, 0);
+        for (size_t i = 0; i < sorted->len; i++) {
+                Record r = plain_record(&g_array_index(sorted, Plain, i));
+
+                g_assert_cmpint(block_writer_add(&w, &r), ==, 0);
+        }
+        g_assert_cmpint(block_writer_flush(&w), ==, 0);
+        at = w.offset;
+        block_writer_done(&w);
+        return at;
+}
+
+static size_t open_files(void)
+{
+        GDir *d = g_dir_open("/proc/self/fd", 0, NULL);
+        size_t n = 0;
+
+        while (g_dir_read_name(d))
+                n++;
+        g_dir_close(d);
+        return n;
+}
+
+static void test_many_runs_merge_with_few_files_open(void)
+{
+        for (int round = 0; round < 12; round++) {
+                size_t runs = (size_t) g_test_rand_int_range(0, round % 2 ? 300 : 10), most = 0;
+                size_t before = open_files();
+                int spool = empty_file();
+                Scratch scratch = {.fd = empty_file()};
+                MergeOptions o = {.memory_bytes = round % 3 ? 0 : MIB(4),
+                                  .scratch = &scratch,
+                                  .want_partition = 0};
+                GArray *all = plain_new();
+                Merge m;
+                uint64_t at = 0;
+
+                g_assert_cmpint(merge_init(&m, &o), ==, 0);
+                for (size_t i = 0; i < runs; i++) {
+                        GArray *a = random_plain((size_t) g_test_rand_int_range(0, 300),
+                                                 g_test_rand_int_range(0, FAMILIES), 1);
+                        Segment s = {.fd = fcntl(spool, F_DUPFD_CLOEXEC, 0),
+                                     .owns_fd = true,
+                                     .offset = at,
+                                     .tag = i};
+
+                        plain_sort(a);
+                        at = write_segment(spool, at, a);
+                        s.length = at - s.offset;
+                        for (size_t j = 0; j < a->len; j++) {
+                                Plain p = g_array_index(a, Plain, j);
+
+                                p.order = all->len;
+                                (void) g_bytes_ref(p.key);
+                                g_array_append_val(all, p);
+                        }
+                        g_array_unref(a);
+                        g_assert_cmpint(merge_add(&m, &s), ==, 0);
+                        most = MAX(most, open_files() - before);
+                }
+                g_assert_cmpint(merge_start(&m), ==, 0);
+                plain_sort(all);
+                check_stream(&m.stream, all);
+                g_assert_cmpuint(most, <=, 2 + (round % 3 ? MERGE_FAN_IN_MIN : 16));
+                merge_done(&m);
+                g_array_unref(all);
+                (void) close(spool);
+                (void) close(scratch.fd);
+                g_assert_cmpuint(open_files(), ==, before);
+        }
+}
+
+static void test_the_bad_run_is_named(void)
+{
+        for (size_t bad = 0; bad < 20; bad++) {
+                int spool = empty_file();
+                Scratch scratch = {.fd = empty_file()};
+                MergeOptions o = {.scratch = &scratch, .want_partition = 0};
+                uint64_t at = 0;
+                Record record;
+                Merge m;
+                int r = 0;
+
+                g_assert_cmpint(merge_init(&m, &o), ==, 0);
+                for (size_t i = 0; i < 20 && r >= 0; i++) {
+                        GArray *a = random_plain(50, 3, 1);
+                        Segment s = {.fd = spool, .offset = at, .tag = 100 + i};
+
+                        plain_sort(a);
+                        at = write_segment(spool, at, a);
+                        s.length = at - s.offset;
+                        if (i == bad)
+                                g_assert_cmpint(pwrite(spool, "?", 1, (off_t) s.offset + 30), ==,
+                                                1);
+                        g_array_unref(a);
+                        r = merge_add(&m, &s);
+                }
+                if (r >= 0)
+                        r = merge_start(&m);
+                while (r >= 0 && (r = m.stream.next(&m.stream, &record)) > 0)
+                        ;
+                g_assert_cmpint(r, ==, -EBADMSG);
+                g_assert_cmpuint(m.bad_tag, ==, 100 + bad);
+                g_assert_nonnull(m.error.message);
+                merge_done(&m);
+                (void) close(spool);
+                (void) close(scratch.fd);
+        }
+}
+
+/* ---- groups ---- */
+
+typedef struct ArrayStream {
+        RecordStream stream;
+        GArray *plain;
+        size_t next;
+} ArrayStream;
+
+static int array_next(RecordStream *stream, Record *ret)
+{
+        ArrayStream *s = (ArrayStream *) stream;
+
+        if (s->next == s->plain->len)
+                return 0;
+        *ret = plain_record(&g_array_index(s->plain, Plain, s->next++));
+        return 1;
+}
+
+static void test_groups_are_read_whole_or_in_part(void)
+{
+        for (int round = 0; round < 200; round++) {
+                uint32_t partitions = (uint32_t) g_test_rand_int_range(1, 4);
+                GArray *a = random_plain((size_t) g_test_rand_int_range(0, 300), round % FAMILIES,
+                                         partitions);
+                ArrayStream s = {.stream.next = array_next, .plain = a};
+                size_t at = 0;
+                Groups g;
+
+                plain_sort(a);
+                groups_init(&g, &s.stream);
+                while (groups_next(&g) > 0) {
+                        const Plain *first = &g_array_index(a, Plain, at);
+                        size_t n = 0, take = (size_t) g_test_rand_int_range(0, 400);
+                        Record w = plain_record(first);
+                        const uint8_t *value;
+                        size_t size;
+
+                        g_assert_cmpmem(g.key, g.key_size, w.key, w.key_size);
+                        g_assert_cmpuint(g.partition, ==, w.partition);
+                        while (at + n < a->len &&
+                               plain_compare_keys(first, &g_array_index(a, Plain, at + n)) == 0)
+                                n++;
+                        for (size_t i = 0; i < take; i++) {
+                                int r = groups_value(&g, &value, &size);
+
+                                g_assert_cmpint(r, ==, i < n);
+                                if (r > 0)
+                                        g_assert_cmpmem(value, size,
+                                                        &g_array_index(a, Plain, at + i).value, 8);
+                        }
+                        at += n;
+                }
+                g_assert_cmpuint(at, ==, a->len);
+                g_assert_cmpuint(g.records, ==, a->len);
+                groups_done(&g);
+                g_array_unref(a);
+        }
+}
+
+/* ---- combiner ---- */
+
+static uint64_t plain_apply(CombineOp op, uint64_t a, uint64_t b)
+{
+        if (op == COMBINE_MIN)
+                return a < b ? a : b;
+        if (op == COMBINE_MAX)
+                return a > b ? a : b;
+        return a + b;
+}
+
+static void check_combiner(GArray *plain, CombineOp op, uint32_t partitions, size_t memory)
+{
+        Scratch scratch = {.fd = empty_file()};
+        CombinerOptions o = {
+                .op = op, .partitions = partitions, .memory_bytes = memory, .scratch = &scratch};
+        g_autoptr(GByteArray) padded = g_byte_array_new();
+        Combiner *c = NULL;
+        RecordStream *stream;
+        Record got;
+
+        g_assert_cmpint(combiner_new(&o, &c), ==, 0);
+        for (size_t i = 0; i < plain->len; i++) {
+                Record r = plain_record(&g_array_index(plain, Plain, i));
+
+                g_byte_array_set_size(padded, 0);
+                if (r.key_size > 0)
+                        g_byte_array_append(padded, r.key, (guint) r.key_size);
+                g_byte_array_append(padded, (const uint8_t *) "0123456789abcdef", WORDS_PADDING);
+                g_assert_cmpint(combiner_add(c, padded->data, r.key_size,
+                                             g_array_index(plain, Plain, i).value),
+                                ==, 0);
+        }
+        g_assert_cmpint(combiner_finish(c, &stream), ==, 0);
+        plain_sort(plain);
+        for (size_t i = 0; i < plain->len;) {
+                const Plain *p = &g_array_index(plain, Plain, i);
+                Record w = plain_record(p);
+                uint64_t total = p->value, n = 0;
+
+                for (i++;
+                     i < plain->len && plain_compare_keys(p, &g_array_index(plain, Plain, i)) == 0;
+                     i++)
+                        total = plain_apply(op, total, g_array_index(plain, Plain, i).value);
+                g_assert_cmpint(stream->next(stream, &got), ==, 1);
+                g_assert_cmpmem(got.key, got.key_size, w.key, w.key_size);
+                g_assert_cmpuint(got.partition, ==, w.partition);
+                g_assert_cmpint(combine_decode(got.value, got.value_size, &n), ==, 0);
+                g_assert_cmpuint(n, ==, total);
+        }
+        g_assert_cmpint(stream->next(stream, &got), ==, 0);
+        combiner_free(c);
+        (void) close(scratch.fd);
+}
+
+static void test_a_combiner_combines_in_any_memory(void)
+{
+        for (int round = 0; round < 3 * (FAMILIES + 1); round++) {
+                uint32_t partitions = round % 2 ? 1 : (uint32_t) g_test_rand_int_range(1, 300);
+                GArray *a = random_plain((size_t) g_test_rand_int_range(0, 60000),
+                                         round % (FAMILIES + 1), partitions);
+
+                check_combiner(a, (CombineOp) (round % _COMBINE_OP_MAX), partitions,
+                               round % 4 ? MIB(1) : MIB(16));
+                g_array_unref(a);
+        }
+}
+
+/* Nearly every key is new: evictions, compaction and spills. */
+static void test_distinct_keys_beyond_the_memory_are_all_there(void)
+{
+        GArray *a = plain_new();
+
+        for (int i = 0; i < 200000; i++) {
+                GString *s = g_string_new(NULL);
+                int n = g_test_rand_int_range(0, 150000);
+
+                g_string_append_printf(s, n % 2 ? "%d" : "a key that is longer than that: %d", n);
+                plain_add(a, g_string_free_to_bytes(s), 1, 5);
+        }
+        check_combiner(a, COMBINE_SUM, 5, MIB(1));
+        g_array_unref(a);
+}
+
+static void test_keys_larger_than_the_memory_are_combined_too(void)
+{
+        GArray *a = plain_new();
+
+        for (int i = 0; i < 20; i++) {
+                size_t size = i % 2 ? MIB(10) : KIB(40) * (size_t) (1 + i / 4);
+                uint8_t *data = g_malloc(size);
+
+                memset(data, 'k', size);
+                data[size - 1] = (uint8_t) ('a' + i % 3);
+                plain_add(a, g_bytes_new_take(data, size), (uint64_t) i, 3);
+                for (int j = 0; j < 1000; j++)
+                        plain_add(a, random_key(j % FAMILIES), (uint64_t) j, 3);
+        }
+        check_combiner(a, COMBINE_SUM, 3, MIB(1));
+        g_array_unref(a);
+}
+
+static void test_a_sum_stops_at_its_greatest_number(void)
+{
+        g_assert_cmpuint(combine_apply(COMBINE_SUM, UINT64_MAX - 1, 5), ==, UINT64_MAX);
+        g_assert_cmpuint(combine_apply(COMBINE_SUM, 2, 3), ==, 5);
+        g_assert_cmpuint(combine_apply(COMBINE_MIN, 2, 3), ==, 2);
+        g_assert_cmpuint(combine_apply(COMBINE_MAX, 2, 3), ==, 3);
+}
+
+static void test_a_full_disk_ends_a_spill_with_its_errno(void)
+{
+        Scratch scratch = {.fd = open("/dev/full", O_RDWR | O_CLOEXEC)};
+        SorterOptions o = {.partitions = 1, .memory_bytes = MIB(1), .scratch = &scratch};
+        Record record = {.key = (const uint8_t *) "key", .key_size = 3};
+        Sorter *s = NULL;
+        int r = 0;
+
+        g_assert_cmpint(sorter_new(&o, &s), ==, 0);
+        for (int i = 0; i < 100000 && r >= 0; i++)
+                r = sorter_add(s, &record);
+        g_assert_cmpint(r, ==, -ENOSPC);
+        sorter_free(s);
+        (void) close(scratch.fd);
+}
+
+#define ADD(claim, function) g_test_add_func("/records/" claim, function)
+
+int main(int argc, char *argv[])
+{
+        g_test_init(&argc, &argv, NULL);
+        ADD("sorter/a-sorter-sorts-stably-in-any-memory", test_a_sorter_sorts_stably_in_any_memory);
+        ADD("sorter/records-larger-than-the-memory-are-sorted-too",
+            test_records_larger_than_the_memory_are_sorted_too);
+        ADD("sorter/a-full-disk-ends-a-spill-with-its-errno",
+            test_a_full_disk_ends_a_spill_with_its_errno);
+        ADD("merge/many-runs-merge-with-few-files-open", test_many_runs_merge_with_few_files_open);
+        ADD("merge/the-bad-run-is-named", test_the_bad_run_is_named);
+        ADD("group/groups-are-read-whole-or-in-part", test_groups_are_read_whole_or_in_part);
+        ADD("combine/a-combiner-combines-in-any-memory", test_a_combiner_combines_in_any_memory);
+        ADD("combine/distinct-keys-beyond-the-memory-are-all-there",
+            test_distinct_keys_beyond_the_memory_are_all_there);
+        ADD("combine/keys-larger-than-the-memory-are-combined-too",
+            test_keys_larger_than_the_memory_are_combined_too);
+        ADD("combine/a-sum-stops-at-its-greatest-number", test_a_sum_stops_at_its_greatest_number);
+        return g_test_run();
+}

@@ -400,8 +400,9 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
                 fill_pieces(s, j, a->task);
                 return;
         }
-        /* A result that a person reads from the terminal is in order; a command's own output is its own affair. */
-        s->spec.sort_output = *j->desc->app;
+        /* A result that comes back to the caller is merged from its parts and must be in order; what a
+         * command writes into an output directory is its own affair. */
+        s->spec.sort_output = *j->desc->app || !*j->desc->output;
         s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task);
         s->spec.part_name = s->part_name;
         if (!j->streamed) {

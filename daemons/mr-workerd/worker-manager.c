@@ -150,7 +150,8 @@ Manager *manager_free(Manager *m)
         if (g_hash_table_size(m->attempts) > 0) {
                 end_attempts(m, NULL, MAPREDUCED__V1__TASK_OUTCOME__REJECTED,
                              "the worker is stopping");
-                (void) event_base_loop(loop_base(m->loop), EVLOOP_NONBLOCK); /* say so */
+                /* Say so; ONCE, too, because what ended the loop may be readable for ever. */
+                (void) event_base_loop(loop_base(m->loop), EVLOOP_ONCE | EVLOOP_NONBLOCK);
         }
         evgrpc_server_free(m->server);
         g_hash_table_unref(m->jobs);

@@ -259,8 +259,8 @@ static int fill_output(RpcSession *s)
                         return -EPIPE;
                 if (n < 0)
                         return n == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
-                if (n == 0)
-                        return 0;
+                if (n == 0) /* nothing to send, or a DATA frame that found no room */
+                        return !rpc_output_has_room(&s->transport.output);
                 if (rpc_output_copy(&s->transport.output, data, (size_t) n) < 0)
                         return -ENOMEM;
         }

@@ -96,6 +96,28 @@ static void test_list_arrives_in_order_and_whole(void)
         fixture_end(&f);
 }
 
+/* The window never runs out, so no update from the peer wakes a sender that stopped for want of room. */
+static void test_large_messages_go_through_a_larger_window(void)
+{
+        EvgrpcServerOptions server = {.window_bytes = 16 << 20, .max_message_bytes = 16 << 20};
+        EvgrpcChannelOptions channel = {.window_bytes = 16 << 20, .max_message_bytes = 16 << 20};
+        size_t size = 8 << 20;
+        g_autofree uint8_t *data = g_malloc0(size);
+        Order order = ORDER_INIT;
+        Fixture f;
+        Story s;
+
+        fixture_begin_with(&f, "127.0.0.1:0", &server, &channel);
+        order.body.data = data;
+        order.body.len = size;
+        story_start(&s, &f, "Unary", &order, NULL);
+        RUN_UNTIL(&f, s.done);
+        g_assert_cmpint(s.code, ==, EVGRPC_OK);
+        g_assert_cmpuint(s.bytes, ==, size);
+        story_end(&s);
+        fixture_end(&f);
+}
+
 static void test_large_messages_cross_every_boundary(void)
 {
         static const uint32_t sizes[] = {1,      440,    441,     2047,    2048,
@@ -382,6 +404,7 @@ int main(int argc, char **argv)
         ADD("future", test_call_without_handlers_is_a_future);
         ADD("list", test_list_arrives_in_order_and_whole);
         ADD("large-messages", test_large_messages_cross_every_boundary);
+        ADD("large-window", test_large_messages_go_through_a_larger_window);
         ADD("ten-thousand", test_ten_thousand_calls_are_outstanding_at_once);
         ADD("deadline", test_deadline_travels_and_ends_the_call_on_both_sides);
         ADD("cancel", test_cancelled_call_ends_later_and_once_and_tells_the_server);

@@ -1,0 +1,251 @@
+/*
+ * The pieces of the library that need no connection. Expected values are the specification's: gRPC
+ * over HTTP/2 (PROTOCOL-HTTP2.md), RFC 4648 §10 and RFC 9110.
+ */
+#include <glib.h>
+
+#include "rpc/address.h"
+#include "rpc/arena.h"
+#include "rpc/deadline.h"
+#include "rpc/framing.h"
+#include "rpc/metadata.h"
+#include "rpc/status.h"
+#include "rpc/timeout.h"
+
+static void test_timeouts_are_written_short_and_exact(void)
+{
+        static const struct {
+                uint64_t usec;
+                const char *text;
+        } cases[] = {
+                {0, "1n"},
+                {1, "1u"},
+                {1500, "1500u"},
+                {2000, "2m"},
+                {5000000, "5S"},
+                {99999999, "99999999u"},
+                {100000001, "100001m"}, /* rounded up, never down */
+                {UINT64_C(3600000000) * 99999999, "99999999H"},
+                {UINT64_MAX - 1, "99999999H"}, /* eight digits are all there are */
+        };
+
+        for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+                char text[RPC_TIMEOUT_SIZE];
+
+                g_assert_cmpuint(rpc_timeout_format(cases[i].usec, text), ==, strlen(text));
+                g_assert_cmpstr(text, ==, cases[i].text);
+        }
+}
+
+static void test_timeouts_are_read_and_nonsense_is_refused(void)
+{
+        static const char *const bad[] = {"", "1", "S", "123456789S", "-1S", "1x", " 1S", "1.5S"};
+        uint64_t usec = 0;
+
+        g_assert_cmpint(rpc_timeout_parse("2M", 2, &usec), ==, 0);
+        g_assert_cmpuint(usec, ==, 120000000);
+        g_assert_cmpint(rpc_timeout_parse("1n", 2, &usec), ==, 0);
+        g_assert_cmpuint(usec, ==, 1);
+        g_assert_cmpint(rpc_timeout_parse("00000010m", 9, &usec), ==, 0);
+        g_assert_cmpuint(usec, ==, 10000);
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+                g_assert_cmpint(rpc_timeout_parse(bad[i], strlen(bad[i]), &usec), ==, -EINVAL);
+}
+
+static void test_status_text_is_percent_encoded_and_bad_escapes_stay(void)
+{
+        char out[64], in[] = "a%20b%2", odd[] = "100% %zz %C3%A9";
+        size_t n = rpc_percent_encode("a%\n\xc3\xa9~", 6, out);
+
+        g_assert_cmpmem(out, n, "a%25%0A%C3%A9~", 14);
+        g_assert_cmpmem(in, rpc_percent_decode(in, strlen(in)), "a b%2", 5);
+        g_assert_cmpmem(odd, rpc_percent_decode(odd, strlen(odd)), "100% %zz \xc3\xa9", 11);
+}
+
+static void test_codes_have_their_names_and_numbers(void)
+{
+        g_assert_cmpint(rpc_status_parse("0", 1), ==, EVGRPC_OK);
+        g_assert_cmpint(rpc_status_parse("16", 2), ==, EVGRPC_UNAUTHENTICATED);
+        g_assert_cmpint(rpc_status_parse("17", 2), ==, EVGRPC_UNKNOWN);
+        g_assert_cmpint(rpc_status_parse("00", 2), ==, EVGRPC_UNKNOWN);
+        g_assert_cmpint(rpc_status_parse("x", 1), ==, EVGRPC_UNKNOWN);
+        g_assert_cmpint(rpc_status_parse("", 0), ==, EVGRPC_UNKNOWN);
+        g_assert_cmpstr(evgrpc_code_to_string(EVGRPC_UNAVAILABLE), ==, "UNAVAILABLE");
+        g_assert_cmpstr(evgrpc_code_to_string((EvgrpcCode) 99), ==, "UNKNOWN");
+        g_assert_cmpint(rpc_status_from_http(503), ==, EVGRPC_UNAVAILABLE);
+        g_assert_cmpint(rpc_status_from_http(404), ==, EVGRPC_UNIMPLEMENTED);
+        g_assert_cmpint(rpc_status_from_http(200), ==, EVGRPC_UNKNOWN);
+}
+
+static int receive(RpcMetadata *m, RpcArena *arena, const char *key, const char *value)
+{
+        return rpc_metadata_add_received(m, arena, (const uint8_t *) key, strlen(key),
+                                         (const uint8_t *) value, strlen(value));
+}
+
+static void test_binary_metadata_is_base64_padded_or_not(void)
+{
+        RpcMetadata m = {};
+        RpcArena arena;
+
+        rpc_arena_init(&arena, NULL, 0, 1 << 16);
+        g_assert_cmpint(receive(&m, &arena, "k-bin", "Zm9vYg=="), ==, 1);
+        g_assert_cmpmem(m.entries[0].value, m.entries[0].value_size, "foob", 4);
+        g_assert_cmpint(receive(&m, &arena, "k-bin", "Zm9vYg,Zm9vYmFy"), ==, 1);
+        g_assert_cmpuint(m.count, ==, 3);
+        g_assert_cmpmem(m.entries[1].value, m.entries[1].value_size, "foob", 4);
+        g_assert_cmpmem(m.entries[2].value, m.entries[2].value_size, "foobar", 6);
+        g_assert_cmpint(receive(&m, &arena, "k-bin", "Zm9v!"), ==, -EBADMSG);
+        g_assert_cmpint(receive(&m, &arena, "k-bin", "Z"), ==, -EBADMSG);
+        g_assert_cmpint(receive(&m, &arena, "grpc-encoding", "gzip"), ==, 0);
+        g_assert_cmpint(receive(&m, &arena, "te", "trailers"), ==, 0);
+        g_assert_cmpuint(m.count, ==, 3);
+        m = (RpcMetadata){};
+        g_assert_cmpint(rpc_metadata_add_outgoing(&m, &arena, "k-bin", "fooba", 5), ==, 0);
+        g_assert_cmpmem(m.entries[0].value, m.entries[0].value_size, "Zm9vYmE", 7);
+        rpc_arena_done(&arena);
+}
+
+static void test_metadata_has_a_limit(void)
+{
+        RpcMetadata m = {};
+        RpcArena arena;
+
+        rpc_arena_init(&arena, NULL, 0, 1 << 20);
+        for (size_t i = 0; i < RPC_METADATA_ENTRIES_MAX; i++)
+                g_assert_cmpint(receive(&m, &arena, "k", "v"), ==, 1);
+        g_assert_cmpint(receive(&m, &arena, "k", "v"), ==, -E2BIG);
+        rpc_arena_done(&arena);
+}
+
+/* Every way to cut three messages into pieces gives the same three messages. */
+static void test_messages_survive_any_cut(void)
+{
+        static const uint8_t wire[] = "\0\0\0\0\5hello\0\0\0\0\0\0\0\0\0\3abc";
+        const size_t size = sizeof(wire) - 1;
+
+        for (size_t cut1 = 0; cut1 <= size; cut1++)
+                for (size_t cut2 = cut1; cut2 <= size; cut2++) {
+                        size_t ends[] = {cut1, cut2, size}, begin = 0;
+                        g_autoptr(GString) all = g_string_new(NULL);
+                        RpcReader r = {};
+
+                        for (size_t i = 0; i < 3; i++) {
+                                const uint8_t *at = wire + begin, *message;
+                                size_t left = ends[i] - begin, n;
+
+                                while (rpc_reader_feed(&r, &at, &left, 100, &message, &n) == 1)
+                                        g_string_append_printf(all, "<%.*s>", (int) n, message);
+                                begin = ends[i];
+                        }
+                        g_assert_cmpstr(all->str, ==, "<hello><><abc>");
+                        g_assert_true(rpc_reader_is_at_boundary(&r));
+                        rpc_reader_done(&r);
+                }
+}
+
+static void test_announced_size_is_not_allocated(void)
+{
+        static const uint8_t wire[] = {0, 0x7f, 0xff, 0xff, 0xff, 'x'};
+        const uint8_t *at = wire, *message;
+        size_t left = sizeof(wire), n;
+        RpcReader r = {};
+
+        g_assert_cmpint(rpc_reader_feed(&r, &at, &left, UINT32_MAX, &message, &n), ==, 0);
+        g_assert_cmpuint(r.room, <=, 65536);
+        rpc_reader_done(&r);
+        at = wire;
+        left = sizeof(wire);
+        g_assert_cmpint(rpc_reader_feed(&r, &at, &left, 1000, &message, &n), ==, -EMSGSIZE);
+        g_assert_cmpuint(n, ==, 0x7fffffff);
+        rpc_reader_done(&r);
+}
+
+static void test_arena_keeps_its_limit_and_its_memory(void)
+{
+        RpcArena a;
+        void *first;
+
+        rpc_arena_init(&a, NULL, 0, 10000);
+        first = rpc_arena_alloc(&a, 5000);
+        g_assert_nonnull(first);
+        g_assert_null(rpc_arena_alloc(&a, 6000));
+        g_assert_null(rpc_arena_alloc(&a, SIZE_MAX));
+        rpc_arena_reset(&a, 8192);
+        g_assert_true(rpc_arena_alloc(&a, 5000) == first);
+        rpc_arena_reset(&a, 100); /* larger than is to be kept */
+        g_assert_null(a.newest);
+        rpc_arena_done(&a);
+}
+
+static void on_expired(RpcDeadline *d, void *userdata)
+{
+        GArray *seen = userdata;
+
+        g_array_append_val(seen, d->at_usec);
+}
+
+static void test_deadlines_expire_in_order_and_removed_ones_never(void)
+{
+        enum { N = 1000 };
+        g_autoptr(GArray) seen = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+        g_autofree RpcDeadline *d = g_new0(RpcDeadline, N);
+        struct event_base *base = event_base_new();
+        uint64_t now = rpc_now_usec();
+        RpcDeadlines ds;
+
+        rpc_deadlines_init(&ds, base, on_expired, seen);
+        for (size_t i = 0; i < N; i++) {
+                d[i].at_usec = now + (uint64_t) g_test_rand_int_range(0, 50000);
+                g_assert_cmpint(rpc_deadlines_add(&ds, &d[i]), ==, 0);
+        }
+        for (size_t i = 0; i < N; i += 3)
+                rpc_deadlines_remove(&ds, &d[i]);
+        rpc_deadlines_remove(&ds, &d[0]); /* twice does nothing */
+        event_base_dispatch(base);        /* ends with the last timer */
+        g_assert_cmpuint(seen->len, ==, N - (N + 2) / 3);
+        for (size_t i = 1; i < seen->len; i++)
+                g_assert_cmpuint(g_array_index(seen, uint64_t, i - 1), <=,
+                                 g_array_index(seen, uint64_t, i));
+        rpc_deadlines_done(&ds);
+        event_base_free(base);
+}
+
+static void test_addresses_are_read_or_refused(void)
+{
+        static const char *const bad[] = {"",      "host",  "host:",  "host:x",  "host:65536",
+                                          "::1:5", "unix:", "[::1]5", ":123456", "a:b:1"};
+        RpcAddress a;
+
+        g_assert_cmpint(rpc_address_parse("127.0.0.1:80", &a), ==, 0);
+        g_assert_cmpint(a.sockaddr.sa.sa_family, ==, AF_INET);
+        g_assert_cmpint(rpc_address_parse("[::1]:80", &a), ==, 0);
+        g_assert_cmpint(a.sockaddr.sa.sa_family, ==, AF_INET6);
+        g_assert_cmpint(rpc_address_parse("unix:/a:b", &a), ==, 0);
+        g_assert_true(a.is_unix);
+        g_assert_cmpint(rpc_address_parse("example.org:80", &a), ==, 0);
+        g_assert_cmpuint(a.size, ==, 0); /* to be resolved */
+        g_assert_cmpstr(a.host, ==, "example.org");
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++)
+                if (rpc_address_parse(bad[i], &a) != -EINVAL)
+                        g_error("\"%s\" was accepted", bad[i]);
+}
+
+#define ADD(name, function) g_test_add_func("/rpc/pieces/" name, function)
+
+int main(int argc, char **argv)
+{
+        g_test_init(&argc, &argv, NULL);
+        ADD("timeout-format", test_timeouts_are_written_short_and_exact);
+        ADD("timeout-parse", test_timeouts_are_read_and_nonsense_is_refused);
+        ADD("percent", test_status_text_is_percent_encoded_and_bad_escapes_stay);
+        ADD("codes", test_codes_have_their_names_and_numbers);
+        ADD("base64", test_binary_metadata_is_base64_padded_or_not);
+        ADD("metadata-limit", test_metadata_has_a_limit);
+        ADD("framing-cuts", test_messages_survive_any_cut);
+        ADD("framing-size", test_announced_size_is_not_allocated);
+        ADD("arena", test_arena_keeps_its_limit_and_its_memory);
+        ADD("deadlines", test_deadlines_expire_in_order_and_removed_ones_never);
+        ADD("addresses", test_addresses_are_read_or_refused);
+        return g_test_run();
+}

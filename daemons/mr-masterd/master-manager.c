@@ -7,6 +7,7 @@
 
 #include "base/fs.h"
 #include "mr-masterd/master-manager.h"
+#include "mr-masterd/master-output.h"
 #include "platform/bus.h"
 #include "platform/log.h"
 #include "platform/service.h"
@@ -64,6 +65,17 @@ int manager_new(Loop *l, MasterConf *conf, Manager **ret, Error *e)
         return 0;
 }
 
+/* Nobody will go on with these jobs: what they wrote so far goes with us. */
+static void discard_unfinished(Manager *m)
+{
+        for (guint i = 0; i < m->by_age->len; i++) {
+                const MasterJob *j = m->by_age->pdata[i];
+
+                if (j->output_prepared && *j->desc->output && !job_is_over(j))
+                        (void) output_discard(j->output_dir, j->reduces, j->output_created, NULL);
+        }
+}
+
 /* The directory around it is left by the last daemon in it (mrctl --local): rmdir() fails for all others. */
 static void delete_state(const char *dir)
 {
@@ -82,6 +94,8 @@ Manager *manager_free(Manager *m)
         m->offload = offload_free(m->offload);
         for (guint i = 0; i < m->by_age->len; i++)
                 job_kill_attempts(m->by_age->pdata[i]);
+        if (m->conf->ephemeral)
+                discard_unfinished(m);
         if (m->store && store_commit(m->store, true) < 0)
                 log_warning("Cannot save the last changes: %s", store_error(m->store));
         m->server = evgrpc_server_free(m->server);

@@ -156,13 +156,11 @@ int block_writer_add(BlockWriter *w, const Record *record)
                 if (size > BLOCK_BYTES - w->used)
                         return write_large(w, record, lengths, lengths_size);
         }
-        memcpy(w->buffer + w->used, lengths, lengths_size);
+        copy_small(w->buffer + w->used, lengths, lengths_size);
         w->used += lengths_size;
-        if (record->key_size > 0)
-                memcpy(w->buffer + w->used, record->key, record->key_size);
+        copy_small(w->buffer + w->used, record->key, record->key_size);
         w->used += record->key_size;
-        if (record->value_size > 0)
-                memcpy(w->buffer + w->used, record->value, record->value_size);
+        copy_small(w->buffer + w->used, record->value, record->value_size);
         w->used += record->value_size;
         w->count++;
         return 0;

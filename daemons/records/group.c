@@ -57,8 +57,7 @@ static int keep_key(Groups *g)
                 g->key = grown;
                 g->key_capacity = capacity;
         }
-        if (g->head.key_size > 0)
-                memcpy(g->key, g->head.key, g->head.key_size);
+        copy_small(g->key, g->head.key, g->head.key_size);
         g->key_size = g->head.key_size;
         g->partition = g->head.partition;
         return 0;

@@ -41,8 +41,7 @@ int output_bytes(Output *o, const void *data, size_t size)
                 if (size > OUTPUT_BUFFER_BYTES)
                         return write_full(o->fd, data, size);
         }
-        if (size > 0)
-                memcpy(o->buffer + o->used, data, size);
+        copy_small(o->buffer + o->used, data, size);
         o->used += size;
         return 0;
 }

@@ -75,6 +75,31 @@ static inline uint32_t key_partition(const uint8_t *key, size_t size, uint32_t p
         return partitions > 1 ? (uint32_t) (XXH3_64bits(key, size) % partitions) : 0;
 }
 
+/* memcpy() for what is mostly a word: two overlapping moves instead of a call. */
+static inline void copy_small(uint8_t *to, const uint8_t *from, size_t size)
+{
+        uint64_t a, b;
+        uint32_t c, d;
+
+        if (size > 16)
+                memcpy(to, from, size);
+        else if (size >= 8) {
+                memcpy(&a, from, 8);
+                memcpy(&b, from + size - 8, 8);
+                memcpy(to, &a, 8);
+                memcpy(to + size - 8, &b, 8);
+        } else if (size >= 4) {
+                memcpy(&c, from, 4);
+                memcpy(&d, from + size - 4, 4);
+                memcpy(to, &c, 4);
+                memcpy(to + size - 4, &d, 4);
+        } else if (size > 0) {
+                to[0] = from[0];
+                to[size / 2] = from[size / 2];
+                to[size - 1] = from[size - 1];
+        }
+}
+
 /* LEB128, seven bits a byte, least first. Returns the bytes written, at most VARINT_MAX_BYTES. */
 static inline size_t varint_put(uint8_t *to, uint64_t n)
 {
@@ -93,6 +118,10 @@ static inline size_t varint_get(const uint8_t *from, const uint8_t *end, uint64_
 {
         uint64_t n = 0;
 
+        if (from < end && !(*from & 0x80)) {
+                *ret = *from;
+                return 1;
+        }
         for (size_t i = 0; i < VARINT_MAX_BYTES && from + i < end; i++) {
                 uint64_t bits = from[i] & 0x7f;
 

@@ -4,13 +4,15 @@
     run.py [--rounds N] [--seconds S] [--connections N] [--bulk MIB] [--only WORD] PROGRAM_FOLDER
 
 Peers that were not built are left out, with a note. Nothing passes or fails by time; it fails when a call does.
-All is loopback. Each number is the median of the rounds; within a round every program runs once, one at a time.
+All is loopback. Each number is the median of the rounds; within a round every program runs once, one at a time. Where other
+work shares the machine, calls per second say little; the CPU time that client and server spend on a call says the same thing then.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -31,6 +33,10 @@ class Server:
     def rss_kib(self):
         return rss_kib(self.process.pid)
 
+    def cpu_sec(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def close(self):
         self.process.stdin.close()
         try:
@@ -45,6 +51,11 @@ def rss_kib(pid):
         if row.startswith("VmRSS:"):
             return int(row.split()[1])
     raise ValueError(pid)
+
+
+def children_cpu_sec():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def client(*command):
@@ -87,8 +98,11 @@ class Bench:
                 self.record("latency p99, us", who, got["p99_us"])
             for count in (64, 256):
                 for who, (server, command) in servers.items():
+                    before = server.cpu_sec() + children_cpu_sec()
                     got = client(*command, server.address, "calls", self.args.seconds, count)
+                    spent = server.cpu_sec() + children_cpu_sec() - before
                     self.record(f"calls/s, {count} under way", who, got["per_s"])
+                    self.record(f"... CPU of a call, us ({count})", who, 1e6 * spent / got["calls"])
         for server, _ in servers.values():
             server.close()
 
@@ -138,7 +152,7 @@ class Bench:
         if got["completed"] != count:
             sys.exit(f"{got['completed']} of {count} calls completed")
         self.record(f"{count} calls at once, s", OURS, got["sec"])
-        self.record("... server's KiB for each", OURS, (server.rss_kib() - before) / count)
+        self.record("... server's KiB of each", OURS, (server.rss_kib() - before) / count)
         server.close()
 
     def report(self):
@@ -165,6 +179,7 @@ def main():
     parser.add_argument("--only", default="", help="small, bulk, idle or hold")
     parser.add_argument("folder")
     args = parser.parse_args()
+    os.environ.pop("MALLOC_PERTURB_", None)  # meson sets it; it would fill, and so use, memory that is only reserved
     bench = Bench(args)
     for name, why in (("gonet", "the Go tool (golang-go)"), ("cpp-server", "gRPC C++ (libgrpc++-dev, protobuf-compiler-grpc)")):
         if not bench.has(name):

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -20,7 +21,8 @@ static void on_tick(evutil_socket_t fd, short what, void *userdata)
 {
 }
 
-static pid_t start(char *const argv[], int stderr_fd)
+/* @life: the child's end of a pipe, as its descriptor 3: it ends when we do, however we end. */
+static pid_t start(char *const argv[], int stderr_fd, int life)
 {
         posix_spawn_file_actions_t actions;
         pid_t pid;
@@ -28,6 +30,8 @@ static pid_t start(char *const argv[], int stderr_fd)
         g_assert_cmpint(posix_spawn_file_actions_init(&actions), ==, 0);
         if (stderr_fd >= 0)
                 g_assert_cmpint(posix_spawn_file_actions_adddup2(&actions, stderr_fd, 2), ==, 0);
+        if (life >= 0)
+                g_assert_cmpint(posix_spawn_file_actions_adddup2(&actions, life, 3), ==, 0);
         g_assert_cmpint(posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0), ==,
                         0);
         g_assert_cmpint(posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ), ==, 0);
@@ -41,6 +45,7 @@ static GPtrArray *master_command(Fixture *f, const char *const options[])
 
         g_ptr_array_add(argv, g_strdup(g_getenv("MR_MASTERD")));
         g_ptr_array_add(argv, g_strdup("--config=/dev/null"));
+        g_ptr_array_add(argv, g_strdup("--exit-with-fd=3"));
         g_ptr_array_add(argv, g_strconcat("--bus=", f->bus_address, NULL));
         g_ptr_array_add(argv, g_strconcat("--listen=", f->listen, NULL));
         g_ptr_array_add(argv, g_strconcat("--state=", f->state, NULL));
@@ -66,7 +71,7 @@ void fixture_start_master(Fixture *f)
 {
         g_autoptr(GPtrArray) argv = master_command(f, (const char *const *) f->options->pdata);
 
-        f->master_pid = start((char **) argv->pdata, -1);
+        f->master_pid = start((char **) argv->pdata, -1, f->life[1]);
         fixture_wait(f, bus_has_name, f, "the master on the bus");
 }
 
@@ -91,7 +96,7 @@ int fixture_run_master(Fixture *f, const char *const options[], char **ret_stder
         int status;
         pid_t pid;
 
-        pid = start((char **) argv->pdata, fd);
+        pid = start((char **) argv->pdata, fd, f->life[1]);
         g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
         g_assert_true(g_file_get_contents(path, ret_stderr, NULL, NULL));
         return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -130,8 +135,8 @@ static void write_bus_config(const char *path, const char *address)
 void fixture_init(Fixture *f, const char *const options[])
 {
         static const struct timeval tick = {.tv_usec = 2000};
-        g_autofree char *config = NULL, *argument = NULL;
-        char *argv[] = {(char *) "dbus-daemon", (char *) "--nofork", NULL, NULL};
+        char *argv[] = {(char *) "sh", (char *) "-c", NULL, NULL};
+        g_autofree char *config = NULL, *script = NULL;
 
         *f = (Fixture){.base = event_base_new()};
         f->tick = event_new(f->base, -1, EV_PERSIST, on_tick, NULL);
@@ -148,9 +153,12 @@ void fixture_init(Fixture *f, const char *const options[])
 
         config = g_build_filename(f->dir, "bus.conf", NULL);
         write_bus_config(config, f->bus_address);
-        argument = g_strconcat("--config-file=", config, NULL);
-        argv[2] = argument;
-        f->dbus_pid = start(argv, -1);
+        script = g_strdup_printf(
+                "dbus-daemon --nofork --config-file=%s 2>/dev/null 3<&- & read -r x <&3; kill $!",
+                config);
+        argv[2] = script;
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, f->life), ==, 0);
+        f->dbus_pid = start(argv, -1, f->life[1]);
         fixture_wait(f, bus_answers, f, "the bus");
         fixture_start_master(f);
 }
@@ -160,26 +168,30 @@ static void free_message(gpointer m)
         protobuf_c_message_free_unpacked(m, NULL);
 }
 
-static void run_free(FakeRun *r)
+static void run_destroy(FakeRun *r)
 {
-        g_ptr_array_remove_fast(r->worker->runs, r);
-        if (r->watch) {
-                evgrpc_call_cancel(r->watch);
-                evgrpc_call_unref(r->watch);
-        }
         evgrpc_server_call_unref(r->call);
         mapreduced__v1__task_spec__free_unpacked(r->spec, NULL);
         g_hash_table_unref(r->outputs);
         g_free(r);
 }
 
+/* A watch may still speak to it until it is done: then that is its end. */
+static void run_free(FakeRun *r)
+{
+        g_ptr_array_remove_fast(r->worker->runs, r);
+        r->worker = NULL;
+        if (r->watch)
+                evgrpc_call_cancel(r->watch);
+        else
+                run_destroy(r);
+}
+
 static void fake_free(FakeWorker *w)
 {
-        /* The runs go first: a watch's done handler must not see one that is gone. */
-        while (w->runs->len > 0)
-                run_free(w->runs->pdata[0]);
+        w->server =
+                evgrpc_server_free(w->server); /* its calls are cancelled, and with them the runs */
         w->master = evgrpc_channel_free(w->master);
-        w->server = evgrpc_server_free(w->server);
         if (w->heart)
                 event_free(w->heart);
         g_ptr_array_unref(w->runs);
@@ -200,7 +212,8 @@ void fixture_done(Fixture *f)
         g_ptr_array_unref(f->workers);
         sd_bus_flush_close_unref(f->bus);
         fixture_kill_master(f, SIGTERM);
-        g_assert_cmpint(kill(f->dbus_pid, SIGTERM), ==, 0);
+        safe_close(f->life[0]);
+        safe_close(f->life[1]);
         g_assert_cmpint(waitpid(f->dbus_pid, &status, 0), ==, f->dbus_pid);
         g_assert_cmpint(rm_rf_at(AT_FDCWD, f->dir), ==, 0);
         event_free(f->tick);
@@ -320,7 +333,7 @@ static void on_output_event(EvgrpcCall *call, const ProtobufCMessage *message, v
                 (const Mapreduced__V1__MapOutputEvent *) message;
         FakeRun *run = userdata;
 
-        if (call != run->watch)
+        if (!run->worker)
                 return;
         if (event->lost) {
                 run->worker->lost_seen++;
@@ -333,9 +346,13 @@ static void on_output_event(EvgrpcCall *call, const ProtobufCMessage *message, v
                 finish_reduce(run);
 }
 
-/* The run may be gone: nothing to do but to be there. */
 static void on_watch_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
 {
+        FakeRun *run = userdata;
+
+        run->watch = evgrpc_call_unref(run->watch);
+        if (!run->worker)
+                run_destroy(run);
 }
 
 static void shuffle(FakeRun *run)
@@ -553,10 +570,9 @@ FakeWorker *fake_worker(Fixture *f, const char *name, uint32_t slots)
 void fake_kill(FakeWorker *w)
 {
         w->silent = true;
-        while (w->runs->len > 0)
-                run_free(w->runs->pdata[0]);
+        w->server =
+                evgrpc_server_free(w->server); /* its calls are cancelled, and with them the runs */
         w->master = evgrpc_channel_free(w->master);
-        w->server = evgrpc_server_free(w->server);
 }
 
 void fake_restart(FakeWorker *w, bool keeps_outputs)

@@ -20,6 +20,7 @@ typedef struct Fixture {
         char *bus_address;
         char *listen;
         GPtrArray *options; /* further ones of mr-masterd */
+        int life[2];        /* a socket pair: children end when our end is closed */
         pid_t dbus_pid, master_pid;
         sd_bus *bus;
         GPtrArray *workers;

@@ -7,6 +7,7 @@
 #include "records/region.h"
 
 #define WAYS 4
+#define BATCH 32 /* words hashed ahead of their places */
 #define SLAB_ENTRIES 128
 #define SLAB_BYTES (SLAB_ENTRIES * sizeof(Entry))
 #define FRONT_BYTES_MAX                                                                            \
@@ -174,14 +175,13 @@ static void unique_flush(Combiner *c, size_t size, size_t *filled)
                 }
 }
 
-static void unique_insert(Combiner *c, size_t size, const Entry *e, size_t *filled)
+static void unique_insert(Combiner *c, size_t size, const Entry *e, uint64_t hash, size_t *filled)
 {
         size_t key_size, at;
         const uint8_t *key = entry_key(c, e, &key_size);
         Words128 head = load_head(e->head);
 
-        for (at = hash_key(head, key, key_size) & (size - 1); c->unique[at].size_plus_one != 0;
-             at = (at + 1) & (size - 1))
+        for (at = hash & (size - 1); c->unique[at].size_plus_one != 0; at = (at + 1) & (size - 1))
                 if (entry_is(c, &c->unique[at], head, key, key_size)) {
                         c->unique[at].value =
                                 combine_apply(c->options.op, c->unique[at].value, e->value);
@@ -189,6 +189,20 @@ static void unique_insert(Combiner *c, size_t size, const Entry *e, size_t *fill
                 }
         c->unique[at] = *e;
         (*filled)++;
+}
+
+/* Hashes first, so that the places they lead to are on their way into the cache when they are needed. */
+static void unique_insert_slab(Combiner *c, size_t size, const Entry *entries, size_t count,
+                               size_t *filled)
+{
+        uint64_t hashes[SLAB_ENTRIES];
+
+        for (size_t i = 0; i < count; i++) {
+                hashes[i] = entry_hash(c, &entries[i]);
+                __builtin_prefetch(&c->unique[hashes[i] & (size - 1)], 1);
+        }
+        for (size_t i = 0; i < count; i++)
+                unique_insert(c, size, &entries[i], hashes[i], filled);
 }
 
 /*
@@ -209,8 +223,7 @@ static void bucket_unique(Combiner *c, Bucket *b)
                 const Entry *entries = &c->pool[(size_t) slab * SLAB_ENTRIES];
                 uint32_t next = c->slab_next[slab];
 
-                for (uint32_t i = 0; i < count; i++)
-                        unique_insert(c, size, &entries[i], &filled);
+                unique_insert_slab(c, size, entries, count, &filled);
                 slab_release(c, slab);
                 if (filled > size - SLAB_ENTRIES - size / 8)
                         unique_flush(c, size, &filled);
@@ -451,13 +464,14 @@ static int front_insert(Combiner *c, Entry *set, Words128 head, const uint8_t *k
         return 0;
 }
 
-static inline int add_one(Combiner *c, CombineOp op, const uint8_t *key, size_t size,
-                          uint64_t value)
+static inline Entry *front_set(const Combiner *c, uint64_t hash)
 {
-        Words128 head = key_head(key, size);
-        Entry *set =
-                &c->front[hash_key(head, key, size) & (c->front_size - 1) & ~(uint64_t) (WAYS - 1)];
+        return &c->front[hash & (c->front_size - 1) & ~(uint64_t) (WAYS - 1)];
+}
 
+static inline int add_one(Combiner *c, CombineOp op, Entry *set, Words128 head, const uint8_t *key,
+                          size_t size, uint64_t value)
+{
         for (unsigned i = 0; i < WAYS; i++) {
                 if (!entry_is(c, &set[i], head, key, size))
                         continue;
@@ -475,21 +489,45 @@ static inline int add_one(Combiner *c, CombineOp op, const uint8_t *key, size_t 
 
 int combiner_add(Combiner *c, const uint8_t *key, size_t size, uint64_t value)
 {
-        return add_one(c, c->options.op, key, size, value);
+        Words128 head = key_head(key, size);
+
+        return add_one(c, c->options.op, front_set(c, hash_key(head, key, size)), head, key, size,
+                       value);
 }
 
-int combiner_count_words(Combiner *c, const uint8_t *base, const Word *words, size_t count)
+/* Hashes first, as in unique_insert_slab(). */
+static int count_batch(Combiner *c, const uint8_t *base, const Word *words, size_t count)
 {
+        Words128 heads[BATCH];
+        Entry *sets[BATCH];
         int r;
 
-        assert(c->options.op == COMBINE_SUM);
         for (size_t i = 0; i < count; i++) {
-                r = add_one(c, COMBINE_SUM, base + words[i].begin, words[i].end - words[i].begin,
-                            1);
+                const uint8_t *key = base + words[i].begin;
+                size_t size = words[i].end - words[i].begin;
+
+                heads[i] = key_head(key, size);
+                sets[i] = front_set(c, hash_key(heads[i], key, size));
+                __builtin_prefetch(sets[i], 1);
+                __builtin_prefetch(sets[i] + 2, 1);
+        }
+        for (size_t i = 0; i < count; i++) {
+                r = add_one(c, COMBINE_SUM, sets[i], heads[i], base + words[i].begin,
+                            words[i].end - words[i].begin, 1);
                 if (r < 0)
                         return r;
         }
         return 0;
+}
+
+int combiner_count_words(Combiner *c, const uint8_t *base, const Word *words, size_t count)
+{
+        int r = 0;
+
+        assert(c->options.op == COMBINE_SUM);
+        for (size_t at = 0; at < count && r >= 0; at += BATCH)
+                r = count_batch(c, base, words + at, MIN(BATCH, count - at));
+        return r;
 }
 
 int groups_combine(Groups *g, CombineOp op, uint64_t *ret)

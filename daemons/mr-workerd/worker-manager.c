@@ -14,6 +14,9 @@
 #include "mr-workerd/worker-rpc.h"
 #include "platform/service.h"
 
+/* Of the loop, for the last words to leave. */
+#define LAST_ROUNDS 16
+
 void manager_state_changed(Manager *m)
 {
         if (!m->master)
@@ -142,17 +145,22 @@ int manager_new(WorkerConf *conf, Manager **ret)
         return 0;
 }
 
+/* The master hears of it at once, and need not wait for the connections to end. */
+static void give_back_attempts(Manager *m)
+{
+        end_attempts(m, NULL, MAPREDUCED__V1__TASK_OUTCOME__REJECTED, "the worker is stopping");
+        /* ONCE: a child's end that nobody takes any more keeps the inner loop readable for ever. */
+        for (size_t i = 0; i < LAST_ROUNDS; i++)
+                (void) event_base_loop(loop_base(m->loop), EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
 Manager *manager_free(Manager *m)
 {
         if (!m)
                 return NULL;
         m->bus = worker_bus_free(m->bus);
-        if (g_hash_table_size(m->attempts) > 0) {
-                end_attempts(m, NULL, MAPREDUCED__V1__TASK_OUTCOME__REJECTED,
-                             "the worker is stopping");
-                /* Say so; ONCE, too, because what ended the loop may be readable for ever. */
-                (void) event_base_loop(loop_base(m->loop), EVLOOP_ONCE | EVLOOP_NONBLOCK);
-        }
+        if (g_hash_table_size(m->attempts) > 0)
+                give_back_attempts(m);
         evgrpc_server_free(m->server);
         g_hash_table_unref(m->jobs);
         master_link_free(m->master);

@@ -3,6 +3,7 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -10,7 +11,7 @@
 #include "base/parse.h"
 #include "worker-harness.h"
 
-#define PATIENCE_USEC (60 * USEC_PER_SEC)
+#define PATIENCE_USEC (30 * USEC_PER_SEC)
 
 uint64_t harness_deadline(void)
 {
@@ -193,7 +194,7 @@ static void on_tick(evutil_socket_t fd, short what, void *userdata)
 {
 }
 
-void harness_setup(Harness *h, gconstpointer data)
+void harness_listen(Harness *h)
 {
         static const EvgrpcMethod methods[] = {
                 {.name = "RegisterWorker", .handler = method_register},
@@ -203,10 +204,21 @@ void harness_setup(Harness *h, gconstpointer data)
                 {.name = "ReadJobFile", .handler = method_read_job_file, .server_streaming = true},
                 {},
         };
+
+        g_assert_cmpint(evgrpc_server_new(h->base, NULL, &h->server), ==, 0);
+        g_assert_cmpint(evgrpc_server_add_service(h->server, &mapreduced__v1__master__descriptor,
+                                                  methods, h),
+                        ==, 0);
+        g_assert_cmpint(evgrpc_server_listen(h->server, h->address, NULL), ==, 0);
+}
+
+void harness_setup(Harness *h, gconstpointer data)
+{
         struct timeval tick = {.tv_usec = 5000};
 
         (void) signal(SIGPIPE, SIG_IGN);
         *h = (Harness){};
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, h->life), ==, 0);
         h->base = event_base_new();
         h->tick = event_new(h->base, -1, EV_PERSIST, on_tick, NULL);
         event_add(h->tick, &tick);
@@ -217,16 +229,26 @@ void harness_setup(Harness *h, gconstpointer data)
         h->watches = g_ptr_array_new();
         h->events = g_array_new(false, false, sizeof(Mapreduced__V1__MapOutputEvent));
         h->reports = g_ptr_array_new_with_free_func(report_free);
-        g_assert_cmpint(evgrpc_server_new(h->base, NULL, &h->server), ==, 0);
-        g_assert_cmpint(evgrpc_server_add_service(h->server, &mapreduced__v1__master__descriptor,
-                                                  methods, h),
-                        ==, 0);
-        g_assert_cmpint(evgrpc_server_listen(h->server, h->address, NULL), ==, 0);
+        harness_listen(h);
+}
+
+/* What a sanitizer found in the worker or in an mr-task is in the log. */
+static void assert_clean_log(const Worker *w)
+{
+        g_autofree char *text = file_text(w->log);
+
+        if (text && (strstr(text, "Sanitizer") || strstr(text, "runtime error:")))
+                g_error("%s", text);
 }
 
 static void worker_done(Harness *h, Worker *w)
 {
-        worker_kill(h, w, SIGTERM);
+        if (w->pid != 0) {
+                worker_kill(h, w, SIGTERM);
+                g_assert_true(WIFEXITED(w->status));
+                g_assert_cmpint(WEXITSTATUS(w->status), ==, 0);
+        }
+        assert_clean_log(w);
         g_free(w->spool);
         g_free(w->log);
         g_free(w->registration.worker_id);
@@ -247,6 +269,8 @@ void harness_teardown(Harness *h, gconstpointer data)
         g_array_unref(h->events);
         g_ptr_array_unref(h->reports);
         g_hash_table_unref(h->files);
+        safe_close(h->life[0]);
+        safe_close(h->life[1]);
         event_free(h->tick);
         event_base_free(h->base);
         g_assert_cmpint(rm_rf_at(AT_FDCWD, h->dir), ==, 0);
@@ -265,6 +289,7 @@ static void spawn_worker(Harness *h, Worker *w, GPtrArray *options)
         g_autofree char *master = g_strdup_printf("--master=%s", h->address);
         g_autoptr(GPtrArray) argv = g_ptr_array_new();
         g_autoptr(GError) error = NULL;
+        const int life_target = 9;
         int log;
 
         g_ptr_array_add(argv, program);
@@ -273,49 +298,67 @@ static void spawn_worker(Harness *h, Worker *w, GPtrArray *options)
         g_ptr_array_add(argv, name);
         g_ptr_array_add(argv, master);
         g_ptr_array_add(argv, (char *) "--bus=none");
+        g_ptr_array_add(argv, (char *) "--exit-with-fd=9");
         for (guint i = 0; options && i < options->len; i++) /* the last one of a kind wins */
                 g_ptr_array_add(argv, options->pdata[i]);
         g_ptr_array_add(argv, NULL);
 
         log = open(w->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         g_assert_cmpint(log, >=, 0);
-        if (!g_spawn_async_with_fds(NULL, (char **) argv->pdata, NULL, G_SPAWN_DO_NOT_REAP_CHILD,
-                                    NULL, NULL, &w->pid, -1, -1, log, &error))
+        if (!g_spawn_async_with_pipes_and_fds(NULL, (const char *const *) argv->pdata, NULL,
+                                              G_SPAWN_DO_NOT_REAP_CHILD, NULL, NULL, -1, -1, log,
+                                              &h->life[1], &life_target, 1, &w->pid, NULL, NULL,
+                                              NULL, &error))
                 g_error("%s: %s", program, error->message);
         safe_close(log);
 }
 
-static void worker_connect(Harness *h, Worker *w, uint32_t registrations)
+void worker_connect(Harness *h, Worker *w, uint32_t registrations)
 {
         WAIT(h, w->registrations > registrations);
         g_assert_cmpint(evgrpc_channel_new(h->base, w->registration.address, NULL, &w->channel), ==,
                         0);
 }
 
-Worker *worker_start(Harness *h, const char *name, ...)
+static Worker *worker_new(Harness *h, const char *name, va_list ap)
 {
         g_autoptr(GPtrArray) options = g_ptr_array_new();
         Worker *w = &h->workers[h->worker_count++];
-        bool has_master = true;
         char *option;
-        va_list ap;
 
         g_assert_cmpuint(h->worker_count, <=, WORKERS_MAX);
-        va_start(ap, name);
-        while ((option = va_arg(ap, char *))) {
-                has_master &= !g_str_equal(option, "--master=");
+        while ((option = va_arg(ap, char *)))
                 g_ptr_array_add(options, option);
-        }
-        va_end(ap);
         *w = (Worker){
                 .spool = g_build_filename(h->dir, name, NULL),
                 .log = g_strdup_printf("%s/%s.log", h->dir, name),
-                .registration = {.name = g_strdup(name),
-                                 .held = g_ptr_array_new_with_free_func(g_free)},
         };
+        w->registration.name = g_strdup(name);
+        w->registration.held = g_ptr_array_new_with_free_func(g_free);
         spawn_worker(h, w, options);
-        if (has_master)
-                worker_connect(h, w, 0);
+        return w;
+}
+
+Worker *worker_spawn(Harness *h, const char *name, ...)
+{
+        Worker *w;
+        va_list ap;
+
+        va_start(ap, name);
+        w = worker_new(h, name, ap);
+        va_end(ap);
+        return w;
+}
+
+Worker *worker_start(Harness *h, const char *name, ...)
+{
+        Worker *w;
+        va_list ap;
+
+        va_start(ap, name);
+        w = worker_new(h, name, ap);
+        va_end(ap);
+        worker_connect(h, w, 0);
         return w;
 }
 
@@ -324,7 +367,7 @@ void worker_kill(Harness *h, Worker *w, int signal)
         if (w->pid == 0)
                 return;
         g_assert_cmpint(kill(w->pid, signal), ==, 0);
-        WAIT(h, waitpid(w->pid, NULL, WNOHANG) == w->pid);
+        WAIT(h, waitpid(w->pid, &w->status, WNOHANG) == w->pid);
         w->pid = 0;
         w->channel = evgrpc_channel_free(w->channel);
 }
@@ -466,7 +509,8 @@ Task *task_run(Harness *h, Worker *w, const Mapreduced__V1__TaskSpec *spec)
 
 char *task_output(const Task *t)
 {
-        return g_strndup((const char *) t->output->data, t->output->len);
+        return t->output->len == 0 ? g_strdup("")
+                                   : g_strndup((const char *) t->output->data, t->output->len);
 }
 
 bool process_lives(pid_t pid)

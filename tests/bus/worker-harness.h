@@ -27,7 +27,8 @@ typedef struct Report {
 } Report;
 
 typedef struct Worker {
-        pid_t pid;
+        pid_t pid;  /* 0: reaped */
+        int status; /* as waitpid() tells it */
         char *spool;
         char *log; /* its standard error, a file */
         EvgrpcChannel *channel;
@@ -50,6 +51,7 @@ typedef struct Harness {
         GPtrArray *watches;  /* EvgrpcServerCall, open ones */
         GArray *events;      /* MapOutputEvent told so far */
         GPtrArray *reports;  /* of Report */
+        int life[2]; /* workers end when the first one is closed, as they do when the test dies */
 } Harness;
 
 typedef struct Task {
@@ -68,8 +70,13 @@ typedef struct Task {
 void harness_setup(Harness *h, gconstpointer data);
 void harness_teardown(Harness *h, gconstpointer data);
 
-/* Starts a worker; waits for its registration unless it has no master. @...: further options, NULL last. */
+void harness_listen(Harness *h); /* a master again, after its server was freed */
+
+/* Starts a worker, with further options, NULL last; the second waits for its registration. */
+Worker *worker_spawn(Harness *h, const char *name, ...) __attribute__((sentinel));
 Worker *worker_start(Harness *h, const char *name, ...) __attribute__((sentinel));
+/* Waits for more than so many registrations; then tasks may be started on it. */
+void worker_connect(Harness *h, Worker *w, uint32_t registrations);
 void worker_kill(Harness *h, Worker *w, int signal); /* and reaps it */
 void worker_restart(Harness *h, Worker *w, const char *name);
 

@@ -57,9 +57,17 @@ def text_files(roots):
 
 
 def coreutils_wordcount(files):
-    """`word TAB count` lines as tr, sort and uniq know them. Each file is ended with a newline."""
+    """`word TAB count` lines as tr, sort and uniq know them. Each file is ended with a newline.
+
+    tr knows ASCII's white space only; sed makes blanks of Unicode's first (the bytes of U+0085, 00A0, 1680, 2000-200A,
+    2028, 2029, 202F, 205F, 3000), as word count has the words of Go's strings.Fields.
+    """
+    unicode_space = (
+        r"\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80"
+    )
     script = (
         "while IFS= read -r -d '' f; do cat -- \"$f\"; echo; done"
+        f" | LC_ALL=C sed -E 's/{unicode_space}/ /g'"
         " | tr -s '[:space:]' '\\n' | grep -av '^$' | LC_ALL=C sort | uniq -c"
     )
     names = b"".join(os.fsencode(f) + b"\0" for f in files)
@@ -194,6 +202,7 @@ class ClusterCase(Scratch):
         super().setUp()
         self.daemons = []
         self.addCleanup(self.end_all)
+        self.workers = []
         self.bus = f"unix:path={self.dir}/bus"
         self.env["DBUS_SESSION_BUS_ADDRESS"] = self.bus
         self.start_bus()
@@ -231,9 +240,12 @@ class ClusterCase(Scratch):
         self.master = self.start(
             "master",
             [MASTERD, f"--bus={self.bus}", f"--listen=127.0.0.1:{self.port}", f"--state={self.dir}/master",
-             "--lease=3", "--heartbeat=0.3", *extra],
+             "--lease=3", "--heartbeat=300ms", *extra],
         )
-        wait_for("the master on the bus", lambda: self.get("Version", fail=False))
+        def ready():
+            self.assertTrue(self.master.alive(), self.master.text())
+            return self.get("Version", fail=False)
+        wait_for("the master on the bus", ready)
         return self.master
 
     def start_worker(self, index, *extra):
@@ -245,7 +257,11 @@ class ClusterCase(Scratch):
         )
 
     def wait_for_workers(self, count):
-        wait_for(f"{count} workers", lambda: self.get("WorkersAlive") == count)
+        def ready():
+            for w in self.workers:
+                self.assertTrue(w.alive(), w.text())
+            return self.get("WorkersAlive") == count
+        wait_for(f"{count} workers", ready)
 
     def busctl(self, *args, check=True):
         p = subprocess.run(

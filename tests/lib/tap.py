@@ -11,31 +11,35 @@ class TapResult(unittest.TestResult):
         self.out = out
         self.number = 0
 
-    def line(self, ok, test, note=""):
+    def startTest(self, test):
+        super().startTest(test)
+        self.bad, self.skip = False, None
+
+    def stopTest(self, test):
+        """One line a case, whatever its body, its clean-up and its sub-tests did."""
+        super().stopTest(test)
         self.number += 1
         name = test.shortDescription() or test.id().split(".", 1)[-1]
-        print(f"{'ok' if ok else 'not ok'} {self.number} {name}{note}", file=self.out, flush=True)
+        note = f" # SKIP {self.skip}" if self.skip and not self.bad else ""
+        print(f"{'not ok' if self.bad else 'ok'} {self.number} {name}{note}", file=self.out, flush=True)
 
     def explain(self, err):
+        self.bad = True
         for text in traceback.format_exception(*err):
             for row in text.rstrip("\n").split("\n"):
                 print(f"# {row}", file=self.out, flush=True)
 
-    def addSuccess(self, test):
-        self.line(True, test)
-
     def addFailure(self, test, err):
-        self.line(False, test)
         self.explain(err)
         super().addFailure(test, err)
 
     def addError(self, test, err):
-        self.line(False, test)
         self.explain(err)
         super().addError(test, err)
 
     def addSkip(self, test, reason):
-        self.line(True, test, f" # SKIP {reason}")
+        self.skip = reason
+        super().addSkip(test, reason)
 
     def addSubTest(self, test, subtest, err):
         if err is not None:

@@ -1,0 +1,353 @@
+"""One master and three workers as processes of their own over loopback TCP, driven over a private bus."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import unittest
+import xml.etree.ElementTree as ET
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+SLOW_MAPPER = "sleep 0.15; tr -s '[:space:]' '\\n' | grep -av '^$' | sed 's/$/\\t1/'"
+SUM = "awk -F '\\t' '{n[$1] += $2} END {for (w in n) printf \"%s\\t%d\\n\", w, n[w]}'"
+
+
+def text(words=20000):
+    return b"".join(b"word%d of line %d\n" % (i * 7919 % 997, i % 50) for i in range(words))
+
+
+class Cluster(mr.ClusterCase):
+    def job_input(self, files=24):
+        for i in range(files):
+            self.file(f"in/f{i:03}", text(500 + i))
+        return str(self.dir / "in"), mr.coreutils_wordcount(mr.text_files([str(self.dir / "in")]))
+
+    def result(self, job):
+        p = self.ctl("wait", "-q", job)
+        self.assertOk(p)
+        p = self.ctl("cat", job)
+        self.assertOk(p)
+        return p.stdout
+
+    def status(self, job):
+        p = self.ctl("status", job)
+        self.assertOk(p)
+        return p.stdout.decode()
+
+    @unittest.skipUnless(mr.TEXT_DIRS, "no text under /usr/share to count")
+    def test_real_text(self):
+        """real text, the same lines as coreutils"""
+        p = self.ctl("run", "--app", "wordcount", "-q", "--reduces", "3", "--split-size", "256K",
+                     *(a for d in mr.TEXT_DIRS for a in ("--input", d)))
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, mr.coreutils_wordcount(mr.text_files(mr.TEXT_DIRS)))
+
+    def test_output_directory(self):
+        """an output directory holds parts, _SUCCESS and nothing else; a second job is refused it"""
+        tree, want = self.job_input(4)
+        out = self.dir / "out"
+        p = self.ctl("run", "--app", "wordcount", "--input", tree, "--reduces", "2", "--output", out)
+        self.assertOk(p)
+        self.assertEqual(sorted(os.listdir(out)), ["_SUCCESS", "part-00000", "part-00001"])
+        rows = b"".join((out / n).read_bytes() for n in ("part-00000", "part-00001")).splitlines(True)
+        self.assertSameLines(b"".join(sorted(rows)), want)
+        self.assertFails(self.ctl("run", "--app", "wordcount", "--input", tree, "--output", out), str(out), "not empty")
+
+    def kill_a_worker_when(self, job, condition):
+        """Kills the busiest worker once condition() holds; returns its name."""
+        mr.wait_for("the moment to kill", condition, 60)
+        def busiest():
+            rows = json.loads(self.ctl("workers", "--json=short").stdout)
+            used = [(r["SlotsUsed"], r["Name"]) for r in rows if r["State"] == "alive"]
+            return max(used)[1]
+        name = busiest()
+        next(w for w, i in zip(self.workers, range(9)) if f"w{i}" == name).kill()
+        return name
+
+    def test_worker_killed_in_the_maps(self):
+        """kill -9 of a worker in the middle of the maps"""
+        tree, want = self.job_input(40)
+        job = self.submit("--mapper", SLOW_MAPPER, "--reducer", SUM, "--input", tree, "--reduces", "2")
+        name = self.kill_a_worker_when(job, lambda: 8 <= self.job_get(job, "MapsDone") < 32)
+        self.assertSameLines(self.result(job), want)
+        self.assertRegex(self.status(job), rf"{name}.*lost")
+        self.assertGreaterEqual(self.job_get(job, "AttemptsLost") + self.job_get(job, "MapOutputsLost"), 1)
+
+    def test_worker_killed_in_the_reduces(self):
+        """kill -9 of a worker in the middle of the reduces"""
+        tree, want = self.job_input(12)
+        job = self.submit("--mapper", SLOW_MAPPER.replace("0.15", "0"), "--reducer", f"sleep 0.4; {SUM}", "--input", tree, "--reduces", "24")
+        name = self.kill_a_worker_when(job, lambda: 2 <= self.job_get(job, "ReducesDone") < 18)
+        self.assertSameLines(self.result(job), want)
+        self.assertRegex(self.status(job), rf"{name}.*lost")
+        counters = self.job_get(job, "Counters")
+        self.assertEqual(counters["map_input_records"], sum(500 + i for i in range(12)))
+
+    def test_builtin_with_worker_killed(self):
+        """kill -9 of a worker during a built-in word count of many splits"""
+        self.file("in/big", text(400000))
+        want = mr.coreutils_wordcount([str(self.dir / "in/big")])
+        job = self.submit("--app", "wordcount", "--input", self.dir / "in", "--split-size", "16K", "--reduces", "4")
+        self.kill_a_worker_when(job, lambda: self.job_get(job, "MapsDone") >= 20)
+        self.assertSameLines(self.result(job), want)
+
+    def test_master_restarted(self):
+        """kill -9 of the master in the middle of a job; the same job goes on and finished maps stay"""
+        tree, want = self.job_input(40)
+        job = self.submit("--mapper", SLOW_MAPPER, "--reducer", SUM, "--input", tree, "--reduces", "2")
+        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 12)
+        self.master.kill()
+        self.start_master()
+        self.assertSameLines(self.result(job), want)
+        p = self.ctl("tasks", "--json=short", job)
+        self.assertOk(p)
+        attempts = sum(t["AttemptsStarted"] for t in json.loads(p.stdout) if t["Kind"] == "map")
+        self.assertLess(attempts, 40 + 12, "finished maps were run again")
+
+    def test_failing_mapper(self):
+        """a mapper that exits 3 makes the job fail with the cause"""
+        tree, _ = self.job_input(2)
+        p = self.ctl("run", "--mapper", "echo the reason >&2; exit 3", "--input", tree)
+        self.assertFails(p, "map-", f"{tree}/f00", "exited with status 3", "the reason")
+
+    def test_cancel(self):
+        """a cancelled job ends, with its commands, and says so"""
+        tree, _ = self.job_input(4)
+        flag = self.dir / "started"
+        job = self.submit("--mapper", f"touch {flag}; exec sleep 4321", "--input", tree)
+        mr.wait_for("a mapper", flag.exists)
+        self.assertOk(self.ctl("cancel", job))
+        self.assertEqual(self.job_get(job, "State"), "cancelled")
+        def sleeping():
+            return [p for p in filter(str.isdigit, os.listdir("/proc")) if command_line(p) == b"sleep\x004321\x00"]
+        mr.wait_for("the commands to end", lambda: not sleeping())
+        self.assertFails(self.ctl("wait", job), "cancelled")
+        self.assertFails(self.ctl("cancel", job), "over")
+
+    def test_no_worker(self):
+        """a job without any worker waits, says so, and runs when one comes"""
+        for w in self.workers:
+            w.kill()
+        mr.wait_for("the leases to end", lambda: self.get("WorkersAlive") == 0)
+        job = self.submit("--app", "wordcount", "--input", self.file("in/x", "a b a"))
+        mr.wait_for("the reason", lambda: "worker" in self.job_get(job, "StateReason"))
+        self.start_worker(7)
+        self.assertEqual(self.result(job), b"a\t2\nb\t1\n")
+
+    def test_stopped_worker(self):
+        """a worker that stops answering is lost by its lease, and comes back"""
+        tree, want = self.job_input(30)
+        job = self.submit("--mapper", SLOW_MAPPER, "--reducer", SUM, "--input", tree)
+        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 5)
+        os.kill(self.workers[1].pid, signal.SIGSTOP)
+        mr.wait_for("the lease to end", lambda: self.get("WorkersAlive") == 2)
+        os.kill(self.workers[1].pid, signal.SIGCONT)
+        self.assertSameLines(self.result(job), want)
+        self.wait_for_workers(3)
+
+    def test_list_and_workers(self):
+        """list and workers as tables and as JSON"""
+        tree, _ = self.job_input(2)
+        job = self.submit("--app", "wordcount", "--input", tree, "--name", "my count")
+        self.assertOk(self.ctl("wait", "-q", job))
+        table = self.ctl("list").stdout.decode()
+        self.assertRegex(table, rf"(?m)^\s*{job}\s.*my count.*done")
+        rows = json.loads(self.ctl("list", "--json=pretty").stdout)
+        self.assertEqual([(r["Id"], r["State"], r["Name"]) for r in rows], [(job, "done", "my count")])
+        names = [r["Name"] for r in json.loads(self.ctl("workers", "--json=short").stdout)]
+        self.assertEqual(sorted(names), ["w0", "w1", "w2"])
+        self.assertRegex(self.ctl("workers", "--no-legend").stdout.decode(), r"(?m)^\s*w1\s")
+        self.assertFails(self.ctl("status", "999"), "999")
+
+    def test_second_master_is_refused(self):
+        """a second master on one state directory, and a second worker on one spool, refuse"""
+        p = subprocess.run([mr.MASTERD, "--bus=none", "--listen=127.0.0.1:0", f"--state={self.dir}/master"],
+                           stderr=subprocess.PIPE, timeout=30, check=False, env=self.env)
+        self.assertNotEqual(p.returncode, 0)
+        self.assertIn(f"{self.dir}/master".encode(), p.stderr)
+        p = subprocess.run([mr.WORKERD, "--bus=none", "--master=127.0.0.1:1", "--listen=127.0.0.1:0", f"--spool={self.dir}/spool-w0"],
+                           stderr=subprocess.PIPE, timeout=30, check=False, env=self.env)
+        self.assertNotEqual(p.returncode, 0)
+        self.assertIn(f"{self.dir}/spool-w0".encode(), p.stderr)
+
+    def test_plain_text_is_refused(self):
+        """plain TCP on an address that others reach is refused, with the remedy"""
+        for program, extra in ((mr.MASTERD, [f"--state={self.dir}/m2"]), (mr.WORKERD, [f"--spool={self.dir}/s2", "--master=127.0.0.1:1"])):
+            p = subprocess.run([program, "--bus=none", "--listen=0.0.0.0:0", *extra], stderr=subprocess.PIPE, timeout=30,
+                               check=False, env=self.env)
+            self.assertNotEqual(p.returncode, 0)
+            self.assertIn(b"AllowPlaintext=", p.stderr)
+
+    def test_garbage_on_the_ports(self):
+        """garbage on every port changes nothing"""
+        tree, want = self.job_input(2)
+        address = self.get("Address", "/org/mapreduced/Worker1", "org.mapreduced.Worker1.Manager",
+                           service="org.mapreduced.Worker1.w0")
+        ports = [("127.0.0.1", self.port), (address.rsplit(":", 1)[0], int(address.rsplit(":", 1)[1]))]
+        for host, port in ports:
+            for junk in (b"GET / HTTP/1.1\r\n\r\n", os.urandom(10000), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 5000):
+                with mr.socket.create_connection((host, port), 5) as s:
+                    s.settimeout(5)
+                    try:
+                        s.sendall(junk)
+                        s.shutdown(mr.socket.SHUT_WR)
+                        while s.recv(65536):
+                            pass
+                    except OSError:
+                        pass
+        p = self.ctl("run", "-q", "--app", "wordcount", "--input", tree)
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, want)
+
+
+def command_line(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
+class Contract(mr.ClusterCase):
+    """The living daemons' introspection against dbus/*.xml, which is the contract."""
+
+    workers_wanted = 1
+
+    @staticmethod
+    def shape(root, names):
+        """Every interface as a set of comparable rows."""
+        rows = set()
+        for i in root.iter("interface"):
+            if i.get("name") not in names:
+                continue
+            for m in i.findall("method"):
+                args = tuple((a.get("direction", "in"), a.get("type")) for a in m.findall("arg"))
+                rows.add((i.get("name"), "method", m.get("name"), args))
+            for s in i.findall("signal"):
+                rows.add((i.get("name"), "signal", s.get("name"), tuple(a.get("type") for a in s.findall("arg"))))
+            for p in i.findall("property"):
+                changes = [a.get("value") for a in p.findall("annotation")
+                           if a.get("name") == "org.freedesktop.DBus.Property.EmitsChangedSignal"]
+                rows.add((i.get("name"), "property", p.get("name"), p.get("type"), p.get("access"), (changes or ["true"])[0]))
+        return rows
+
+    def live(self, service, path):
+        p = subprocess.run(["busctl", f"--address={self.bus}", "introspect", "--xml-interface", service, path],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, env=self.env)
+        self.assertOk(p)
+        return ET.fromstring(p.stdout)
+
+    def hold(self, service, path, name):
+        contract = ET.parse(mr.SOURCE / f"dbus/{name}.xml").getroot()
+        every = {i.get("name") for i in contract.iter("interface")}
+        root = self.live(service, path)
+        here = {i.get("name") for i in root.iter("interface")} & every
+        self.assertTrue(here, f"none of {every} at {path}")
+        self.assertEqual(self.shape(root, here), self.shape(contract, here))
+        strange = {i.get("name") for i in root.iter("interface") if i.get("name").startswith("org.mapreduced")} - every
+        self.assertEqual(strange, set())
+        return here
+
+    def test_introspection_is_the_contract(self):
+        """live introspection equals the XML, on every kind of object"""
+        job = self.submit("--app", "wordcount", "--input", self.file("in", "a"))
+        self.assertOk(self.ctl("wait", "-q", job))
+        base = "/org/mapreduced/Master1"
+        worker = json.loads(self.ctl("workers", "--json=short").stdout)[0]["Id"]
+        seen = self.hold("org.mapreduced.Master1", base, "org.mapreduced.Master1")
+        seen |= self.hold("org.mapreduced.Master1", f"{base}/job/{job}", "org.mapreduced.Master1")
+        seen |= self.hold("org.mapreduced.Master1", f"{base}/worker/{worker}", "org.mapreduced.Master1")
+        self.assertEqual(seen, {f"org.mapreduced.Master1.{i}" for i in ("Manager", "Job", "Worker")})
+        self.hold("org.mapreduced.Worker1.w0", "/org/mapreduced/Worker1", "org.mapreduced.Worker1")
+
+    def test_object_manager(self):
+        """jobs and workers are objects under an ObjectManager"""
+        job = self.submit("--app", "wordcount", "--input", self.file("in", "a"))
+        self.assertOk(self.ctl("wait", "-q", job))
+        p = self.busctl("call", "org.mapreduced.Master1", "/org/mapreduced/Master1",
+                        "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
+        objects = json.loads(p.stdout)["data"][0]
+        self.assertIn(f"/org/mapreduced/Master1/job/{job}", objects)
+        self.assertEqual(len([o for o in objects if "/worker/" in o]), 1)
+        self.assertEqual(objects[f"/org/mapreduced/Master1/job/{job}"]["org.mapreduced.Master1.Job"]["State"]["data"], "done")
+
+    def test_changes_are_announced(self):
+        """a job's properties announce their changes"""
+        monitor = subprocess.Popen(
+            ["busctl", f"--address={self.bus}", "monitor", "--json=short", "org.mapreduced.Master1"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=self.env)
+        try:
+            mr.wait_for("the monitor", lambda: b"busctl" in command_line(monitor.pid), 5)
+            os.set_blocking(monitor.stdout.fileno(), False)
+            seen = b""
+            def states():
+                nonlocal seen
+                seen += monitor.stdout.read() or b""
+                found = []
+                for row in seen.split(b"\n"):
+                    if b"PropertiesChanged" in row:
+                        body = json.loads(row)["payload"]["data"]
+                        if body[0] == "org.mapreduced.Master1.Job" and "State" in body[1]:
+                            found.append(body[1]["State"]["data"])
+                return found
+            # The monitor may need a moment to be one: jobs run until it has seen a job end.
+            def job_and_look():
+                self.assertOk(self.ctl("run", "-q", "--app", "wordcount", "--input", self.file("in", "a")))
+                return "done" in states()
+            mr.wait_for("a job's end on the bus", job_and_look)
+        finally:
+            monitor.kill()
+            monitor.wait()
+            monitor.stdout.close()
+
+    def test_retried_submission_is_one_job(self):
+        """a submission retried with the same RequestId is the same job"""
+        path = self.file("in", "a")
+        ids = set()
+        for _ in range(3):
+            p = self.busctl("call", "org.mapreduced.Master1", "/org/mapreduced/Master1", "org.mapreduced.Master1.Manager",
+                            "SubmitJob", "a{sv}a{sh}", "3", "App", "s", "wordcount", "Input", "as", "1", path,
+                            "RequestId", "s", "0123456789abcdef0123456789abcdef", "0")
+            ids.add(json.loads(p.stdout)["data"][0])
+        self.assertEqual(len(ids), 1)
+
+    def test_bad_calls_have_named_errors(self):
+        """bad calls are answered with named errors"""
+        manager = ("org.mapreduced.Master1", "/org/mapreduced/Master1", "org.mapreduced.Master1.Manager")
+        p = self.busctl("call", *manager, "SubmitJob", "a{sv}a{sh}", "1", "Colour", "s", "red", "0", check=False)
+        self.assertIn(b"Colour", p.stderr)
+        p = self.busctl("call", *manager, "GetJob", "s", "no/such", check=False)
+        self.assertNotEqual(p.returncode, 0)
+        self.assertTrue(self.master.alive())
+
+
+class Memory(mr.ClusterCase):
+    workers_wanted = 1
+
+    def test_memory_is_flat(self):
+        """memory of the daemons stays flat over 200 jobs in a row"""
+        if mr.SANITIZED:
+            self.skipTest("AddressSanitizer keeps freed memory; the leak check at exit stands for this there")
+        path = self.file("in", text(2000))
+        want = mr.coreutils_wordcount([path])
+        def run(count):
+            for _ in range(count):
+                p = self.ctl("run", "-q", "--app", "wordcount", "--input", path, "--reduces", "2")
+                self.assertOk(p)
+                self.assertEqual(p.stdout, want)
+        run(120)  # past every cache and KeepJobs=
+        before = (self.master.rss_kib(), self.workers[0].rss_kib())
+        run(200)
+        after = (self.master.rss_kib(), self.workers[0].rss_kib())
+        print(f"# master {before[0]} -> {after[0]} KiB, worker {before[1]} -> {after[1]} KiB over 200 jobs")
+        for b, a in zip(before, after):
+            self.assertLess(a - b, 1024, "more than 1 MiB in 200 jobs")
+
+
+tap.main()

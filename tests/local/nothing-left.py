@@ -1,0 +1,104 @@
+"""`mrctl --local` leaves nothing behind: no process, no file, however it ends; and it opens no TCP port."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+
+class NothingLeft(mr.Scratch):
+    def start_long_job(self):
+        """A job whose mappers sleep; returns when one of them runs."""
+        flag = self.dir / "started"
+        self.input = self.file("in", "a\n")
+        p = subprocess.Popen(
+            [mr.MRCTL, "--local", "run", "--mapper", f"touch {flag}; sleep 600", "--input", self.input],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, cwd=self.dir,
+            start_new_session=True)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.stderr.close)
+        mr.wait_for("the mapper", flag.exists)
+        self.assertTrue(os.listdir(self.tmp))
+        return p
+
+    def session_members(self, leader):
+        """Processes of the session that the test made for mrctl."""
+        found = []
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as f:
+                    fields = f.read().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append(int(entry))
+        return found
+
+    def assertGone(self, p):
+        mr.wait_for("every process of the session to end", lambda: not self.session_members(p.pid), 15)
+        self.assertNothingLeft()
+
+    def test_interrupt(self):
+        """after ^C"""
+        p = self.start_long_job()
+        os.killpg(p.pid, signal.SIGINT)  # as a terminal does: the foreground group
+        self.assertEqual(p.wait(20 * mr.SLOW), 130)
+        self.assertGone(p)
+
+    def test_terminate(self):
+        """after SIGTERM"""
+        p = self.start_long_job()
+        os.kill(p.pid, signal.SIGTERM)
+        p.wait(20 * mr.SLOW)
+        self.assertGone(p)
+
+    def test_kill(self):
+        """after kill -9 of mrctl"""
+        p = self.start_long_job()
+        os.kill(p.pid, signal.SIGKILL)
+        p.wait(20)
+        self.assertGone(p)
+
+    def test_kill_in_a_pipe(self):
+        """after a job whose command left a process in the background"""
+        p = self.mrctl("--local", "run", "--mapper", "sleep 600 >/dev/null 2>&1 & cat", "--input", self.file("in", "a\n"), "-q")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"a\n")
+        self.assertNothingLeft()
+
+    def test_no_open_port(self):
+        """no TCP socket listens while it runs"""
+        p = self.start_long_job()
+        for pid in self.session_members(p.pid):
+            inodes = set()
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                try:
+                    target = os.readlink(f"/proc/{pid}/fd/{fd}")
+                except OSError:
+                    continue
+                if target.startswith("socket:["):
+                    inodes.add(target[8:-1])
+            for table in ("tcp", "tcp6", "udp", "udp6"):
+                with open(f"/proc/{pid}/net/{table}", encoding="ascii") as f:
+                    for row in f.readlines()[1:]:
+                        self.assertNotIn(row.split()[9], inodes)
+        os.kill(p.pid, signal.SIGTERM)
+        p.wait(20 * mr.SLOW)
+        self.assertGone(p)
+
+    def test_private_directory(self):
+        """its directory is closed to other users"""
+        p = self.start_long_job()
+        for name in os.listdir(self.tmp):
+            self.assertEqual(os.stat(self.tmp / name).st_mode & 0o077, 0)
+        os.kill(p.pid, signal.SIGTERM)
+        p.wait(20 * mr.SLOW)
+        self.assertGone(p)
+
+
+tap.main()

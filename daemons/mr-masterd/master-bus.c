@@ -203,15 +203,20 @@ static int add_objects(Manager *m)
 
 int manager_open_bus(Manager *m, Error *e)
 {
-        int named, r;
+        int r;
 
-        named = bus_open(m->loop, m->conf->bus, &m->bus, e);
-        if (named < 0 || !m->bus)
-                return named;
+        r = bus_open(m->loop, m->conf->bus, &m->bus, e);
+        if (r < 0 || !m->bus)
+                return r;
+        m->bus_named = r > 0;
         r = add_objects(m);
-        if (r < 0)
-                return error_setf(e, r, "cannot serve the bus: %s", error_text(r));
-        return named ? bus_claim_name(m->bus, MASTER_BUS_NAME, e) : 0;
+        return r < 0 ? error_setf(e, r, "cannot serve the bus: %s", error_text(r)) : 0;
+}
+
+/* Last of all: who finds the name finds a master that workers can reach, with its jobs. */
+int manager_claim_name(Manager *m, Error *e)
+{
+        return m->bus_named ? bus_claim_name(m->bus, MASTER_BUS_NAME, e) : 0;
 }
 
 static void announce_manager(Manager *m)

@@ -222,12 +222,20 @@ int master_conf_parse(MasterConf *c, int argc, char *argv[], Error *e)
         return r < 0 ? r : 1;
 }
 
+/* 127.0.0.0/8 as digits, not as the beginning of somebody's host name. */
+static bool is_loopback_v4(const char *address)
+{
+        size_t n = strspn(address, "0123456789.");
+
+        return g_str_has_prefix(address, "127.") && address[n] == ':';
+}
+
 bool address_is_local(const char *address)
 {
-        static const char *const prefixes[] = {"unix:", "fd:", "127.", "localhost:", "[::1]:"};
+        static const char *const prefixes[] = {"unix:", "fd:", "localhost:", "[::1]:"};
 
         for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
                 if (g_str_has_prefix(address, prefixes[i]))
                         return true;
-        return false;
+        return is_loopback_v4(address);
 }

@@ -502,6 +502,8 @@ void job_check_complete(MasterJob *j)
         if (j->state != JOB_RUNNING || j->ending != 0 || !task_table_is_complete(j->table))
                 return;
         job_kill_attempts(j);
+        scheduler_remove_job(j->manager->scheduler,
+                             j->table); /* a map may be idle again, for nobody */
         j->state = JOB_COMMITTING;
         job_save(j);
         job_changed(j, CHANGED_STATE | CHANGED_NUMBERS);

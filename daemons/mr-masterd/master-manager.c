@@ -231,6 +231,8 @@ int manager_start(Manager *m, Error *e)
                 r = manager_restore(m, e);
         if (r >= 0)
                 r = manager_serve_rpc(m, e);
+        if (r >= 0)
+                r = manager_claim_name(m, e);
         if (r < 0)
                 return r;
         manager_arm_leases(m);

@@ -136,6 +136,7 @@ struct Manager {
         Scheduler *scheduler;
         EvgrpcServer *server;
         sd_bus *bus;
+        bool bus_named; /* a name can be claimed on it */
 
         GHashTable *jobs;     /* id → MasterJob * */
         GPtrArray *by_age;    /* the same jobs, oldest first */
@@ -258,6 +259,7 @@ int manager_serve_rpc(Manager *m, Error *e);
 /* ---- master-bus.c, master-bus-job.c, master-bus-worker.c ---- */
 
 int manager_open_bus(Manager *m, Error *e);
+int manager_claim_name(Manager *m, Error *e);
 void manager_announce(
         Manager *m); /* what changed, and was not told less than MASTER_ANNOUNCE_USEC ago */
 void bus_job_added(MasterJob *j);

@@ -170,7 +170,6 @@ static void free_message(gpointer m)
 
 static void run_destroy(FakeRun *r)
 {
-        evgrpc_server_call_unref(r->call);
         mapreduced__v1__task_spec__free_unpacked(r->spec, NULL);
         g_hash_table_unref(r->outputs);
         g_free(r);
@@ -181,6 +180,7 @@ static void run_free(FakeRun *r)
 {
         g_ptr_array_remove_fast(r->worker->runs, r);
         r->worker = NULL;
+        r->call = evgrpc_server_call_unref(r->call);
         if (r->watch)
                 evgrpc_call_cancel(r->watch);
         else

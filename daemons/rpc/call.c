@@ -168,6 +168,7 @@ int evgrpc_call_start(EvgrpcChannel *channel, const ProtobufCServiceDescriptor *
         if (handlers)
                 call->handlers = *handlers;
         call->unary = !call->handlers.on_message;
+        call->stream.reader.keep_buffer = true;
         r = set_call_options(call, options);
         if (r >= 0 && request) {
                 r = rpc_queue_append(&call->stream.queue, &channel->blocks, request);
@@ -270,6 +271,7 @@ void rpc_call_end(EvgrpcCall *call, EvgrpcCode code, const char *message, bool n
         rpc_link_remove(&call->resume_link);
         rpc_stream_reset(&call->stream, code == EVGRPC_OK ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
         rpc_queue_done(&call->stream.queue, &ch->blocks);
+        rpc_reader_done(&call->stream.reader);
         call->stream.queue_ended = true;
         call->stream.deaf = true;
         if (now)
@@ -410,8 +412,10 @@ static void client_bad_message(RpcStream *st, int error, size_t size)
                         rpc_call_end(call, EVGRPC_INTERNAL, "The reply ended within a message",
                                      true);
                 break;
+        case -EDQUOT:
         case -ENOMEM:
-                rpc_call_end(call, EVGRPC_RESOURCE_EXHAUSTED, "Out of memory", true);
+                rpc_call_end(call, EVGRPC_RESOURCE_EXHAUSTED,
+                             "Too many bytes of unfinished replies", true);
                 break;
         default:
                 rpc_call_end(call, EVGRPC_INTERNAL, "The reply's framing is wrong", true);

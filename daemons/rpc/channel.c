@@ -77,6 +77,7 @@ int evgrpc_channel_new(struct event_base *base, const char *target,
         ch->random = rpc_now_usec() ^ (uintptr_t) ch;
         (void) snprintf(ch->target, sizeof(ch->target), "%s", target);
         set_options(ch, options);
+        ch->budget.limit = RPC_MAX(RPC_CONNECTION_GATHER_BYTES, 2 * ch->o.max_message_bytes);
         rpc_link_init(&ch->draining);
         rpc_link_init(&ch->pending);
         rpc_link_init(&ch->active);

@@ -81,6 +81,7 @@ struct EvgrpcChannel {
         ServicePaths *services;
 
         RpcBlockPool blocks;
+        RpcBudget budget; /* of unfinished replies */
         EvgrpcCall *call_pool;
         unsigned call_pool_count;
         uint8_t *read_buffer;

@@ -110,6 +110,7 @@ static void connected(EvgrpcChannel *ch)
                 .keepalive_usec = ch->o.keepalive_usec,
                 .keepalive_timeout_usec = ch->o.keepalive_timeout_usec,
                 .pool = &ch->blocks,
+                .budget = &ch->budget,
                 .read_buffer = ch->read_buffer,
         };
         int fd = ch->fd, r;

@@ -10,7 +10,9 @@
  *     never from inside the function that started or cancelled it.
  *   - A call is sent at most once. Nothing here repeats a call; a lost connection ends every call on it
  *     with EVGRPC_UNAVAILABLE at once, and no reply is ever invented.
- *   - Every queue has a limit that is stated beside it.
+ *   - Every queue has a limit that is stated beside it. Messages that have come in part take at most
+ *     32 MiB of a connection (or two of the largest) and 512 MiB of a server (or eight); beyond that a call
+ *     ends RESOURCE_EXHAUSTED.
  *
  * Ownership: a function that takes a message packs it before it returns and keeps no pointer to it. A
  * message given to a handler is the library's, valid until the handler returns. Objects are

@@ -14,10 +14,27 @@ void rpc_prefix_write(uint8_t *ret, uint32_t size)
         ret[4] = (uint8_t) size;
 }
 
+static int charge(RpcBudget *budget, size_t size)
+{
+        for (const RpcBudget *b = budget; b; b = b->parent)
+                if (size > b->limit - RPC_MIN(b->used, b->limit))
+                        return -EDQUOT;
+        for (RpcBudget *b = budget; b; b = b->parent)
+                b->used += size;
+        return 0;
+}
+
+static void discharge(RpcBudget *budget, size_t size)
+{
+        for (RpcBudget *b = budget; b; b = b->parent)
+                b->used -= size;
+}
+
 void rpc_reader_done(RpcReader *r)
 {
+        discharge(r->budget, r->room);
         free(r->buffer);
-        *r = (RpcReader){};
+        *r = (RpcReader){.budget = r->budget, .keep_buffer = r->keep_buffer};
 }
 
 static int read_prefix(RpcReader *r, const uint8_t **at, size_t *left, size_t limit)
@@ -40,18 +57,35 @@ static int read_prefix(RpcReader *r, const uint8_t **at, size_t *left, size_t li
         return r->prefix[0] == 1 ? -EOPNOTSUPP : 1;
 }
 
+static int grow(RpcReader *r, size_t need)
+{
+        size_t room = RPC_MAX(RPC_MAX(BUFFER_MIN, r->room * 2), need);
+        uint8_t *buffer;
+        int k;
+
+        room = RPC_MIN(room, RPC_MAX(r->size, BUFFER_MIN));
+        k = charge(r->budget, room - r->room);
+        if (k < 0)
+                return k;
+        buffer = realloc(r->buffer, room);
+        if (!buffer) {
+                discharge(r->budget, room - r->room);
+                return -ENOMEM;
+        }
+        r->buffer = buffer;
+        r->room = room;
+        return 0;
+}
+
 static int gather(RpcReader *r, const uint8_t **at, size_t *left)
 {
         size_t n = RPC_MIN(*left, r->size - r->fill);
 
         if (r->fill + n > r->room) {
-                size_t room = RPC_MAX(RPC_MAX(BUFFER_MIN, r->room * 2), r->fill + n);
-                uint8_t *buffer = realloc(r->buffer, RPC_MIN(room, RPC_MAX(r->size, BUFFER_MIN)));
+                int k = grow(r, r->fill + n);
 
-                if (!buffer)
-                        return -ENOMEM;
-                r->buffer = buffer;
-                r->room = RPC_MIN(room, RPC_MAX(r->size, BUFFER_MIN));
+                if (k < 0)
+                        return k;
         }
         memcpy(r->buffer + r->fill, *at, n);
         r->fill += n;
@@ -68,6 +102,8 @@ int rpc_reader_feed(RpcReader *r, const uint8_t **at, size_t *left, size_t limit
         if (r->handed_out) {
                 r->handed_out = false;
                 r->prefix_fill = 0;
+                if (!r->keep_buffer)
+                        rpc_reader_done(r);
         }
         if (*left == 0)
                 return 0;

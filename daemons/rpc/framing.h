@@ -12,7 +12,15 @@
 
 #define RPC_PREFIX_SIZE ((size_t) 5)
 
+/* Bytes of unfinished messages. Each of them has its limit, but a peer may begin very many. */
+typedef struct RpcBudget {
+        size_t used, limit;
+        struct RpcBudget *parent; /* is charged as well; NULL: none */
+} RpcBudget;
+
 typedef struct RpcReader {
+        RpcBudget *budget; /* NULL: none */
+        bool keep_buffer;  /* from one message to the next, for a stream of them */
         uint8_t prefix[RPC_PREFIX_SIZE];
         uint8_t prefix_fill;
         bool handed_out; /* the buffer's message is with the caller until the next feed */
@@ -28,7 +36,7 @@ typedef struct RpcReader {
  * @ret:        the message, valid until the next feed and as long as the piece
  *
  * Return: 1: a message; 0: the piece is used up; -EMSGSIZE: longer than @limit (@ret_size says how long);
- * -EOPNOTSUPP: compressed; -EBADMSG: a flag that is none; -ENOMEM.
+ * -EOPNOTSUPP: compressed; -EBADMSG: a flag that is none; -EDQUOT: the budget is used up; -ENOMEM.
  */
 int rpc_reader_feed(RpcReader *r, const uint8_t **at, size_t *left, size_t limit,
                     const uint8_t **ret, size_t *ret_size);
@@ -39,5 +47,6 @@ static inline bool rpc_reader_is_at_boundary(const RpcReader *r)
         return r->prefix_fill == 0 || r->handed_out;
 }
 
+/* Back to the start of a message, with no buffer. */
 void rpc_reader_done(RpcReader *r);
 void rpc_prefix_write(uint8_t *ret, uint32_t size);

@@ -89,6 +89,9 @@ static void release(EvgrpcServerCall *call)
 {
         rpc_deadlines_remove(&call->server->deadlines, &call->deadline);
         rpc_queue_done(&call->stream.queue, &call->server->blocks);
+        rpc_reader_done(&call->stream.reader);
+        call->stream.reader.budget =
+                NULL; /* the connection's: a handler may keep the call for longer */
         if (call->connection)
                 rpc_connection_call_ended(call->connection);
         call->connection = NULL;
@@ -347,6 +350,7 @@ static void server_headers_end(RpcStream *st, bool trailers)
                 set_deadline(call);
                 if (!wants_messages(call))
                         return;
+                st->reader.keep_buffer = true;
                 call->accepted = true;
                 call->method->method->handler(call, NULL, call->method->userdata);
         }
@@ -408,8 +412,10 @@ static void server_bad_message(RpcStream *st, int error, size_t size)
         } else if (error == -EOPNOTSUPP) {
                 code = EVGRPC_UNIMPLEMENTED;
                 (void) snprintf(text, sizeof(text), "The request is compressed");
-        } else if (error == -ENOMEM)
+        } else if (error == -ENOMEM || error == -EDQUOT) {
                 code = EVGRPC_RESOURCE_EXHAUSTED;
+                (void) snprintf(text, sizeof(text), "Too many bytes of unfinished requests");
+        }
         if (call->accepted) {
                 evgrpc_server_call_ref(call);
                 tell_cancelled(call);

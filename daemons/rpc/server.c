@@ -44,6 +44,7 @@ int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *option
         sv->o.max_header_bytes = or_default(sv->o.max_header_bytes, 16 << 10);
         sv->o.keepalive_timeout_usec =
                 or_default(sv->o.keepalive_timeout_usec, 20 * RPC_USEC_PER_SEC);
+        sv->budget.limit = RPC_MAX(RPC_SERVER_GATHER_BYTES, 8 * sv->o.max_message_bytes);
         rpc_link_init(&sv->connections);
         rpc_deadlines_init(&sv->deadlines, base, rpc_server_call_expired, sv);
         rpc_arena_init(&sv->arena, NULL, 0, 64 * 1024 + 16 * sv->o.max_message_bytes);
@@ -185,6 +186,9 @@ static void connection_new(EvgrpcServer *sv, int fd, const RpcSockaddr *peer, so
                 return;
         }
         o.owner = c;
+        o.budget = &c->budget;
+        c->budget.limit = RPC_MAX(RPC_CONNECTION_GATHER_BYTES, 2 * sv->o.max_message_bytes);
+        c->budget.parent = &sv->budget;
         c->server = sv;
         rpc_address_format(peer, peer_size, c->peer);
         (void) event_assign(&c->idle, sv->base, -1, 0, on_idle, c);

@@ -48,6 +48,7 @@ typedef struct Connection {
         RpcLink link;
         struct event idle;
         size_t calls;
+        RpcBudget budget; /* of unfinished requests */
         char peer[RPC_ADDRESS_TEXT_MAX];
 } Connection;
 
@@ -66,6 +67,7 @@ struct EvgrpcServer {
         RpcDeadlines deadlines;
         RpcArena arena; /* of the message a handler is called with */
         RpcBlockPool blocks;
+        RpcBudget budget; /* of unfinished requests, all connections */
         EvgrpcServerCall *call_pool;
         unsigned call_pool_count;
         uint8_t *read_buffer;

@@ -35,6 +35,11 @@
 typedef struct RpcSession RpcSession;
 typedef struct RpcSessionOps RpcSessionOps;
 
+#define RPC_CONNECTION_GATHER_BYTES                                                                \
+        ((size_t) 32 << 20) /* of unfinished messages, or two of the largest */
+#define RPC_SERVER_GATHER_BYTES                                                                    \
+        ((size_t) 512 << 20) /* of all its connections, or eight of the largest */
+
 /* One call's share of a connection; embedded in the client's and the server's call. */
 typedef struct RpcStream {
         RpcSession *session; /* NULL: not on a connection (not yet, or no more) */
@@ -96,6 +101,7 @@ typedef struct RpcSessionOptions {
         uint64_t keepalive_usec; /* 0: none */
         uint64_t keepalive_timeout_usec;
         RpcBlockPool *pool;
+        RpcBudget *budget; /* outlives every stream */
         uint8_t *read_buffer;
 } RpcSessionOptions;
 

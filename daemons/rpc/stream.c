@@ -48,6 +48,7 @@ void rpc_stream_attach(RpcStream *st, RpcSession *s, int32_t id)
         st->ops = s->o.ops;
         st->max_message_bytes = s->o.max_message_bytes;
         st->id = id;
+        st->reader.budget = s->o.budget;
         rpc_link_append(&s->streams, &st->link);
         s->stream_count++;
         s->queued_bytes += st->queue.bytes;
@@ -135,6 +136,7 @@ void rpc_stream_input_end(RpcStream *st)
                 st->ops->stream_bad_message(st, -EPIPE, 0);
                 return;
         }
+        rpc_reader_done(&st->reader);
         st->ops->stream_end(st);
 }
 

@@ -1,8 +1,6 @@
 /*
  * The test service.
  */
-#include <glib.h>
-
 #include "echo-service.h"
 
 typedef struct EchoCall {
@@ -40,6 +38,8 @@ static void on_cancelled(EvgrpcServerCall *call, void *userdata)
         EchoCall *c = userdata;
 
         c->service->cancelled++;
+        if (c->order && c->order->hang)
+                g_queue_remove(&c->service->hanging, c);
         echo_call_free(c);
 }
 
@@ -154,13 +154,23 @@ static bool postponed(EchoCall *c, event_callback_fn handler)
         struct timeval tv = {.tv_sec = c->order->delay_ms / 1000,
                              .tv_usec = (suseconds_t) (c->order->delay_ms % 1000) * 1000};
 
-        if (c->order->hang)
+        if (c->order->hang) {
+                g_queue_push_tail(&c->service->hanging, c);
                 return true;
+        }
         if (c->order->delay_ms == 0)
                 return false;
         c->timer = evtimer_new(c->service->base, handler, c);
         event_add(c->timer, &tv);
         return true;
+}
+
+void echo_service_release(EchoService *e)
+{
+        EchoCall *c;
+
+        while ((c = g_queue_pop_head(&e->hanging)))
+                answer_unary(c);
 }
 
 static void echo_unary(EvgrpcServerCall *call, const ProtobufCMessage *request, void *userdata)

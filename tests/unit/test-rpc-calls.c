@@ -152,10 +152,11 @@ static void test_ten_thousand_calls_are_outstanding_at_once(void)
         Fixture f;
 
         fixture_begin(&f);
-        order.delay_ms = 300;
+        order.hang = true;
         for (size_t i = 0; i < N; i++)
                 story_start(&s[i], &f, "Unary", &order, NULL);
         RUN_UNTIL(&f, f.echo.living == N);
+        echo_service_release(&f.echo);
         for (size_t i = 0; i < N; i++) {
                 g_assert_cmpint(evgrpc_call_wait(s[i].call)->code, ==, EVGRPC_OK);
                 g_assert_cmpuint(s[i].messages, ==, 1);

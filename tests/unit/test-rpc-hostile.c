@@ -2,6 +2,7 @@
  * Peers that break the rules, and networks that break in the middle: every call ends with a status,
  * the server goes on with others, and nothing is kept.
  */
+#include "rpc/framing.h"
 #include "rpc-relay.h"
 
 typedef struct RawPeer {
@@ -291,6 +292,37 @@ static void test_metadata_beyond_the_limit_is_resource_exhausted(void)
         fixture_end(&f);
 }
 
+/* Each of many calls sends a message but for its last part: no more is kept than the limit. */
+static void test_many_half_messages_cost_a_bounded_memory(void)
+{
+        enum { N = 40 };
+        size_t size = 2 << 20;
+        g_autofree uint8_t *data = g_malloc0(size);
+        RpcReader readers[N] = {};
+        RpcBudget all = {.limit = 100 << 20}, one = {.limit = 32 << 20, .parent = &all};
+        unsigned refused = 0;
+
+        rpc_prefix_write(data, (uint32_t) size);
+        for (unsigned i = 0; i < N; i++) {
+                const uint8_t *at = data, *message;
+                size_t left = size - 1, n;
+                int r;
+
+                readers[i].budget = &one;
+                r = rpc_reader_feed(&readers[i], &at, &left, 4 << 20, &message, &n);
+                if (r == -EDQUOT)
+                        refused++;
+                else
+                        g_assert_cmpint(r, ==, 0);
+                g_assert_cmpuint(one.used, <=, one.limit);
+        }
+        g_assert_cmpuint(refused, >=, N - 16);
+        for (unsigned i = 0; i < N; i++)
+                rpc_reader_done(&readers[i]);
+        g_assert_cmpuint(one.used, ==, 0);
+        g_assert_cmpuint(all.used, ==, 0);
+}
+
 #define ADD(name, function) g_test_add_func("/rpc/hostile/" name, function)
 
 int main(int argc, char **argv)
@@ -307,6 +339,7 @@ int main(int argc, char **argv)
         ADD("compressed", test_compressed_message_is_unimplemented);
         ADD("prefix-flag", test_unknown_prefix_flag_is_internal);
         ADD("not-a-message", test_request_that_is_no_message_is_internal);
+        ADD("half-messages", test_many_half_messages_cost_a_bounded_memory);
         ADD("metadata-limit", test_metadata_beyond_the_limit_is_resource_exhausted);
         return g_test_run();
 }

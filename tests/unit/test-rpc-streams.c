@@ -321,12 +321,14 @@ static void test_generated_service_is_served(void)
         story_start(&s, &f, "Unary", &order, NULL);
         g_assert_cmpint(evgrpc_call_wait(s.call)->code, ==, EVGRPC_INTERNAL);
         story_end(&s);
-        /* A closure that is called when the client has gone. */
+        /* A closure that is called when the client and its connection have gone. */
         order.hang = true;
         story_start(&s, &f, "Unary", &order, NULL);
         RUN_UNTIL(&f, g.kept);
         evgrpc_call_cancel(s.call);
         run_for(&f, 20);
+        f.channel = evgrpc_channel_free(f.channel);
+        RUN_UNTIL(&f, evgrpc_server_connection_count(server) == 0);
         g.kept(&answer, g.kept_data);
         story_end(&s);
         evgrpc_server_free(server);

@@ -6,6 +6,7 @@
 #define NS_PER_S 1e9
 #define NS_PER_S_PER_PPM 1e3
 #define LEAST_SLEW_PPM 0.1 /* left for slewing when the frequency alone is at the limit */
+#define STRAY_SHARE 0.1    /* of the newest line in what lines differ by */
 #define IGNORED_NS 1.0     /* an offset not worth a change of frequency */
 
 static double clamp(double v, double limit)
@@ -27,7 +28,9 @@ void discipline_init(TimeDiscipline *d, const DisciplineLimits *limits, const Ti
         d->before = d->now;
 }
 
-/* The clock ran 1 + rate for each free second, so rate / (1 + rate) of what it shows is correction. */
+/*
+ * The clock ran 1 + rate for each free second, so rate / (1 + rate) of what it shows is correction.
+ */
 static double correction_at(const DisciplineSegment *s, int64_t mono_ns)
 {
         double rate = s->rate_ppm * 1e-6;
@@ -97,11 +100,27 @@ static void plan_slew(TimeDiscipline *d, int64_t mono_ns, double offset_ns, doub
         set_rate(d, mono_ns, d->frequency_ppm + d->slew_ppm);
 }
 
+/* What the residuals cannot tell: how far the line itself moves from one sample to the next. */
+static void learn_stray(TimeDiscipline *d, const TimeEstimate *line)
+{
+        TimeEstimate old = d->line;
+        double moved_ns;
+
+        if (!d->has_line)
+                return;
+        estimate_advance(&old, line->free_ns, d->limits.wander_ppm);
+        moved_ns = (double) (line->ahead_ns - old.ahead_ns);
+        if (fabs(moved_ns) > old.bound_ns + line->bound_ns)
+                return; /* a server's jump, which says nothing of lines */
+        d->stray_ns = hypot(d->stray_ns * sqrt(1 - STRAY_SHARE), moved_ns * sqrt(STRAY_SHARE));
+}
+
 int64_t discipline_update(TimeDiscipline *d, const TimeEstimate *line, int64_t mono_ns,
                           double slew_s, DisciplinePhase phase)
 {
         int64_t offset_ns, step_ns;
 
+        learn_stray(d, line);
         d->has_line = true;
         d->line = *line;
         d->line.frequency_ppm = clamp(line->frequency_ppm, d->limits.frequency_ppm);
@@ -158,7 +177,8 @@ int64_t discipline_esterror_ns(const TimeDiscipline *d, int64_t mono_ns)
         if (!d->has_line)
                 return INT64_MAX;
         line_at(d, mono_ns, &line);
-        return saturate(line.ahead_sd_ns + fabs((double) discipline_offset_ns(d, mono_ns)));
+        return saturate(hypot(line.ahead_sd_ns, d->stray_ns) +
+                        fabs((double) discipline_offset_ns(d, mono_ns)));
 }
 
 void discipline_set_base(TimeDiscipline *d, int64_t base_ns)

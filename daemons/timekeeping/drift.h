@@ -1,8 +1,9 @@
 /*
  * Drift file — what was learnt of the oscillator, kept over a restart.
  *
- * One line: frequency and its error in ppm, "12.345678 0.012345". The form of chrony's and, but for the second
- * number, of ntpd's, so that a machine may change from those and keep what they learnt. The file is the caller's.
+ * One line: frequency and its error in ppm, "12.345678 0.012345". The form of chrony's and, but
+ * for the second number, of ntpd's, so that a machine may change from those and keep what they
+ * learnt. The file is the caller's.
  */
 #pragma once
 

@@ -36,6 +36,8 @@ void filter_begin(SampleFilter *f, uint32_t burst, uint32_t retries)
 
 bool filter_wants_more(const SampleFilter *f)
 {
+        if (!f->has_best && f->asked >= FILTER_SILENT)
+                return false;
         if (f->asked < f->burst)
                 return true;
         if (f->has_best && f->best.rtt_ns < filter_limit_ns(f))

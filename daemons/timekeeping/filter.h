@@ -1,14 +1,15 @@
 /*
  * Sample filter — one good sample out of each poll.
  *
- * A poll is one exchange, or a burst, of which the fastest is kept. Its round trip decides whether it is good: when
- * RTT ≥ 2U it is asked again, up to a limit. U follows the round trips that were seen, of which the
- * least is the wire itself; so many exchanges succeed that retries are rare, and what fails is a queue, a lost and
- * repeated segment, a machine that slept: a spike. When spikes are all that comes for
- * FILTER_PATIENCE polls, the way has changed, and what was known of it is forgotten.
+ * A poll is one exchange, or a burst, of which the fastest is kept. Its round trip decides whether
+ * it is good: when RTT ≥ 2U it is asked again, up to a limit. U follows the round trips that were
+ * seen, of which the least is the wire itself; so many exchanges succeed that retries are rare,
+ * and what fails is a queue, a lost and repeated segment, a machine that slept: a spike. When
+ * spikes are all that comes for FILTER_PATIENCE polls, the way has changed, and what was known of
+ * it is forgotten.
  *
- * Source: Cristian 1989, §5: the reader chooses U, a smaller one for precision, a larger one for success.
- * Changed: U is not given but found.
+ * Source: Cristian 1989: the reader chooses U, a smaller one for precision, a larger one for
+ * success. Changed: U is not given but found.
  */
 #pragma once
 
@@ -17,6 +18,7 @@
 #define FILTER_MAX 64U
 #define FILTER_LEAST 4U    /* round trips that must be known before one is called long */
 #define FILTER_PATIENCE 8U /* polls */
+#define FILTER_SILENT 3U   /* unanswered exchanges after which a poll is given up */
 #define FILTER_FACTOR 4.0  /* times the mean excess: exponential queues exceed it 3 times in 1000 */
 /* What a busy scheduler adds; on an idle wire the mean is less. */
 #define FILTER_FLOOR_NS INT64_C(20000)
@@ -49,7 +51,8 @@ bool filter_wants_more(const SampleFilter *f);
  * filter_offer() - the outcome of one exchange
  * @s: NULL when no usable answer came
  *
- * Return: TIME_ACCEPTED: the best so far; TIME_REJECT_RETRY; TIME_REJECT_BURST; TIME_REJECT_TIMEOUT for NULL.
+ * Return: TIME_ACCEPTED: the best so far; TIME_REJECT_RETRY; TIME_REJECT_BURST;
+ * TIME_REJECT_TIMEOUT for NULL.
  */
 TimeReject filter_offer(SampleFilter *f, const HistorySample *s);
 

@@ -3,13 +3,20 @@
 #include "timekeeping/history.h"
 
 #define NS_PER_S 1e9
-#define KEEP_LEAST 4U /* shorter lines than this are noise */
-#define UNSEEN 2.6    /* see make_points() */
+#define NS_PER_S_PER_PPM 1e3
+#define WANDER_S 3600.0
+#define TOLERANCE_PPM 15.0 /* RFC 5905: PHI */
+#define UNKNOWN_PPM 500.0  /* a frequency of which nothing is known is still within this */
+#define KEEP_LEAST 4U      /* shorter lines than this are noise */
+#define UNSEEN 2.6         /* see make_points() */
 
 /* What a time stamp is good for at best: kernel stamps between hosts under load err by 1 µs rms. */
 #define STAMP_SD_NS 1000.0
 
-/* The oldest sample weighs a twentieth: of 0 to 4 the least error where the frequency walks at random. */
+/*
+ * The oldest sample weighs a twentieth: of 0 to 4 the least error where the frequency walks at
+ * random.
+ */
 #define FADE 3.0
 
 static_assert(HISTORY_MAX <= REGRESSION_MAX, "a history fits a regression");
@@ -44,10 +51,11 @@ void history_shift(History *h, int64_t ahead_ns)
 }
 
 /*
- * Variances from the excess of the round trips over the least. That one has none, yet is not perfect: with n exchanges
- * of two exponential ways each, the true excess of the least is expected to be 0.63 / √n of the mean excess, or 1.3 / √n of
- * the lower quartile (gamma distribution of shape 2), and its spread is as large; twice that is added to all.
- * The quartile, not the mean, because a queue that fills for half an hour must not make the samples before it look bad.
+ * Variances from the excess of the round trips over the least. That one has none, yet is not
+ * perfect: with n exchanges of two exponential ways each, the true excess of the least is expected
+ * to be 0.63 / √n of the mean excess, or 1.3 / √n of the lower quartile (gamma distribution of
+ * shape 2), and its spread is as large; twice that is added to all. The quartile, not the mean,
+ * because a queue that fills for half an hour must not make the samples before it look bad.
  */
 static void make_points(const History *h, RegressionPoint *ret)
 {
@@ -73,20 +81,28 @@ static void make_points(const History *h, RegressionPoint *ret)
         }
 }
 
+/* How far a clock may be off after @s seconds on a line, for the reasons in history.h; in ns. */
+static double growth_ns(double wander_ppm, double frequency_sd_ppm, double s)
+{
+        double strays_ppm = fmin(wander_ppm * (1 + s / WANDER_S), fmax(wander_ppm, TOLERANCE_PPM));
+
+        return (strays_ppm + 2 * fmin(frequency_sd_ppm, UNKNOWN_PPM)) * NS_PER_S_PER_PPM * s;
+}
+
 /*
- * The tightest of what each sample allows: the line is off that sample by so much, the sample off the truth
- * by its bound, and since then the clock may have strayed.
+ * The tightest of what each sample allows: the line is off it by so much, it is off the truth by
+ * its bound.
  */
 static double bound_of(const History *h, const RegressionPoint *p, const Regression *fit)
 {
-        double growth = h->wander_ppm * 1e3 + 2 * MIN(fit->slope_sd, 1e6), best = INFINITY;
+        double best = INFINITY;
 
         for (size_t i = 0; i < h->count; i++) {
                 const HistorySample *s = h->samples + i;
                 double off = fabs(p[i].y - fit->intercept - fit->slope * p[i].x);
 
-                best = fmin(best,
-                            off + (double) s->half_ns + (double) s->root_ns - growth * p[i].x);
+                off += growth_ns(h->wander_ppm, fit->slope_sd / NS_PER_S_PER_PPM, -p[i].x);
+                best = fmin(best, off + (double) s->half_ns + (double) s->root_ns);
         }
         return best;
 }
@@ -128,7 +144,7 @@ void estimate_advance(TimeEstimate *e, int64_t free_ns, double wander_ppm)
         e->free_ns = free_ns;
         e->ahead_ns += (int64_t) (e->frequency_ppm * 1e3 * s);
         e->ahead_sd_ns = hypot(e->ahead_sd_ns, e->frequency_sd_ppm * 1e3 * s);
-        e->bound_ns += (wander_ppm + 2 * e->frequency_sd_ppm) * 1e3 * fabs(s);
+        e->bound_ns += growth_ns(wander_ppm, e->frequency_sd_ppm, fabs(s));
 }
 
 bool estimate_agrees(const TimeEstimate *e, const HistorySample *s, double wander_ppm)

@@ -1,13 +1,14 @@
 /*
  * History — what one server's answers say of our oscillator, over the last 64 samples.
  *
- * Samples are kept against the *free-running clock*: our clock without any correction made since the start (discipline.h
- * knows the difference). So a sample stays true whatever is done to the clock after it, and slews and steps
- * never have to be taken out of old samples.
+ * Samples are kept against the *free-running clock*: our clock without any correction made since
+ * the start (discipline.h knows the difference). So a sample stays true whatever is done to the
+ * clock after it, and slews and steps never have to be taken out of old samples.
  *
- * What a sample is worth shows in its round trip: what it took longer than the fastest is queueing, spent on
- * ways unknown, and shifts the offset by anything between minus and plus half of it. Its variance is that of
- * an even spread, excess² / 12. So fast samples decide, and slow ones hardly count.
+ * What a sample is worth shows in its round trip: what it took longer than the fastest is
+ * queueing, spent on ways unknown, and shifts the offset by anything between minus and plus half
+ * of it. Its variance is that of an even spread, excess² / 12. So fast samples decide, and slow
+ * ones hardly count.
  */
 #pragma once
 
@@ -44,14 +45,20 @@ void history_shift(History *h, int64_t ahead_ns);
 /**
  * history_fit() - the line that the samples are on, at the time of the last one
  *
- * Forgets the oldest samples as long as the residuals fail the runs test, but never keeps fewer than four.
- * Call it once after each history_add().
+ * Forgets the oldest samples as long as the residuals fail the runs test, but never keeps fewer
+ * than four. Call it once after each history_add().
  *
  * Return: 0; -ENODATA without a sample.
  */
 int history_fit(History *h, TimeEstimate *ret);
 
-/* Follows the line to @free_ns. The bound grows by wander_ppm and twice the frequency's error. */
+/**
+ * estimate_advance() - follow the line to @free_ns, with its errors
+ *
+ * The bound grows by twice the frequency's error, and for what the frequency may have strayed
+ * since: by wander_ppm at once and as much more each hour, as the error of a random walk grows
+ * faster than time; at most by the 15 ppm that RFC 5905 takes for any oscillator.
+ */
 void estimate_advance(TimeEstimate *e, int64_t free_ns, double wander_ppm);
 
 /* Whether a sample and a line can both be right. */

@@ -30,6 +30,8 @@ struct TimeKeeper {
         int64_t boot_gap_ns; /* boot − mono */
         int selected;
         DisciplinePhase phase;
+        /* CLOCK_MONOTONIC of the first candidate of this phase; 0: none yet */
+        int64_t first_heard_ns;
         int64_t doubt_ns; /* more bound, while the only server contradicts itself */
         bool learnt;
         bool replan;        /* the offset changed though the line did not */
@@ -217,6 +219,7 @@ static void on_suspend(TimeKeeper *k, const TimeReading *now)
                                 INT64_MAX; /* its end, refused for its epoch, begins the next */
         }
         k->selected = -1;
+        k->first_heard_ns = 0;
         if (k->phase == DISCIPLINE_RUNNING)
                 k->phase = DISCIPLINE_RESUMED;
         k->events |= KEEPER_EVENT_SUSPENDED;
@@ -347,7 +350,10 @@ static bool own_interval(const TimeKeeper *k, int64_t free_ns, SelectInterval *r
         return true;
 }
 
-/* Finds the majority's interval among the candidates, and marks who misses it. Returns whether there is one. */
+/*
+ * Finds the majority's interval among the candidates, and marks who misses it. Returns whether
+ * there is one.
+ */
 static bool intersect(TimeKeeper *k, Candidate *c, size_t n, int64_t free_ns)
 {
         SelectInterval v[KEEPER_SERVERS_MAX + 1], common;
@@ -356,7 +362,10 @@ static bool intersect(TimeKeeper *k, Candidate *c, size_t n, int64_t free_ns)
 
         for (size_t i = 0; i < n; i++)
                 v[i] = c[i].interval;
-        /* Alone, a server that a majority never found wrong is believed: there is no other authority. */
+        /*
+         * Alone, a server that a majority never found wrong is believed: there is no other
+         * authority.
+         */
         if (n > 1 || c[0].source->is_falseticker)
                 witnesses += own_interval(k, free_ns, v + n);
 
@@ -400,7 +409,10 @@ static bool is_last_day_of_month(int64_t real_ns)
         return gmtime_r(&tomorrow, &tm) && tm.tm_mday == 1;
 }
 
-/* A leap second is believed when most of those that agree on the time announce it, on a day that may have one. */
+/*
+ * A leap second is believed when most of those that agree on the time announce it, on a day that
+ * may have one.
+ */
 static void learn_leap(TimeKeeper *k, const Candidate *c, size_t n, const TimeReading *now)
 {
         size_t votes[_TIME_LEAP_MAX] = {}, total = 0;
@@ -427,14 +439,30 @@ static void learn_leap(TimeKeeper *k, const Candidate *c, size_t n, const TimeRe
         k->leap_at_ns = (now->real_ns / NSEC_PER_SEC / DAY_S + 1) * DAY_S * NSEC_PER_SEC;
 }
 
-static bool is_waiting(const TimeKeeper *k)
+/*
+ * A clock that knows nothing yet must not be set by who happens to answer first, be it at boot or
+ * when the network comes up minutes later. So with the first candidate all silent servers are
+ * asked once more, and waited for.
+ */
+static bool is_waiting(TimeKeeper *k, const TimeReading *now)
 {
+        bool is_first = k->first_heard_ns == 0, waits = false;
+
         if (k->phase == DISCIPLINE_RUNNING)
                 return false;
-        for (size_t i = 0; i < KEEPER_SERVERS_MAX; i++)
-                if (k->sources[i] && source_is_pending(k->sources[i]))
-                        return true;
-        return false;
+        if (is_first)
+                k->first_heard_ns = now->mono_ns;
+
+        for (size_t i = 0; i < KEEPER_SERVERS_MAX; i++) {
+                TimeSource *s = k->sources[i];
+
+                if (!s || !source_is_pending(s, k->first_heard_ns))
+                        continue;
+                if (is_first && s->next_ns != INT64_MAX)
+                        s->next_ns = now->mono_ns;
+                waits = true;
+        }
+        return waits;
 }
 
 static void follow(TimeKeeper *k, const Candidate *c, const TimeReading *now, KeeperDecision *ret)
@@ -459,7 +487,7 @@ static void update(TimeKeeper *k, const TimeReading *now, KeeperDecision *ret)
         size_t n;
 
         n = gather(k, free_ns, c);
-        if (n > 0 && !is_waiting(k) && intersect(k, c, n, free_ns)) {
+        if (n > 0 && !is_waiting(k, now) && intersect(k, c, n, free_ns)) {
                 learn_leap(k, c, n, now);
                 best = choose(k, c, n);
         }
@@ -549,6 +577,25 @@ int64_t keeper_bound_ns(const TimeKeeper *k, const TimeReading *now)
 int64_t keeper_offset_ns(const TimeKeeper *k, const TimeReading *now)
 {
         return discipline_offset_ns(&k->discipline, now->mono_ns);
+}
+
+void keeper_claim(const TimeKeeper *k, const TimeReading *now, TimeClaim *ret)
+{
+        int64_t bound_ns = keeper_bound_ns(k, now);
+        const TimeSource *s;
+
+        *ret = (TimeClaim){.leap = k->leap};
+        if (k->selected < 0 || bound_ns > k->config.source.distance_limit_ns)
+                return;
+
+        s = k->sources[k->selected];
+        ret->synchronised = true;
+        ret->stratum = s->claim.stratum + 1;
+        /*
+         * Delay and dispersion as NTP has them; what counts is that together they make our bound.
+         */
+        ret->root_delay_ns = MIN(s->claim.root_delay_ns + s->last.rtt_ns, 2 * bound_ns);
+        ret->root_dispersion_ns = bound_ns - ret->root_delay_ns / 2;
 }
 
 bool keeper_drift(const TimeKeeper *k, Drift *ret)

@@ -9,10 +9,11 @@
  *      when an answer comes, or its time is over:
  *              keeper_reply() / keeper_no_reply(), then as above
  *
- * Servers are intersected at each tick; the one with the least bound among those that agree is followed, and
- * changed only for one twice as good. Our own clock, while its bound is known, has a vote like any
- * server, so two servers that disagree are no stalemate. At the start nobody is followed before every server has
- * answered or failed to, so the first to answer cannot set the clock alone.
+ * Servers are intersected at each tick; the one with the least bound among those that agree is
+ * followed, and changed only for one twice as good. Our own clock, while its bound is known, has a
+ * vote like any server, so two servers that disagree are no stalemate. At the start nobody is
+ * followed before every server has answered or failed to, so the first to answer cannot set the
+ * clock alone.
  *
  * No clock, no socket, no log.
  */
@@ -27,7 +28,8 @@
 typedef struct KeeperConfig {
         SourceConfig source;
         DisciplineLimits limits;
-        int64_t earliest_real_ns; /* no server's time is believed before this: build date, saved clock */
+        /* no server's time is believed before this: build date, saved clock */
+        int64_t earliest_real_ns;
 } KeeperConfig;
 
 extern const KeeperConfig keeper_defaults;
@@ -66,7 +68,9 @@ typedef struct TimeKeeper TimeKeeper;
 
 const char *keeper_state_to_string(KeeperState s);
 
-/* @drift: what is known of the oscillator; NULL: nothing. keeper_tick() tells the frequency to set. */
+/*
+ * @drift: what is known of the oscillator; NULL: nothing. keeper_tick() tells the frequency to set.
+ */
 TimeKeeper *keeper_new(const KeeperConfig *c, const TimeReading *now, const Drift *drift);
 TimeKeeper *keeper_free(TimeKeeper *k);
 DEFINE_CLEANUP(TimeKeeper, keeper_free);
@@ -75,7 +79,9 @@ DEFINE_CLEANUP(TimeKeeper, keeper_free);
 int keeper_add_server(TimeKeeper *k, const TimeReading *now);
 void keeper_remove_server(TimeKeeper *k, unsigned server);
 
-/* Whether an exchange is due now: 1 and the server, and the exchange counts as begun; 0 if none is. */
+/*
+ * Whether an exchange is due now: 1 and the server, and the exchange counts as begun; 0 if none is.
+ */
 int keeper_poll(TimeKeeper *k, const TimeReading *now, unsigned *ret_server);
 
 /* All servers are due now, with a burst. */
@@ -106,6 +112,9 @@ int64_t keeper_bound_ns(const TimeKeeper *k, const TimeReading *now);
 
 /* true − CLOCK_REALTIME as far as known: what is still to be slewed. */
 int64_t keeper_offset_ns(const TimeKeeper *k, const TimeReading *now);
+
+/* What we may say of our own clock to those who ask us; its distance is our bound. Never a loop. */
+void keeper_claim(const TimeKeeper *k, const TimeReading *now, TimeClaim *ret);
 
 /* To be kept over a restart. False while nothing better than at the start is known. */
 bool keeper_drift(const TimeKeeper *k, Drift *ret);

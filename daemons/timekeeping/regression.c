@@ -3,7 +3,9 @@
 
 #include "timekeeping/regression.h"
 
-/* One good fit in ten loses its oldest sample for nothing, which costs less than a bent line kept. */
+/*
+ * One good fit in ten loses its oldest sample for nothing, which costs less than a bent line kept.
+ */
 #define RUNS_LEVEL 0.1
 #define RUNS_LEAST 4U /* fewer residuals cannot fail at this level */
 /* Times the lower quartile of variance, that is 3 standard deviations: beyond is not heard. */

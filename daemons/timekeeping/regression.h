@@ -1,17 +1,20 @@
 /*
- * Regression — the straight line through samples of unequal worth, and whether a line is what they lie on.
+ * Regression — the straight line through samples of unequal worth, and whether a line is what they
+ * lie on.
  *
- * Weighted least squares, with room for what was known of the slope before (a drift file, the time before the
- * server's clock jumped): that is one more observation, of the slope itself.
+ * Weighted least squares, with room for what was known of the slope before (a drift file, the time
+ * before the server's clock jumped): that is one more observation, of the slope itself.
  *
- * A clock's frequency wanders, so old samples lie off the line that the new ones make, and the farther the older. Two
- * things follow. Weights fade with age. And residuals that keep their sign for long give it away: for n
- * residuals without memory, the number of changes of sign is binomial (n − 1, 1/2); too few means that the oldest
- * sample must go. Only the better samples are heard for that: one that may be wrong by far says nothing by being so.
+ * A clock's frequency wanders, so old samples lie off the line that the new ones make, and the
+ * farther the older. Two things follow. Weights fade with age. And residuals that keep their sign
+ * for long give it away: for n residuals without memory, the number of changes of sign is binomial
+ * (n − 1, 1/2); too few means that the oldest sample must go. Only the better samples are heard
+ * for that: one that may be wrong by far says nothing by being so.
  *
- * Source: the idea of regression with a runs test is that of chrony (its documentation, "sourcestats"); the test
- * is Wald & Wolfowitz, Annals of Mathematical Statistics 11 (1940). Changed: weights, their fading,
- * the prior for the slope, the exact binomial tail instead of a table, and who takes part in the test.
+ * Source: the idea of regression with a runs test is that of chrony (its documentation,
+ * "sourcestats"); the test is Wald & Wolfowitz, Annals of Mathematical Statistics 11 (1940).
+ * Changed: weights, their fading, the prior for the slope, the exact binomial tail instead of a
+ * table, and who takes part in the test.
  */
 #pragma once
 
@@ -36,19 +39,24 @@ typedef struct Regression {
         double slope;
         double intercept_sd;
         double slope_sd; /* INFINITY for one point and no prior */
-        double chi2; /* weighted squares of the residuals per degree of freedom; 1 if there is none */
+        /* weighted squares of the residuals per degree of freedom; 1 if there is none */
+        double chi2;
 } Regression;
 
 /**
  * regression_fit() - the line through @n ≥ 1 points
- * @fade: the first point weighs exp(−fade) of what its variance alone would give it, the last all; 0: no fading
+ * @fade: the first point weighs exp(−fade) of what its variance alone would give it, the last all;
+ *         0: no fading
  *
  * The errors are those that the variances say, or larger if the residuals are, or for fading.
  */
 void regression_fit(const RegressionPoint *p, size_t n, RegressionPrior prior, double fade,
                     Regression *ret);
 
-/* Whether residuals of @n ≤ REGRESSION_MAX points change their sign as often as chance would have it. */
+/*
+ * Whether residuals of @n ≤ REGRESSION_MAX points change their sign as often as chance would have
+ * it.
+ */
 bool regression_runs_pass(const RegressionPoint *p, size_t n, const Regression *fit);
 
 /* The @n ≤ REGRESSION_MAX values' lower quartile: what a quarter of them do not exceed. */

@@ -1,13 +1,14 @@
 /*
  * Selection — which servers tell the truth, when not all do.
  *
- * Each server's answer is an interval that holds the true time, if it is honest and its bound is. Honest
- * intervals have the true time in common, so they all overlap there. The intersection of the largest number of
- * intervals is taken; if that is a majority, whoever misses it is a falseticker, and one liar
- * cannot move the clock however small it says its error is.
+ * Each server's answer is an interval that holds the true time, if it is honest and its bound is.
+ * Honest intervals have the true time in common, so they all overlap there. The intersection of
+ * the largest number of intervals is taken; if that is a majority, whoever misses it is a
+ * falseticker, and one liar cannot move the clock however small it says its error is.
  *
- * Source: Marzullo & Owicki, "Maintaining the time in a distributed system", PODC 1983. RFC 5905 §11.2.1 demands
- * also that midpoints lie inside; left out, as a bound says where the truth is, not that it is in the middle.
+ * Source: Marzullo & Owicki, "Maintaining the time in a distributed system", PODC 1983. RFC 5905
+ * §11.2.1 demands also that midpoints lie inside; left out, as a bound says where the truth is,
+ * not that it is in the middle.
  */
 #pragma once
 

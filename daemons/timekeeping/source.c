@@ -5,7 +5,6 @@
 #define START_SPACE_NS (2 * NSEC_PER_SEC)
 /* Far enough for a queue to pass, near enough for one sample. */
 #define BURST_SPACE_NS (50 * 1000 * NSEC_PER_USEC)
-#define PENDING_TRIES 3U /* unanswered polls after which a server is not waited for */
 #define CALM_POLLS 3U
 #define SETTLED_COUNT 6U      /* samples below which nothing is called settled */
 #define WIDEN_ERROR_NS 2000.0 /* an error too small to hold an interval back */
@@ -59,7 +58,10 @@ static bool jumps_agree(const TimeSource *s)
         return true;
 }
 
-/* Keeps the sample aside. True when the jumps are the server's new time, and the history now begins with them. */
+/*
+ * Keeps the sample aside. True when the jumps are the server's new time, and the history now begins
+ * with them.
+ */
 static bool take_jump(TimeSource *s, const HistorySample *sample)
 {
         if (s->n_jumps == SOURCE_JUMPS) {
@@ -155,9 +157,11 @@ TimeReject source_offer(TimeSource *s, const HistorySample *sample, TimeReject w
         return whole;
 }
 
-bool source_is_pending(const TimeSource *s)
+bool source_is_pending(const TimeSource *s, int64_t since_ns)
 {
-        return !s->has_line && s->polls < PENDING_TRIES;
+        bool is_under_way = s->filter.asked > 0 || s->next_ns == INT64_MAX;
+
+        return !s->has_line && (s->polls == 0 || s->poll_began_ns < since_ns || is_under_way);
 }
 
 TimeReject source_candidate(const TimeSource *s, int64_t free_ns, TimeEstimate *ret)

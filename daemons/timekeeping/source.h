@@ -4,8 +4,8 @@
  *      poll ─▶ exchanges ─▶ filter ─▶ does it agree with the line? ─▶ history ─▶ line
  *                             │                  │ no
  *                             ▼                  ▼
- *                           spike       jump: kept aside; SOURCE_JUMPS in a row that agree with each
- *                                       other are the server's new time, and the history begins anew
+ *                           spike       jump: kept aside. SOURCE_JUMPS in a row that agree
+ *                                       are the server's new time: the history begins anew
  *
  * The poll interval starts short, and doubles only when the line is so good that the error of the
  * frequency over the longer interval stays below that of the offset. It shrinks when the
@@ -28,7 +28,8 @@ typedef struct SourceConfig {
         uint32_t burst;           /* exchanges a poll */
         uint32_t retries;         /* more when RTT ≥ 2U */
         int64_t least_one_way_ns; /* known of the wire; 0 when nothing is */
-        int64_t distance_limit_ns; /* a server whose root distance with ours to it exceeds this is not followed */
+        /* a server whose root distance with ours to it exceeds this is not followed */
+        int64_t distance_limit_ns;
         double wander_ppm;
 } SourceConfig;
 
@@ -69,18 +70,27 @@ void source_begin(TimeSource *s, int64_t mono_ns);
  * @sample: NULL when it was no use
  * @why:    then: the reason
  *
- * Return: what became of it. The line is new if this ended the poll with TIME_ACCEPTED: *ret_new_line.
+ * Return: what became of it. The line is new if this ended the poll with TIME_ACCEPTED:
+ * *ret_new_line.
  */
 TimeReject source_offer(TimeSource *s, const HistorySample *sample, TimeReject why, int64_t mono_ns,
                         bool *ret_new_line);
 
-/* Still waiting for a first answer, which may yet come: do not decide without it. */
-bool source_is_pending(const TimeSource *s);
+/*
+ * Not heard yet, and not asked in vain since CLOCK_MONOTONIC @since_ns: an answer may still come.
+ */
+bool source_is_pending(const TimeSource *s, int64_t since_ns);
 
-/* The reason why the source is no candidate at free-running time @free_ns, or TIME_ACCEPTED and its line there. */
+/*
+ * The reason why the source is no candidate at free-running time @free_ns, or TIME_ACCEPTED and its
+ * line there.
+ */
 TimeReject source_candidate(const TimeSource *s, int64_t free_ns, TimeEstimate *ret);
 
-/* How far the last sample contradicts the line, 0 when it does not: until more samples tell, either may be right. */
+/*
+ * How far the last sample contradicts the line, 0 when it does not: until more samples tell, either
+ * may be right.
+ */
 int64_t source_doubt_ns(const TimeSource *s);
 
 /* A leap second passed. */

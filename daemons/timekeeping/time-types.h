@@ -1,5 +1,6 @@
 /*
- * Words of timekeeping — readings of our clocks, what a server says of itself, and why something was refused.
+ * Words of timekeeping — readings of our clocks, what a server says of itself, and why something
+ * was refused.
  *
  * Three clocks are read together, as closely as the caller can (real between two reads of mono, the
  * tightest of a few): their differences never change but for a step of the clock (real − mono) or a
@@ -11,7 +12,8 @@
 
 typedef struct TimeReading {
         int64_t real_ns; /* CLOCK_REALTIME, nanoseconds since 1970 */
-        int64_t mono_ns; /* CLOCK_MONOTONIC: slewed with the former, never stepped, stands still in a suspend */
+        /* CLOCK_MONOTONIC: slewed with the former, never stepped, stands still in a suspend */
+        int64_t mono_ns;
         int64_t boot_ns; /* CLOCK_BOOTTIME: as mono, but runs on in a suspend */
 } TimeReading;
 
@@ -70,7 +72,10 @@ const char *time_leap_to_string(TimeLeap leap);
 /* Why a server with this claim is not followed at all, or TIME_ACCEPTED. */
 TimeReject time_claim_check(const TimeClaim *c, int64_t distance_limit_ns);
 
-/* Root distance without our own leg: delay/2 + dispersion. Absurd claims saturate. Source: RFC 5905 §11.2. */
+/*
+ * Root distance without our own leg: delay/2 + dispersion. Absurd claims saturate. Source: RFC 5905
+ * §11.2.
+ */
 int64_t time_claim_distance_ns(const TimeClaim *c);
 
 /* How a line over time is kept: value at one moment, slope, and both their standard errors. */
@@ -80,6 +85,7 @@ typedef struct TimeEstimate {
         double frequency_ppm; /* the server's rate over ours: > 0 when our oscillator is slow */
         double ahead_sd_ns;
         double frequency_sd_ppm;
-        double bound_ns; /* the true time lies within ahead_ns ± bound_ns, if the servers are true */
+        /* the true time lies within ahead_ns ± bound_ns, if the servers are true */
+        double bound_ns;
         uint32_t count; /* samples it rests on */
 } TimeEstimate;

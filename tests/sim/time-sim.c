@@ -1,13 +1,15 @@
 /*
  * time-sim — hours of a clock under discipline in a fraction of a second.
  *
- * Runs the very keeper that the daemon runs against a simulated clock and network, and measures each second of
- * true time how far the clock is off, and whether it is within the bound that the keeper states. Prints one line:
+ * Runs the very keeper that the daemon runs against a simulated clock and network, and measures
+ * each second of true time how far the clock is off, and whether it is within the bound that the
+ * keeper states. Prints one line:
  *
  *      rms_us= max_us=        the clock's error after --settle
  *      steps= polls=          steps made; exchanges begun, on average for each server
  *      bound_held=            share of the seconds, from the start, in which |error| ≤ stated bound
  *      samples_held=          share of the exchanges whose offset ± bound held the true offset
+ *      expected=              the same after --settle with twice the estimated error
  *      unsync_s=              seconds without a bound to state, or with one beyond the limit
  *      bound_us=              the stated bound's median after --settle
  */
@@ -28,28 +30,30 @@ typedef struct Sim {
         double offsets_before_ns[WORLD_SERVERS_MAX]; /* true offset as the exchange began */
         bool is_suspended_once;
 
-        uint64_t seconds, held, unsynchronised, measured, samples, samples_held, exchanges_begun;
+        uint64_t seconds, held, unsynchronised, expected, measured, samples, samples_held,
+                exchanges_begun;
         unsigned steps;
         double squares, max_ns;
+        KeeperDecision last;
         GArray *bounds_ns;
 } Sim;
 
 static void apply(Sim *s)
 {
         TimeReading now = world_read(&s->world);
-        KeeperDecision d;
+        KeeperDecision *d = &s->last;
 
-        keeper_tick(s->keeper, &now, &d);
-        if (d.set_frequency)
-                s->world.command_ppm = d.frequency_ppm;
-        if (d.step_ns != 0) {
-                s->world.base_ns += d.step_ns;
+        keeper_tick(s->keeper, &now, d);
+        if (d->set_frequency)
+                s->world.command_ppm = d->frequency_ppm;
+        if (d->step_ns != 0) {
+                s->world.base_ns += d->step_ns;
                 s->steps++;
         }
-        s->world.leap = d.leap;
-        if (s->verbose && (d.events || d.step_ns))
-                printf("# %.3f events=%x step_ns=%" PRId64 " state=%s\n", s->world.now_s, d.events,
-                       d.step_ns, keeper_state_to_string(d.state));
+        s->world.leap = d->leap;
+        if (s->verbose && (d->events || d->step_ns))
+                printf("# %.3f events=%x step_ns=%" PRId64 " state=%s\n", s->world.now_s, d->events,
+                       d->step_ns, keeper_state_to_string(d->state));
 }
 
 static void begin_exchanges(Sim *s)
@@ -94,7 +98,8 @@ static void end_exchange(Sim *s, unsigned server)
         if (s->verbose) {
                 const TimeSource *source = keeper_server(s->keeper, server);
 
-                printf("# %.3f server=%u %s error_us=%.3f count=%u poll=%d ppm=%.4f sd_ppm=%.4f sd_us=%.3f\n",
+                printf("# %.3f server=%u %s error_us=%.3f count=%u poll=%d "
+                       "ppm=%.4f sd_ppm=%.4f sd_us=%.3f\n",
                        s->world.now_s, server, time_reject_to_string(why),
                        world_error_ns(&s->world) / 1e3, source->line.count, source->poll,
                        source->line.frequency_ppm, source->line.frequency_sd_ppm,
@@ -105,22 +110,23 @@ static void end_exchange(Sim *s, unsigned server)
 
 static void measure(Sim *s)
 {
-        TimeReading now = world_read(&s->world);
-        int64_t bound_ns = keeper_bound_ns(s->keeper, &now);
-        double error_ns = fabs(world_error_ns(&s->world)), bound = (double) bound_ns;
+        double error_ns = fabs(world_error_ns(&s->world)), bound_ns;
 
+        apply(s);
+        bound_ns = (double) s->last.maxerror_ns;
         s->seconds++;
-        s->held += error_ns <= bound;
-        s->unsynchronised += bound_ns > s->config.source.distance_limit_ns;
-        if (s->verbose && error_ns > bound)
+        s->held += error_ns <= bound_ns;
+        s->unsynchronised += s->last.maxerror_ns > s->config.source.distance_limit_ns;
+        if (s->verbose && error_ns > bound_ns)
                 printf("# %.3f error_ns=%.0f beyond bound_ns=%.0f\n", s->world.now_s, error_ns,
-                       bound);
+                       bound_ns);
         if (s->world.now_s < s->settle_s)
                 return;
         s->measured++;
+        s->expected += error_ns <= 2 * (double) s->last.esterror_ns;
         s->squares += error_ns * error_ns;
         s->max_ns = fmax(s->max_ns, error_ns);
-        g_array_append_val(s->bounds_ns, bound);
+        g_array_append_val(s->bounds_ns, bound_ns);
 }
 
 static double next_event_s(const Sim *s, double second_s)
@@ -201,10 +207,11 @@ static double share(uint64_t part, uint64_t whole)
 static void report(Sim *s)
 {
         printf("rms_us=%.3f max_us=%.3f steps=%u polls=%.0f bound_held=%.6f samples_held=%.6f "
-               "unsync_s=%" PRIu64 " bound_us=%.3f\n",
+               "expected=%.4f unsync_s=%" PRIu64 " bound_us=%.3f\n",
                sqrt(s->squares / (double) MAX(s->measured, 1)) / 1e3, s->max_ns / 1e3, s->steps,
                (double) s->exchanges_begun / s->world.options.servers, share(s->held, s->seconds),
-               share(s->samples_held, s->samples), s->unsynchronised, median_bound_ns(s) / 1e3);
+               share(s->samples_held, s->samples), share(s->expected, s->measured),
+               s->unsynchronised, median_bound_ns(s) / 1e3);
 }
 
 typedef enum OptionKind {

@@ -1,9 +1,10 @@
 /*
  * A simulated world — one machine's clocks, the servers, and the network between them.
  *
- * The oscillator's frequency walks at random: each second a normal step is added (`wander`, in s/s per √s). A packet
- * takes a base delay and an exponential time on top, each way anew. That is how the clock and
- * network simulator clknetsim models them for chrony's tests, so figures can be set side by side.
+ * The oscillator's frequency walks at random: each second a normal step is added (`wander`, in s/s
+ * per √s). A packet takes a base delay and an exponential time on top, each way anew. That is how
+ * the clock and network simulator clknetsim models them for chrony's tests, so figures can be set
+ * side by side.
  *
  * True time is a double, in seconds since the start; servers show it, but for their own faults.
  */
@@ -82,7 +83,10 @@ void world_suspend(World *w);
 
 TimeReading world_read(const World *w);
 
-/* CLOCK_REALTIME − the true time, in nanoseconds. With one server only, its time counts as true: there is no other. */
+/*
+ * CLOCK_REALTIME − the true time, in nanoseconds. With one server only, its time counts as true:
+ * there is no other.
+ */
 double world_error_ns(const World *w);
 
 void world_send(World *w, unsigned server, WorldExchange *ret);

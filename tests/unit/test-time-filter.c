@@ -1,5 +1,6 @@
 /*
- * The sample filter and one server's history: which samples count, and what is believed of a server whose time jumps.
+ * The sample filter and one server's history: which samples count, and what is believed of a
+ * server whose time jumps.
  */
 #include <math.h>
 
@@ -25,7 +26,9 @@ static TimeReject poll_once(SampleFilter *f, int64_t rtt_ns)
         return filter_end(f, &best);
 }
 
-/* Four polls of 1.0, 1.1, 1.2, 1.3 ms: least 1.0, mean excess 0.15 ms, four times that is 0.6 ms. */
+/*
+ * Four polls of 1.0, 1.1, 1.2, 1.3 ms: least 1.0, mean excess 0.15 ms, four times that is 0.6 ms.
+ */
 static void learn(SampleFilter *f)
 {
         filter_init(f);
@@ -269,10 +272,10 @@ static void test_a_server_is_no_candidate_for_a_named_reason(void)
 
         source_init(&s, &config, 0, 100, S);
         g_assert_cmpint(source_candidate(&s, S, &e), ==, TIME_REJECT_NO_SAMPLES);
-        g_assert_true(source_is_pending(&s));
+        g_assert_true(source_is_pending(&s, 0));
         start(&s);
         g_assert_cmpint(source_candidate(&s, s.next_ns, &e), ==, TIME_ACCEPTED);
-        g_assert_false(source_is_pending(&s));
+        g_assert_false(source_is_pending(&s, 0));
 
         s.claim.root_dispersion_ns = 2 * S;
         g_assert_cmpint(source_candidate(&s, s.next_ns, &e), ==, TIME_REJECT_ROOT_DISTANCE);

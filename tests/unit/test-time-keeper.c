@@ -1,5 +1,6 @@
 /*
- * The keeper against a clock and servers made by hand: steps, slews, suspends, leap seconds, and servers that lie.
+ * The keeper against a clock and servers made by hand: steps, slews, suspends, leap seconds, and
+ * servers that lie.
  */
 #include <math.h>
 
@@ -213,6 +214,46 @@ static void test_the_first_answer_does_not_set_the_clock_alone(void)
         g_assert_cmpint(keeper_server(b->keeper, 1)->status, ==, TIME_ACCEPTED);
 }
 
+/* The network comes up after five minutes, and the liar is polled first. */
+static void test_a_late_network_does_not_set_the_clock_by_one_answer(void)
+{
+        _cleanup_(bench_freep) Bench *b = bench_new(4, 0, NULL);
+
+        for (unsigned i = 0; i < 4; i++)
+                b->lies_ns[i] = SILENT;
+        live(b, 300);
+        g_assert_cmpint(b->last.state, ==, KEEPER_STARTING);
+        b->lies_ns[0] = 100 * S;
+        b->lies_ns[1] = b->lies_ns[2] = 0;
+        live(b, 300);
+        g_assert_cmpuint(b->steps, ==, 0);
+        g_assert_cmpint(labs(error_ns(b)), <, 10 * US);
+        g_assert_cmpint(keeper_server(b->keeper, 0)->status, ==, TIME_REJECT_FALSETICKER);
+        g_assert_cmpint(b->last.state, ==, KEEPER_SYNCHRONISED);
+}
+
+/* Those who follow us learn our bound, and one stratum more than our server's. */
+static void test_what_we_claim_is_our_bound(void)
+{
+        _cleanup_(bench_freep) Bench *b = bench_new(1, 0, NULL);
+        TimeReading now = reading(b);
+        TimeClaim claim;
+
+        keeper_claim(b->keeper, &now, &claim);
+        g_assert_false(claim.synchronised);
+        b->claims[0].stratum = 3;
+        b->claims[0].root_delay_ns = 4 * MS;
+        b->claims[0].root_dispersion_ns = 7 * MS;
+        live(b, 600);
+        now = reading(b);
+        keeper_claim(b->keeper, &now, &claim);
+        g_assert_true(claim.synchronised);
+        g_assert_cmpuint(claim.stratum, ==, 4);
+        g_assert_cmpint(time_claim_distance_ns(&claim), ==, keeper_bound_ns(b->keeper, &now));
+        g_assert_cmpint(time_claim_distance_ns(&claim), >=, 9 * MS + WAY);
+        g_assert_cmpint(claim.root_delay_ns, ==, 4 * MS + 2 * WAY);
+}
+
 /* The others go silent: whom a majority found wrong is not followed for being alone. */
 static void test_a_known_falseticker_is_not_followed_alone(void)
 {
@@ -250,7 +291,10 @@ static void test_an_unsynchronised_server_is_not_followed(void)
         g_assert_cmpint(error_ns(b), ==, -S);
 }
 
-/* 1900, before the build date, T3 < T2 and a negative round trip, each with its reason; the clock stays. */
+/*
+ * 1900, before the build date, T3 < T2 and a negative round trip, each with its reason; the clock
+ * stays.
+ */
 static void test_impossible_times_are_refused_by_name(void)
 {
         KeeperConfig c = keeper_defaults;
@@ -327,7 +371,10 @@ static void test_an_exchange_across_a_step_is_refused(void)
                         TIME_REJECT_CLOCK_STEPPED);
 }
 
-/* 23:59:60 UTC on 2026-06-30: the kernel and the servers go back by one second, and so does the line. */
+/*
+ * 23:59:60 UTC on 2026-06-30: the kernel and the servers go back by one second, and so does the
+ * line.
+ */
 static void test_a_leap_second_is_announced_and_passes(void)
 {
         _cleanup_(bench_freep) Bench *b = bench_new(1, 0, NULL);
@@ -464,6 +511,9 @@ int main(int argc, char *argv[])
         T("running-steps-go-forwards-only", test_running_steps_go_forwards_only);
         T("a-step-asked-for-goes-either-way", test_a_step_that_was_asked_for_goes_either_way);
         T("the-first-answer-does-not-decide", test_the_first_answer_does_not_set_the_clock_alone);
+        T("a-late-network-does-not-decide",
+          test_a_late_network_does_not_set_the_clock_by_one_answer);
+        T("what-we-claim-is-our-bound", test_what_we_claim_is_our_bound);
         T("a-falseticker-is-not-followed-alone", test_a_known_falseticker_is_not_followed_alone);
         T("no-majority-follows-nobody", test_no_majority_at_the_start_follows_nobody);
         T("unsynchronised-is-not-followed", test_an_unsynchronised_server_is_not_followed);

@@ -1,5 +1,6 @@
 /*
- * The regression, its errors and the runs test, against values of textbooks and a calculator; the drift file.
+ * The regression, its errors and the runs test, against values of textbooks and a calculator; the
+ * drift file.
  */
 #include <math.h>
 
@@ -24,8 +25,9 @@ static void test_points_on_a_line_give_the_line(void)
 }
 
 /*
- * Anscombe's first set, The American Statistician 27 (1973): y = 3.00 + 0.500 x, standard error of the slope
- * 0.118, of the intercept 1.125, residual sum of squares 13.763 with 9 degrees of freedom.
+ * Anscombe's first set, The American Statistician 27 (1973): y = 3.00 + 0.500 x, standard error of
+ * the slope 0.118, of the intercept 1.125, residual sum of squares 13.763 with 9 degrees of
+ * freedom.
  */
 static void test_a_published_regression_is_reproduced(void)
 {
@@ -95,7 +97,10 @@ static void test_old_points_fade(void)
         assert_near(fit.intercept, 6, 1e-6);
 }
 
-/* A parabola again, but each of its points may be wrong by more than it is off; what is left lies on a line. */
+/*
+ * A parabola again, but each of its points may be wrong by more than it is off; what is left lies
+ * on a line.
+ */
 static void test_bad_points_are_not_heard_in_the_runs_test(void)
 {
         RegressionPoint p[20];

@@ -830,3 +830,57 @@ char *write_input(Fixture *f, const char *name, size_t size_bytes)
         g_assert_true(g_file_set_contents(path, text, (gssize) size_bytes, NULL));
         return path;
 }
+
+/* ---- For tests ---- */
+
+const char *const quick[] = {"--lease=500ms", "--heartbeat=50ms", NULL};
+
+char *setting(const char *key, const char *value)
+{
+        return g_strconcat(key, "=", value, NULL);
+}
+
+bool exists(const char *dir, const char *name)
+{
+        g_autofree char *path = g_build_filename(dir, name, NULL);
+
+        return access(path, F_OK) >= 0;
+}
+
+void assert_part(const char *dir, const char *name, const char *expected)
+{
+        g_autofree char *path = g_build_filename(dir, name, NULL), *text = NULL;
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        g_assert_cmpstr(text, ==, expected);
+}
+
+void assert_contains(const char *text, const char *words)
+{
+        if (!strstr(text, words))
+                g_error("\"%s\" is not in \"%s\"", words, text);
+}
+
+typedef struct Counted {
+        const unsigned *value;
+        unsigned least;
+} Counted;
+
+static bool reached(void *userdata)
+{
+        const Counted *c = userdata;
+
+        return *c->value >= c->least;
+}
+
+void wait_count(Fixture *f, const unsigned *value, unsigned least, const char *what)
+{
+        Counted c = {.value = value, .least = least};
+
+        fixture_wait(f, reached, &c, what);
+}
+
+Deed hold_maps(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        return spec->kind == MAPREDUCED__V1__TASK_KIND__MAP ? HOLD : SUCCEED;
+}

@@ -97,3 +97,16 @@ int call_job(Fixture *f, const char *id, const char *method, sd_bus_error *error
              sd_bus_message **reply, const char *types, ...);
 
 char *write_input(Fixture *f, const char *name, size_t size_bytes); /* its path */
+
+/* ---- For tests ---- */
+
+extern const char *const quick[]; /* options: a lease of half a second */
+
+#define SETTINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+char *setting(const char *key, const char *value); /* "key=value"; caller frees */
+bool exists(const char *dir, const char *name);
+void assert_part(const char *dir, const char *name, const char *expected);
+void assert_contains(const char *text, const char *words);
+void wait_count(Fixture *f, const unsigned *value, unsigned least, const char *what);
+Deed hold_maps(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata);

@@ -1,0 +1,431 @@
+/*
+ * mr-masterd when things go wrong: attempts that fail, workers that go, and its own end.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/fs.h"
+#include "masterd-fixture.h"
+
+/* ---- Attempts that do not succeed ---- */
+
+static Deed fail_maps(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        return spec->kind == MAPREDUCED__V1__TASK_KIND__MAP ? FAIL : SUCCEED;
+}
+
+static Deed fail_for_good(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        return FAIL_FOR_GOOD;
+}
+
+static Deed fail_first_attempts(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        return spec->attempt == 0 ? FAIL : SUCCEED;
+}
+
+static Deed break_off_first_attempts(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec,
+                                     void *userdata)
+{
+        return spec->attempt == 0 ? BREAK_OFF : SUCCEED;
+}
+
+static Deed reject_first_attempts(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec,
+                                  void *userdata)
+{
+        return spec->attempt == 0 ? REJECT : SUCCEED;
+}
+
+static Deed hold_reduces(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        return spec->kind == MAPREDUCED__V1__TASK_KIND__REDUCE ? HOLD : SUCCEED;
+}
+
+static void test_a_task_that_always_fails_fails_the_job_with_its_sentence(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL, *reason = NULL,
+                        *words = NULL, *events = NULL;
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 1);
+        w->deed = fail_maps;
+        path = write_input(&f, "input", 100);
+        out = g_build_filename(f.dir, "out", NULL);
+        input = setting("Input", path);
+        output = setting("Output", out);
+        submit(&f, SETTINGS("Mapper=./m.py", input, output, "MaxAttempts=3"), id);
+        wait_for_state(&f, id, "failed");
+        reason = job_text(&f, id, "StateReason");
+        words = job_text(&f, id, "ErrorOutput");
+        events = job_events(&f, id);
+        assert_contains(reason, "the mapper ended with status 3 (the last of 3 failed attempts)");
+        g_assert_cmpstr(words, ==, "last words\n");
+        assert_contains(events, "attempt-failed: attempt 2 of map 0 on w1 failed");
+        g_assert_cmpuint(job_number(&f, id, "AttemptsFailed"), ==, 3);
+        g_assert_cmpuint(w->maps_started, ==, 3);
+        g_assert_false(
+                exists(f.dir, "out")); /* we made it, we removed it: the next run is not refused */
+        fixture_done(&f);
+}
+
+static void test_a_permanent_failure_is_not_tried_again(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *reason = NULL;
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 1);
+        w->deed = fail_for_good;
+        path = write_input(&f, "input", 100);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input), id);
+        wait_for_state(&f, id, "failed");
+        reason = job_text(&f, id, "StateReason");
+        g_assert_cmpstr(reason, ==, "no such option: -x");
+        g_assert_cmpuint(w->maps_started, ==, 1);
+        fixture_done(&f);
+}
+
+static void run_with_deed(DeedFn deed, uint64_t failed, uint64_t lost)
+{
+        g_autofree char *path = NULL, *input = NULL;
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 2);
+        w->deed = deed;
+        path = write_input(&f, "input", 3 * 4096);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096", "Reduces=2"), id);
+        wait_for_state(&f, id, "done");
+        g_assert_cmpuint(job_number(&f, id, "AttemptsFailed"), ==, failed);
+        g_assert_cmpuint(job_number(&f, id, "AttemptsLost"), ==, lost);
+        fixture_done(&f);
+}
+
+static void test_failed_attempts_are_made_again(void)
+{
+        run_with_deed(fail_first_attempts, 5, 0);
+}
+
+static void test_a_call_that_ends_without_a_result_is_a_lost_attempt(void)
+{
+        run_with_deed(break_off_first_attempts, 0, 5);
+}
+
+static void test_a_rejected_task_is_offered_again_and_counts_for_nothing(void)
+{
+        run_with_deed(reject_first_attempts, 0, 0);
+}
+
+/* ---- Workers that go ---- */
+
+static bool all_maps_done(void *userdata)
+{
+        return job_number(userdata, "1", "MapsDone") == job_number(userdata, "1", "Maps");
+}
+
+/* Three maps on w1; then w1 is cut off without a word, and w2 has to make them again. */
+static void test_a_silent_worker_loses_its_maps_which_run_again(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL, *events = NULL;
+        FakeWorker *w1, *w2;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w1 = fake_worker(&f, "w1", 4);
+        w1->deed = hold_reduces;
+        path = write_input(&f, "input", 3 * 4096);
+        out = g_build_filename(f.dir, "out", NULL);
+        input = setting("Input", path);
+        output = setting("Output", out);
+        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096"), id);
+        wait_for_state(&f, id, "running");
+        fixture_wait(&f, all_maps_done, &f, "the maps");
+        wait_count(&f, &w1->reduces_started, 1, "the reduce");
+        w2 = fake_worker(&f, "w2", 1);
+        fake_silence(w1);
+        wait_for_state(&f, id, "done");
+
+        g_assert_cmpuint(w2->maps_started, ==, 3);
+        assert_part(out, "part-00000",
+                    "map 0 attempt 1\nmap 1 attempt 1\nmap 2 attempt 1\nreduce 0\n");
+        g_assert_cmpuint(job_number(&f, id, "MapOutputsLost"), ==, 3);
+        g_assert_cmpuint(job_number(&f, id, "AttemptsLost"), ==, 1);
+        events = job_events(&f, id);
+        assert_contains(events, "worker-lost: w1 is lost: not heard of for 0.5 s");
+        assert_contains(events, "map-output-lost: the outputs of 3 maps were on w1");
+        assert_contains(events, "attempt-lost: attempt 0 of reduce 0 on w1");
+        fixture_done(&f);
+}
+
+static void test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL;
+        FakeWorker *w1, *w2;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w1 = fake_worker(&f, "w1",
+                         1); /* does one map; the other is held on w2, so the reduce waits */
+        path = write_input(&f, "input", 2 * 4096);
+        out = g_build_filename(f.dir, "out", NULL);
+        input = setting("Input", path);
+        output = setting("Output", out);
+        w2 = fake_worker(&f, "w2", 1);
+        w2->deed = hold_maps;
+        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096"), id);
+        wait_count(&f, &w1->maps_started, 1, "the first map");
+        wait_count(&f, &w2->maps_started, 1, "the second map");
+        fixture_run_for(&f, 100);
+        g_assert_cmpuint(w1->reduces_started + w2->reduces_started, ==, 1);
+        fake_report_lost(w2, id, 0, 0, w1, true);
+        fake_report_lost(w2, id, 1, 0, w1, true);
+        wait_count(&f, &w1->maps_started, 2, "the map again");
+        fake_release(w2);
+        wait_for_state(&f, id, "done");
+        g_assert_cmpuint(job_number(&f, id, "MapOutputsLost"), ==, 1);
+        g_assert_cmpuint(w1->lost_seen + w2->lost_seen, ==, 1);
+        fixture_done(&f);
+}
+
+static void test_a_restarted_worker_keeps_its_outputs_and_loses_its_attempts(void)
+{
+        g_autofree char *path = NULL, *input = NULL;
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 4);
+        w->deed = hold_reduces;
+        path = write_input(&f, "input", 3 * 4096);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096"), id);
+        wait_for_state(&f, id, "running");
+        fixture_wait(&f, all_maps_done, &f, "the maps");
+        wait_count(&f, &w->reduces_started, 1, "the reduce");
+        w->deed = NULL;
+        fake_restart(w, true);
+        wait_for_state(&f, id, "done");
+        g_assert_cmpuint(w->maps_started, ==, 3);
+        g_assert_cmpuint(job_number(&f, id, "MapOutputsLost"), ==, 0);
+        g_assert_cmpuint(job_number(&f, id, "AttemptsLost"), ==, 1);
+        fixture_done(&f);
+}
+
+static void test_a_worker_that_lost_its_disk_makes_its_maps_again(void)
+{
+        g_autofree char *path = NULL, *input = NULL;
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 4);
+        w->deed = hold_reduces;
+        path = write_input(&f, "input", 3 * 4096);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096"), id);
+        wait_for_state(&f, id, "running");
+        fixture_wait(&f, all_maps_done, &f, "the maps");
+        w->deed = NULL;
+        fake_restart(w, false);
+        wait_for_state(&f, id, "done");
+        g_assert_cmpuint(w->maps_started, ==, 6);
+        g_assert_cmpuint(job_number(&f, id, "MapOutputsLost"), ==, 3);
+        fixture_done(&f);
+}
+
+static bool is_forgotten(void *userdata)
+{
+        const FakeWorker *w = userdata;
+
+        for (guint i = 0; i < w->forgotten->len; i++)
+                if (g_str_equal(w->forgotten->pdata[i], "1"))
+                        return true;
+        return false;
+}
+
+static void test_workers_are_told_which_jobs_to_forget(void)
+{
+        g_autofree char *path = NULL, *input = NULL;
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 1);
+        path = write_input(&f, "input", 100);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input), id);
+        wait_for_state(&f, id, "done");
+        fixture_wait(&f, is_forgotten, w, "the order to forget job 1");
+        fixture_done(&f);
+}
+
+static void test_a_registration_that_makes_no_sense_is_refused(void)
+{
+        FakeWorker *w;
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 5000);
+        g_assert_cmpuint(w->refused, ==, 1);
+        assert_contains(w->refusal, "1 to 4096 slots");
+        fixture_done(&f);
+}
+
+/* ---- The master goes ---- */
+
+static void test_a_killed_master_goes_on_where_it_was(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL, *events = NULL;
+        FakeWorker *w1, *w2;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w1 = fake_worker(&f, "w1", 4);
+        w2 = fake_worker(&f, "w2", 4);
+        w1->deed = w2->deed = hold_reduces;
+        path = write_input(&f, "input", 6 * 4096);
+        out = g_build_filename(f.dir, "out", NULL);
+        input = setting("Input", path);
+        output = setting("Output", out);
+        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096", "Reduces=2"), id);
+        wait_for_state(&f, id, "running");
+        fixture_wait(&f, all_maps_done, &f, "the maps");
+        fixture_run_for(&f, 100);
+        fixture_kill_master(&f, SIGKILL);
+        w1->deed = w2->deed = NULL;
+        fixture_start_master(&f);
+        wait_for_state(&f, id, "done");
+
+        g_assert_cmpuint(w1->maps_started + w2->maps_started, ==, 6); /* none again */
+        g_assert_cmpuint(job_number(&f, id, "MapOutputsLost"), ==, 0);
+        g_assert_cmpuint(job_number(&f, id, "AttemptsLost"), ==, 2);
+        g_assert_true(exists(out, "_SUCCESS"));
+        events = job_events(&f, id);
+        assert_contains(
+                events,
+                "master-restarted: the master was restarted: 6 of 6 maps and 0 of 2 reduces were done");
+        fixture_done(&f);
+}
+
+static void test_maps_of_a_worker_that_did_not_come_back_run_again(void)
+{
+        g_autofree char *path = NULL, *input = NULL;
+        FakeWorker *w1, *w2;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w1 = fake_worker(&f, "w1", 4);
+        w1->deed = hold_reduces;
+        path = write_input(&f, "input", 3 * 4096);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096"), id);
+        wait_for_state(&f, id, "running");
+        fixture_wait(&f, all_maps_done, &f, "the maps");
+        fixture_kill_master(&f, SIGKILL);
+        fake_kill(w1);
+        fixture_start_master(&f);
+        w2 = fake_worker(&f, "w2", 4);
+        wait_for_state(&f, id, "done");
+        g_assert_cmpuint(w2->maps_started, ==, 3);
+        fixture_done(&f);
+}
+
+static void test_jobs_that_are_over_are_there_after_a_restart(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *state = NULL, *reason = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        char id[16], other[16], again[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        (void) fake_worker(&f, "w1", 4);
+        path = write_input(&f, "input", 100);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input, "RequestId=r1"), id);
+        wait_for_state(&f, id, "done");
+        submit(&f, SETTINGS("App=wordcount", "Input=/nonexistent"), other);
+        wait_for_state(&f, other, "failed");
+        fixture_kill_master(&f, SIGTERM);
+        fixture_start_master(&f);
+        state = job_text(&f, id, "State");
+        g_assert_cmpstr(state, ==, "done");
+        reason = job_text(&f, other, "StateReason");
+        assert_contains(reason, "/nonexistent does not exist");
+        g_assert_cmpint(call_job(&f, id, "OpenPart", &error, &reply, "u", 0U), >=, 0);
+        submit(&f, SETTINGS("App=wordcount", input, "RequestId=r1"), again);
+        g_assert_cmpstr(again, ==, id);
+        submit(&f, SETTINGS("App=wordcount", input), again);
+        g_assert_cmpstr(again, ==, "3");
+        fixture_done(&f);
+}
+
+static void test_a_second_master_on_one_state_is_refused_by_name(void)
+{
+        g_autofree char *words = NULL, *network = NULL;
+        Fixture f;
+
+        fixture_init(&f, quick);
+        g_assert_cmpint(fixture_run_master(&f, SETTINGS("--bus=none"), &words), !=, 0);
+        assert_contains(words, "another mr-masterd uses the state directory");
+        assert_contains(words, f.state);
+        g_assert_cmpint(fixture_run_master(&f, SETTINGS("--listen=0.0.0.0:0"), &network), !=, 0);
+        assert_contains(network, "AllowPlaintext=yes");
+        fixture_done(&f);
+}
+
+int main(int argc, char *argv[])
+{
+        g_test_init(&argc, &argv, NULL);
+        if (!g_getenv("MR_MASTERD") || !g_getenv("MR_MASTER_XML")) {
+                g_printerr("MR_MASTERD and MR_MASTER_XML name what is tested\n");
+                return 77;
+        }
+#define T(name, function) g_test_add_func("/bus/masterd/" name, function)
+        T("a-task-that-always-fails-fails-the-job-with-its-sentence",
+          test_a_task_that_always_fails_fails_the_job_with_its_sentence);
+        T("a-permanent-failure-is-not-tried-again", test_a_permanent_failure_is_not_tried_again);
+        T("failed-attempts-are-made-again", test_failed_attempts_are_made_again);
+        T("a-call-that-ends-without-a-result-is-a-lost-attempt",
+          test_a_call_that_ends_without_a_result_is_a_lost_attempt);
+        T("a-rejected-task-is-offered-again-and-counts-for-nothing",
+          test_a_rejected_task_is_offered_again_and_counts_for_nothing);
+        T("a-silent-worker-loses-its-maps-which-run-again",
+          test_a_silent_worker_loses_its_maps_which_run_again);
+        T("a-shuffling-reduce-hears-of-a-lost-output-and-of-the-new-one",
+          test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one);
+        T("a-restarted-worker-keeps-its-outputs-and-loses-its-attempts",
+          test_a_restarted_worker_keeps_its_outputs_and_loses_its_attempts);
+        T("a-worker-that-lost-its-disk-makes-its-maps-again",
+          test_a_worker_that_lost_its_disk_makes_its_maps_again);
+        T("workers-are-told-which-jobs-to-forget", test_workers_are_told_which_jobs_to_forget);
+        T("a-registration-that-makes-no-sense-is-refused",
+          test_a_registration_that_makes_no_sense_is_refused);
+        T("a-killed-master-goes-on-where-it-was", test_a_killed_master_goes_on_where_it_was);
+        T("maps-of-a-worker-that-did-not-come-back-run-again",
+          test_maps_of_a_worker_that_did_not_come_back_run_again);
+        T("jobs-that-are-over-are-there-after-a-restart",
+          test_jobs_that_are_over_are_there_after_a_restart);
+        T("a-second-master-on-one-state-is-refused-by-name",
+          test_a_second_master_on_one_state_is_refused_by_name);
+#undef T
+        return g_test_run();
+}

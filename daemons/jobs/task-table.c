@@ -231,7 +231,8 @@ int task_table_progress(TaskTable *t, TaskKind kind, uint32_t index, uint32_t at
         if (!a)
                 return -ENOENT;
         before = is_fed(task);
-        if (phase > a->phase && phase < ATTEMPT_COMMITTING)
+        if (phase < ATTEMPT_COMMITTING && a->phase < ATTEMPT_COMMITTING &&
+            (phase > a->phase || (kind == TASK_REDUCE && phase == ATTEMPT_STARTED)))
                 a->phase = phase;
         if (fraction >= 0 && fraction <= 1) /* false for NaN */
                 a->fraction = (float) fraction;

@@ -135,7 +135,9 @@ bool task_table_is_complete(const TaskTable *t); /* all reduces are DONE */
 int task_table_start(TaskTable *t, TaskKind kind, uint32_t index, uint32_t worker,
                      uint32_t *ret_attempt);
 
-/* Progress. A phase never goes back. -ENOENT for an attempt that is not running. */
+/* Progress. A phase never goes back, but for a reduce that is in its shuffle again because an input in its
+ * hands turned out to be bad: then it needs maps again, see task_table_rerun_lost(). -ENOENT for an attempt
+ * that is not running. */
 int task_table_progress(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,
                         AttemptPhase phase, double fraction);
 void task_table_set_status(TaskTable *t, TaskKind kind, uint32_t index, const char *text);
@@ -199,7 +201,7 @@ int task_table_report_lost(TaskTable *t, uint32_t map, uint32_t attempt, uint32_
 int task_table_recover_output(TaskTable *t, uint32_t map, uint32_t attempt, uint32_t worker);
 
 /* Maps that stayed DONE without their output go back to IDLE if a reduce needs them now. Returns how
- * many. To be called after reduce attempts ended. */
+ * many. To be called after reduce attempts ended or went back to their shuffle. */
 uint32_t task_table_rerun_lost(TaskTable *t, uint64_t now_usec);
 
 /* Restores what a database knows of a task, before anything was started. */

@@ -225,25 +225,32 @@ static void on_result(AttemptCall *c, const Mapreduced__V1__TaskResult *result)
         counter_set_free(f.counters);
 }
 
-static AttemptPhase phase_of(Mapreduced__V1__TaskPhase phase)
+/* Where a newer worker says something that we do not know, the attempt stays @now. */
+static AttemptPhase phase_of(Mapreduced__V1__TaskPhase phase, AttemptPhase now)
 {
         switch (phase) {
+        case MAPREDUCED__V1__TASK_PHASE__SHUFFLE:
+                return ATTEMPT_STARTED;
         case MAPREDUCED__V1__TASK_PHASE__WAITING:
                 return ATTEMPT_WAITING;
         case MAPREDUCED__V1__TASK_PHASE__RUNNING:
                 return ATTEMPT_RUNNING;
         default:
-                return ATTEMPT_STARTED;
+                return now;
         }
 }
 
 static void on_progress(AttemptCall *c, const Mapreduced__V1__TaskProgress *progress)
 {
         MasterJob *j = c->job;
+        const Attempt *a = task_table_attempt(j->table, c->kind, c->task, c->attempt);
 
-        if (scheduler_progress(j->manager->scheduler, j->table, c->kind, c->task, c->attempt,
-                               phase_of(progress->phase), progress->fraction) < 0)
+        if (!a)
                 return;
+        (void) scheduler_progress(j->manager->scheduler, j->table, c->kind, c->task, c->attempt,
+                                  phase_of(progress->phase, a->phase), progress->fraction);
+        if (a->phase == ATTEMPT_STARTED)
+                (void) task_table_rerun_lost(j->table, manager_now(j->manager));
         if (*progress->status)
                 task_table_set_status(j->table, c->kind, c->task, progress->status);
         job_changed(j, CHANGED_NUMBERS);

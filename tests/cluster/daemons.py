@@ -110,6 +110,30 @@ class Cluster(mr.ClusterCase):
         attempts = sum(t["AttemptsStarted"] for t in json.loads(p.stdout) if t["Kind"] == "map")
         self.assertLess(attempts, 40 + 12, "finished maps were run again")
 
+    def test_corrupt_map_output(self):
+        """a flipped bit in a map output on disk: that map runs again, and the answer is right"""
+        tree, want = self.job_input(10)
+        hold = self.dir / "hold"
+        # The last map waits until the test has spoilt an output, so every reduce is still in its shuffle or before.
+        job = self.submit("--mapper", f"case $mapreduce_map_input_file in *f009) while [ ! -e {hold} ]; do sleep 0.05; done;; esac; "
+                          + SLOW_MAPPER.replace("sleep 0.15; ", ""), "--reducer", SUM, "--input", tree, "--reduces", "2")
+        mr.wait_for("nine maps", lambda: self.job_get(job, "MapsDone") == 9)
+        runs = sorted(self.dir.glob(f"spool-w*/jobs/{job}/map-*.run"))
+        self.assertEqual(len(runs), 9)
+        # One on each worker, in both partitions: a reduce reads those of its own host in place.
+        for run in {r.parents[2]: r for r in runs}.values():
+            with open(run, "r+b") as f:
+                for offset in (run.stat().st_size // 4, run.stat().st_size * 3 // 4):
+                    f.seek(offset)
+                    byte = f.read(1)[0]
+                    f.seek(offset)
+                    f.write(bytes([byte ^ 0x10]))
+        hold.touch()
+        self.assertSameLines(self.result(job), want)
+        self.assertGreaterEqual(self.job_get(job, "MapOutputsLost"), 1)
+        self.assertLessEqual(self.job_get(job, "MapOutputsLost"), 3)
+        self.assertRegex(self.status(job), "(?i)checksum|damaged|corrupt")
+
     def test_failing_mapper(self):
         """a mapper that exits 3 makes the job fail with the cause"""
         tree, _ = self.job_input(2)

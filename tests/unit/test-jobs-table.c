@@ -118,6 +118,30 @@ static void test_a_map_runs_again_only_while_a_reduce_needs_it(void)
         g_assert_cmpuint(task_table_outputs_lost(t), ==, 2);
 }
 
+/* The corrupt segment is found by the reduce that holds every input: its report comes before or after the news
+ * that it shuffles again, and the map must run again either way. */
+static void test_a_reduce_back_in_its_shuffle_needs_maps_again(void)
+{
+        for (int report_first = 0; report_first < 2; report_first++) {
+                _cleanup_(task_table_freep) TaskTable *t = task_table_new(1, 1, 4, 0);
+                uint32_t reduce;
+
+                finish(t, TASK_MAP, 0, W1);
+                reduce = start(t, TASK_REDUCE, 0, W2);
+                (void) task_table_progress(t, TASK_REDUCE, 0, reduce, ATTEMPT_RUNNING, 0.5);
+                if (report_first) {
+                        g_assert_cmpint(task_table_report_lost(t, 0, 0, W2, true, 0), ==, 1);
+                        g_assert_cmpint(state(t, TASK_MAP, 0), ==, TASK_DONE);
+                        g_assert_cmpuint(task_table_rerun_lost(t, 0), ==, 0);
+                }
+                (void) task_table_progress(t, TASK_REDUCE, 0, reduce, ATTEMPT_STARTED, 0);
+                g_assert_cmpuint(task_table_rerun_lost(t, 0), ==, report_first);
+                if (!report_first)
+                        g_assert_cmpint(task_table_report_lost(t, 0, 0, W2, true, 0), ==, 1);
+                g_assert_cmpint(state(t, TASK_MAP, 0), ==, TASK_IDLE);
+        }
+}
+
 static void test_a_finished_reduce_needs_nothing(void)
 {
         _cleanup_(task_table_freep) TaskTable *t = task_table_new(1, 1, 4, 0);
@@ -297,6 +321,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/jobs/table/an-attempt-ends-once", test_an_attempt_ends_once);
         g_test_add_func("/jobs/table/a-map-runs-again-only-while-a-reduce-needs-it",
                         test_a_map_runs_again_only_while_a_reduce_needs_it);
+        g_test_add_func("/jobs/table/a-reduce-back-in-its-shuffle-needs-maps-again",
+                        test_a_reduce_back_in_its_shuffle_needs_maps_again);
         g_test_add_func("/jobs/table/a-finished-reduce-needs-nothing",
                         test_a_finished_reduce_needs_nothing);
         g_test_add_func("/jobs/table/reports-need-two-voices-three-words-or-proof",

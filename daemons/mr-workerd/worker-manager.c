@@ -66,7 +66,6 @@ void manager_forget_job(Manager *m, const char *job_id)
                 log_warning_errno(r, "Failed to remove the files of job %s, ignoring: %m", job_id);
 }
 
-/* Jobs whose outputs were found in the spool: they are told to the master, and forgotten at its word. */
 static int prepare_loop(Manager *m)
 {
         sigset_t set;

@@ -20,7 +20,8 @@ typedef struct SpoolJob {
 
 struct Spool {
         char *path;
-        bool ephemeral;
+        bool ephemeral; /* ours to remove: not before it is locked */
+        bool sync;
         int dir_fd, lock_fd, jobs_fd, tmp_fd;
         char worker_id[ID128_HEX_SIZE];
         GHashTable *jobs; /* id -> SpoolJob */
@@ -218,11 +219,11 @@ static int make_worker_id(Spool *s)
         r = write_full(fd, line, strlen(line));
         if (r < 0)
                 return r;
-        if (!s->ephemeral && fsync(fd) < 0)
+        if (s->sync && fsync(fd) < 0)
                 return -errno;
         if (renameat(s->tmp_fd, "worker-id", s->dir_fd, "worker-id") < 0)
                 return -errno;
-        return s->ephemeral ? 0 : fsync_dir(s->path);
+        return s->sync ? fsync_dir(s->path) : 0;
 }
 
 static int load_worker_id(Spool *s)
@@ -277,6 +278,7 @@ int spool_open(const char *path, bool ephemeral, Spool **ret, Error *e)
 
         *s = (Spool){
                 .path = g_strdup(path),
+                .sync = !ephemeral,
                 .dir_fd = -EBADF,
                 .lock_fd = -EBADF,
                 .jobs_fd = -EBADF,

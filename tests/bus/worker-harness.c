@@ -241,7 +241,7 @@ static void assert_clean_log(const Worker *w)
                 g_error("%s", text);
 }
 
-static void worker_done(Harness *h, Worker *w)
+static void worker_end(Harness *h, Worker *w)
 {
         if (w->pid != 0) {
                 worker_kill(h, w, SIGTERM);
@@ -249,6 +249,10 @@ static void worker_done(Harness *h, Worker *w)
                 g_assert_cmpint(WEXITSTATUS(w->status), ==, 0);
         }
         assert_clean_log(w);
+}
+
+static void worker_done(Worker *w)
+{
         g_free(w->spool);
         g_free(w->log);
         g_free(w->registration.worker_id);
@@ -261,7 +265,9 @@ static void worker_done(Harness *h, Worker *w)
 void harness_teardown(Harness *h, gconstpointer data)
 {
         for (size_t i = 0; i < h->worker_count; i++)
-                worker_done(h, &h->workers[i]);
+                worker_end(h, &h->workers[i]);
+        for (size_t i = 0; i < h->worker_count; i++) /* none is left that could still call us */
+                worker_done(&h->workers[i]);
         evgrpc_server_free(h->server);
         for (guint i = 0; i < h->watches->len; i++)
                 evgrpc_server_call_unref(h->watches->pdata[i]);

@@ -265,6 +265,60 @@ static void test_slots_are_given_in_order(Harness *h, gconstpointer data)
         }
 }
 
+/* The process that ran map @map of @job, by what its command sees as its parent. */
+static pid_t task_process(Harness *h, Worker *w, const char *path, const char *job, uint32_t map)
+{
+        g_autofree char *pids = g_strdup_printf("%s/pids-%s-%u", h->dir, job, map);
+        g_autofree char *mapper = g_strdup_printf("cat > /dev/null; echo $PPID $$ > %s", pids);
+        pid_t task, shell;
+        Spec s;
+
+        spec_map(&s, path, mapper, map, 1);
+        s.spec.job_id = (char *) job;
+        task_free(task_run(h, w, &s.spec));
+        g_assert_true(read_pids(pids, &task, &shell));
+        return task;
+}
+
+static void test_a_process_serves_one_job_and_stays_warm(Harness *h, gconstpointer data)
+{
+        g_autofree char *path = put_file(h, "in", "a\n");
+        Worker *w = worker_start(h, "w1", "--slots=1", NULL);
+        pid_t first = task_process(h, w, path, "job-1", 0), other;
+
+        g_assert_cmpint(task_process(h, w, path, "job-1", 1), ==, first);
+        other = task_process(h, w, path, "job-2", 0);
+        g_assert_cmpint(other, !=, first);
+        WAIT(h, !process_lives(first));
+        h->forget_job = g_strdup("job-2");
+        WAIT(h, !process_lives(other));
+}
+
+/* Reduces that wait take no slot, but a place: 4 a slot and 64 more. */
+static void test_attempts_in_hand_are_bounded(Harness *h, gconstpointer data)
+{
+        Worker *w = worker_start(h, "w1", "--slots=1", NULL);
+        enum { BOUND = 4 * 1 + 64 };
+        Task *tasks[BOUND + 1];
+        Spec s;
+
+        for (uint32_t i = 0; i <= BOUND; i++) {
+                spec_reduce(&s, NULL, 1, BOUND + 1);
+                s.spec.task = i;
+                tasks[i] = task_start(w, &s.spec);
+        }
+        WAIT(h, tasks[BOUND]->over);
+        g_assert_cmpint(tasks[BOUND]->outcome, ==, OUTCOME(REJECTED));
+        for (uint32_t i = 0; i < BOUND; i++) {
+                g_assert_false(tasks[i]->over);
+                evgrpc_call_cancel(tasks[i]->call);
+        }
+        for (uint32_t i = 0; i <= BOUND; i++) {
+                WAIT(h, tasks[i]->over);
+                task_free(tasks[i]);
+        }
+}
+
 static void ship(Harness *h, Spec *s, const char *name, const char *text)
 {
         g_hash_table_insert(h->files, (gpointer) name, g_bytes_new(text, strlen(text)));
@@ -362,6 +416,9 @@ int main(int argc, char *argv[])
                 {"garbage-is-refused-by-its-field", test_garbage_is_refused_by_its_field},
                 {"an-attempt-is-run-once", test_an_attempt_is_run_once},
                 {"slots-are-given-in-order", test_slots_are_given_in_order},
+                {"a-process-serves-one-job-and-stays-warm",
+                 test_a_process_serves_one_job_and_stays_warm},
+                {"attempts-in-hand-are-bounded", test_attempts_in_hand_are_bounded},
                 {"a-shipped-script-is-fetched-once-and-run",
                  test_a_shipped_script_is_fetched_once_and_run},
                 {"a-truncated-shipped-file-is-not-run", test_a_truncated_shipped_file_is_not_run},

@@ -24,7 +24,7 @@ static const Column columns[COLUMNS] = {
         [ID] = {"JOB", "Id", .right = true},    [NAME] = {"NAME", "Name", .truncate = true},
         [STATE] = {"STATE", "State"},           [MAPS] = {"MAPS", "Maps", .right = true},
         [MAPS_DONE] = {NULL, "MapsDone"},       [REDUCES] = {"REDUCES", "Reduces", .right = true},
-        [REDUCES_DONE] = {NULL, "ReducesDone"}, [SUBMITTED] = {"SUBMITTED", "SubmittedUSec"},
+        [REDUCES_DONE] = {NULL, "ReducesDone"}, [SUBMITTED] = {"SUBMITTED", "SubmittedUSec", .truncate = true},
         [FINISHED] = {NULL, "FinishedUSec"},    [TIME] = {"TIME", NULL, .right = true},
 };
 

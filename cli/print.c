@@ -116,7 +116,7 @@ static const char *pager_command(void)
                 if (command)
                         return *command && !g_str_equal(command, "cat") ? command : NULL;
         }
-        return "exec less 2>/dev/null || exec cat";
+        return "command -v less >/dev/null && exec less; exec cat";
 }
 
 void pager_open(const Arguments *a)

@@ -2,6 +2,7 @@
  * Tables — see table.h.
  */
 #include <libsmartcols.h>
+#include <sys/ioctl.h>
 
 #include "cli/print.h"
 #include "cli/table.h"
@@ -119,6 +120,18 @@ void table_set_state(Table *t, size_t column, const char *state)
                                             colour);
 }
 
+/* The width of the terminal, asked before a pager takes its place. */
+static void fit_terminal(Table *t)
+{
+        struct winsize size;
+
+        if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 ||
+            size.ws_col == 0)
+                return;
+        (void) scols_table_set_termforce(t->scols, SCOLS_TERMFORCE_ALWAYS);
+        (void) scols_table_set_termwidth(t->scols, size.ws_col);
+}
+
 int table_print(Table *t)
 {
         const Arguments *a = t->arguments;
@@ -128,9 +141,7 @@ int table_print(Table *t)
 
                 return print_json(rows, a->json);
         }
-        /* The width is that of the terminal, which stdout no longer is once a pager has it. */
-        if (isatty(STDOUT_FILENO))
-                (void) scols_table_set_termforce(t->scols, SCOLS_TERMFORCE_ALWAYS);
+        fit_terminal(t);
         pager_open(a);
         (void) scols_table_enable_colors(t->scols, wants_colour(STDOUT_FILENO));
         if (t->row_count > 0)

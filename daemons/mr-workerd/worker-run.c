@@ -2,6 +2,7 @@
  * Attempt — from its shipped files to the last word of its mr-task.
  */
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "base/fs.h"
 #include "mr-workerd/worker-attempt-impl.h"
@@ -184,12 +185,12 @@ static void on_lost(const char *how, void *userdata)
 static int open_part(Attempt *a)
 {
         const TaskSpec *s = a->spec;
-        int fd, r;
+        int fd;
 
-        r = mkdir_parents(s->output_dir, 0777);
-        if (r < 0)
-                return r;
         a->part_path = g_build_filename(s->output_dir, s->part_name, NULL);
+        /* The master made what is above it. If that is gone, so is the job, and must not come back. */
+        if (mkdir(s->output_dir, 0777) < 0 && errno != EEXIST)
+                return -errno;
         (void) unlink(a->part_path);
         fd = open(a->part_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
         if (fd < 0)

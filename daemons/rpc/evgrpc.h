@@ -60,12 +60,13 @@ const char *evgrpc_code_to_string(EvgrpcCode code); /* "UNAVAILABLE"; "UNKNOWN" 
 
 typedef struct EvgrpcStatus {
         EvgrpcCode code;
-        const char *message; /* never NULL; UTF-8 when the peer kept the rules; valid as long as its call */
+        const char *
+                message; /* never NULL; UTF-8 when the peer kept the rules; valid as long as its call */
 } EvgrpcStatus;
 
 typedef struct EvgrpcMetadataEntry {
-        const char *key;     /* lower case; ends in "-bin" when the value is arbitrary bytes */
-        const char *value;   /* NUL-terminated beyond its size, decoded for -bin keys */
+        const char *key;   /* lower case; ends in "-bin" when the value is arbitrary bytes */
+        const char *value; /* NUL-terminated beyond its size, decoded for -bin keys */
         size_t value_size;
 } EvgrpcMetadataEntry;
 
@@ -83,13 +84,13 @@ typedef struct EvgrpcChannel EvgrpcChannel; /* one peer: a connection, remade wh
 typedef struct EvgrpcCall EvgrpcCall;
 
 typedef struct EvgrpcChannelOptions {
-        size_t max_message_bytes;      /* of one received message; 0: 4 MiB */
-        size_t window_bytes;           /* HTTP/2 receive window of stream and connection; 0: 1 MiB */
-        size_t max_outstanding_calls;  /* further ones end RESOURCE_EXHAUSTED; 0: 131072 */
-        uint64_t connect_timeout_usec; /* 0: 10 s */
-        uint64_t keepalive_usec;       /* a PING after so long without a byte; 0: none */
+        size_t max_message_bytes;     /* of one received message; 0: 4 MiB */
+        size_t window_bytes;          /* HTTP/2 receive window of stream and connection; 0: 1 MiB */
+        size_t max_outstanding_calls; /* further ones end RESOURCE_EXHAUSTED; 0: 131072 */
+        uint64_t connect_timeout_usec;   /* 0: 10 s */
+        uint64_t keepalive_usec;         /* a PING after so long without a byte; 0: none */
         uint64_t keepalive_timeout_usec; /* the answer's limit; 0: 20 s */
-        uint64_t backoff_max_usec;     /* between connection attempts, doubling from 100 ms; 0: 30 s */
+        uint64_t backoff_max_usec; /* between connection attempts, doubling from 100 ms; 0: 30 s */
         /* Told of each change: connected, or why not (error is a sentence). May be NULL. */
         void (*on_state)(EvgrpcChannel *channel, bool connected, const char *error, void *userdata);
         void *userdata;
@@ -114,17 +115,21 @@ void evgrpc_channel_connect(EvgrpcChannel *channel);
 bool evgrpc_channel_is_connected(const EvgrpcChannel *channel);
 
 typedef struct EvgrpcCallOptions {
-        uint64_t timeout_usec;    /* sent as grpc-timeout and kept here; 0 or TIMEOUT_NONE: no deadline */
-        EvgrpcMetadata metadata;  /* copied */
-        bool fail_fast_off;       /* wait for the connection (up to the deadline) instead of ending
+        uint64_t
+                timeout_usec; /* sent as grpc-timeout and kept here; 0 or TIMEOUT_NONE: no deadline */
+        EvgrpcMetadata metadata; /* copied */
+        bool fail_fast_off;      /* wait for the connection (up to the deadline) instead of ending
                                      UNAVAILABLE when it cannot be made; gRPC's wait-for-ready */
-        bool unary;               /* OK takes exactly one reply; see evgrpc_call_start() */
+        bool unary;              /* OK takes exactly one reply; see evgrpc_call_start() */
 } EvgrpcCallOptions;
 
 typedef struct EvgrpcCallHandlers {
-        void (*on_message)(EvgrpcCall *call, const ProtobufCMessage *message, void *userdata); /* may be NULL */
-        void (*on_writable)(EvgrpcCall *call, void *userdata); /* after a send that said 0; may be NULL */
-        void (*on_done)(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata); /* exactly once */
+        void (*on_message)(EvgrpcCall *call, const ProtobufCMessage *message,
+                           void *userdata); /* may be NULL */
+        void (*on_writable)(EvgrpcCall *call,
+                            void *userdata); /* after a send that said 0; may be NULL */
+        void (*on_done)(EvgrpcCall *call, const EvgrpcStatus *status,
+                        void *userdata); /* exactly once */
 } EvgrpcCallHandlers;
 
 /**
@@ -186,17 +191,18 @@ typedef struct EvgrpcServer EvgrpcServer;
 typedef struct EvgrpcServerCall EvgrpcServerCall;
 
 typedef struct EvgrpcServerOptions {
-        size_t max_message_bytes;  /* of one received message; 0: 4 MiB */
-        size_t window_bytes;       /* 0: 1 MiB */
-        size_t max_connections;    /* further ones are closed at once; 0: 16384 */
-        uint32_t max_streams;      /* concurrent calls of one connection; 0: 131072 */
-        size_t max_header_bytes;   /* of one call's metadata; 0: 16 KiB */
-        uint64_t idle_usec;        /* a connection without calls is closed after this; 0: never */
-        uint64_t keepalive_usec;   /* a PING after so long without a byte; 0: none */
+        size_t max_message_bytes; /* of one received message; 0: 4 MiB */
+        size_t window_bytes;      /* 0: 1 MiB */
+        size_t max_connections;   /* further ones are closed at once; 0: 16384 */
+        uint32_t max_streams;     /* concurrent calls of one connection; 0: 131072 */
+        size_t max_header_bytes;  /* of one call's metadata; 0: 16 KiB */
+        uint64_t idle_usec;       /* a connection without calls is closed after this; 0: never */
+        uint64_t keepalive_usec;  /* a PING after so long without a byte; 0: none */
         uint64_t keepalive_timeout_usec; /* 0: 20 s */
 } EvgrpcServerOptions;
 
-int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *options, EvgrpcServer **ret);
+int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *options,
+                      EvgrpcServer **ret);
 
 /* Closes every connection; handlers of open calls get on_cancelled before this returns. Returns NULL. */
 EvgrpcServer *evgrpc_server_free(EvgrpcServer *server);
@@ -236,15 +242,17 @@ int evgrpc_server_add_protobuf_service(EvgrpcServer *server, ProtobufCService *s
 
 typedef struct EvgrpcServerCallHandlers {
         void (*on_message)(EvgrpcServerCall *call, const ProtobufCMessage *message, void *userdata);
-        void (*on_half_close)(EvgrpcServerCall *call, void *userdata); /* the client sends no more */
-        void (*on_writable)(EvgrpcServerCall *call, void *userdata);   /* after a send that said 0 */
+        void (*on_half_close)(EvgrpcServerCall *call,
+                              void *userdata);                       /* the client sends no more */
+        void (*on_writable)(EvgrpcServerCall *call, void *userdata); /* after a send that said 0 */
         /* The client cancelled, its deadline passed or its connection is lost: nothing more can be sent.
          * Called at most once, never after evgrpc_server_call_finish(). The call must not be used
          * after it returns, unless it was ref'd. */
         void (*on_cancelled)(EvgrpcServerCall *call, void *userdata);
 } EvgrpcServerCallHandlers;
 
-void evgrpc_server_call_set_handlers(EvgrpcServerCall *call, const EvgrpcServerCallHandlers *handlers,
+void evgrpc_server_call_set_handlers(EvgrpcServerCall *call,
+                                     const EvgrpcServerCallHandlers *handlers,
                                      void *userdata); /* copied */
 
 /**
@@ -263,8 +271,10 @@ void evgrpc_server_call_reply(EvgrpcServerCall *call, const ProtobufCMessage *me
 
 bool evgrpc_server_call_is_over(const EvgrpcServerCall *call);
 const EvgrpcMetadata *evgrpc_server_call_metadata(const EvgrpcServerCall *call);
-int evgrpc_server_call_add_initial_metadata(EvgrpcServerCall *call, const char *key, const void *value, size_t size);
-int evgrpc_server_call_add_trailing_metadata(EvgrpcServerCall *call, const char *key, const void *value, size_t size);
+int evgrpc_server_call_add_initial_metadata(EvgrpcServerCall *call, const char *key,
+                                            const void *value, size_t size);
+int evgrpc_server_call_add_trailing_metadata(EvgrpcServerCall *call, const char *key,
+                                             const void *value, size_t size);
 /* "127.0.0.1:41234" or "unix", empty once the connection is lost; and microseconds until the deadline, TIMEOUT_NONE without one. */
 const char *evgrpc_server_call_peer(const EvgrpcServerCall *call);
 uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call);

@@ -21,11 +21,16 @@ enum {
 };
 
 static const Column columns[COLUMNS] = {
-        [ID] = {"JOB", "Id", .right = true},    [NAME] = {"NAME", "Name", .truncate = true},
-        [STATE] = {"STATE", "State"},           [MAPS] = {"MAPS", "Maps", .right = true},
-        [MAPS_DONE] = {NULL, "MapsDone"},       [REDUCES] = {"REDUCES", "Reduces", .right = true},
-        [REDUCES_DONE] = {NULL, "ReducesDone"}, [SUBMITTED] = {"SUBMITTED", "SubmittedUSec", .truncate = true},
-        [FINISHED] = {NULL, "FinishedUSec"},    [TIME] = {"TIME", NULL, .right = true},
+        [ID] = {"JOB", "Id", .right = true},
+        [NAME] = {"NAME", "Name", .truncate = true},
+        [STATE] = {"STATE", "State"},
+        [MAPS] = {"MAPS", "Maps", .right = true},
+        [MAPS_DONE] = {NULL, "MapsDone"},
+        [REDUCES] = {"REDUCES", "Reduces", .right = true},
+        [REDUCES_DONE] = {NULL, "ReducesDone"},
+        [SUBMITTED] = {"SUBMITTED", "SubmittedUSec", .truncate = true},
+        [FINISHED] = {NULL, "FinishedUSec"},
+        [TIME] = {"TIME", NULL, .right = true},
 };
 
 static void set_done_of(Table *t, size_t column, uint32_t done, uint32_t all)

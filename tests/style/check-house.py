@@ -73,7 +73,7 @@ class House(unittest.TestCase):
 
     def test_unfinished_work(self):
         """no line promises work for later"""
-        words = re.compile("TO" + "DO|FIX" + "ME|X" + "XX:|not impl" + "emented yet", re.I)
+        words = re.compile(r"\b(TO" + "DO|FIX" + "ME|X" + "XX:|not impl" + "emented yet)")
         found = [f"{p.relative_to(SOURCE)}:{n}" for p in tracked(".c", ".h", ".py", ".md", ".proto", ".xml", ".build")
                  for n, row in enumerate(p.read_text(errors="replace").split("\n"), 1) if words.search(row)]
         self.assertEqual(found, [])

@@ -8,6 +8,9 @@
  */
 #define RUNS_LEVEL 0.1
 #define RUNS_LEAST 4U /* fewer residuals cannot fail at this level */
+/* Residuals a hundred times smaller than the samples are good for are rounding, not news. */
+#define RUNS_SILENT 1e-4
+
 /* Times the lower quartile of variance, that is 3 standard deviations: beyond is not heard. */
 #define RUNS_WORST 9.0
 
@@ -117,7 +120,7 @@ bool regression_runs_pass(const RegressionPoint *p, size_t n, const Regression *
 
         assert(n <= REGRESSION_MAX);
 
-        if (n < RUNS_LEAST)
+        if (n < RUNS_LEAST || fit->chi2 < RUNS_SILENT)
                 return true;
 
         for (size_t i = 0; i < n; i++)

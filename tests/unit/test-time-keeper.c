@@ -400,7 +400,11 @@ static void test_a_leap_second_is_announced_and_passes(void)
         tick(b);
         g_assert_cmpint(b->events & KEEPER_EVENT_LEAPT, !=, 0);
         g_assert_cmpint(b->events & KEEPER_EVENT_STEPPED, ==, 0);
-        live(b, 600);
+        live(b, 100);
+        g_assert_cmpint(b->verdicts[0], ==, TIME_ACCEPTED);
+        g_assert_cmpuint(keeper_server(b->keeper, 0)->line.count, >,
+                         8); /* older samples still count */
+        live(b, 500);
         g_assert_cmpuint(b->steps, ==, 0);
         g_assert_cmpint(b->last.leap, ==, TIME_LEAP_NONE);
         g_assert_cmpint(labs(error_ns(b)), <, 20 * US);
@@ -461,6 +465,25 @@ static void test_servers_come_and_go(void)
         for (unsigned i = 1; i < KEEPER_SERVERS_MAX; i++)
                 g_assert_cmpint(keeper_add_server(b->keeper, &now), >=, 0);
         g_assert_cmpint(keeper_add_server(b->keeper, &now), ==, -ENOSPC);
+}
+
+/* At 500 ppm, 1000.5 s on the clock are 1000 s of the free-running one; then 1000 s at 0 ppm. */
+static void test_the_free_running_clock_is_without_corrections(void)
+{
+        TimeEstimate flat = {.free_ns = 1000 * S, .ahead_ns = NOON + 500 * MS};
+        TimeReading start = {NOON, 0, 0};
+        TimeDiscipline d;
+
+        discipline_init(&d, &keeper_defaults.limits, &start, 500, 1);
+        g_assert_cmpint(labs(discipline_free_ns(&d, 1000 * S + 500 * MS) - 1000 * S), <=, 1);
+
+        /* The line's frequency is 0, and true time is now what the clock shows. */
+        g_assert_cmpint(discipline_update(&d, &flat, 1000 * S + 500 * MS, 1, DISCIPLINE_RUNNING),
+                        ==, 0);
+        g_assert_cmpint(labs(discipline_offset_ns(&d, 1000 * S + 500 * MS)), <=, 1);
+        (void) discipline_tick(&d, 1002 * S);
+        g_assert_cmpfloat_with_epsilon(discipline_rate_ppm(&d), 0, 0.01);
+        g_assert_cmpint(labs(discipline_free_ns(&d, 2000 * S + 500 * MS) - 2000 * S), <=, 50);
 }
 
 /* Any four numbers, any claim: nothing aborts, and no frequency or step leaves its limits. */
@@ -525,6 +548,7 @@ int main(int argc, char *argv[])
         T("silence-widens-the-bound", test_silence_widens_the_bound_until_the_clock_is_not_known);
         T("drift-is-learnt-and-used", test_drift_is_learnt_and_used);
         T("servers-come-and-go", test_servers_come_and_go);
+        T("the-free-running-clock-is-bare", test_the_free_running_clock_is_without_corrections);
         T("no-answer-breaks-anything", test_no_answer_breaks_anything);
         return g_test_run();
 }

@@ -18,6 +18,7 @@ void rpc_block_pool_done(RpcBlockPool *p)
 {
         free_list(p->small);
         free_list(p->large);
+        free_list(p->bulk);
         *p = (RpcBlockPool){};
 }
 
@@ -32,6 +33,41 @@ static RpcBlock *pop(RpcBlock **list, unsigned *count)
         return b;
 }
 
+static bool push(RpcBlock **list, unsigned *count, unsigned max, RpcBlock *b)
+{
+        if (*count >= max)
+                return false;
+        b->next = *list;
+        *list = b;
+        (*count)++;
+        return true;
+}
+
+/* One that fits without waste: the messages of a bulk stream are of one size, or nearly so. */
+static RpcBlock *pop_bulk(RpcBlockPool *p, size_t room)
+{
+        for (RpcBlock **at = &p->bulk; *at; at = &(*at)->next) {
+                RpcBlock *b = *at;
+
+                if (b->room < room || b->room / 2 > room)
+                        continue;
+                *at = b->next;
+                p->bulk_count--;
+                p->bulk_bytes -= b->room;
+                return b;
+        }
+        return NULL;
+}
+
+static bool push_bulk(RpcBlockPool *p, RpcBlock *b)
+{
+        if (b->room > RPC_POOL_BULK_BYTES - p->bulk_bytes ||
+            !push(&p->bulk, &p->bulk_count, RPC_POOL_BULK_MAX, b))
+                return false;
+        p->bulk_bytes += b->room;
+        return true;
+}
+
 RpcBlock *rpc_block_new(RpcBlockPool *p, size_t room)
 {
         RpcBlock *b = NULL;
@@ -42,29 +78,20 @@ RpcBlock *rpc_block_new(RpcBlockPool *p, size_t room)
         } else if (room <= RPC_BLOCK_LARGE) {
                 room = RPC_BLOCK_LARGE;
                 b = pop(&p->large, &p->large_count);
-        }
+        } else
+                b = pop_bulk(p, room);
         if (!b) {
                 if (room > SIZE_MAX - sizeof(*b))
                         return NULL;
                 b = malloc(sizeof(*b) + room);
                 if (!b)
                         return NULL;
+                b->room = room;
         }
         b->next = NULL;
         b->refs = 1;
-        b->room = room;
         b->fill = b->done = 0;
         return b;
-}
-
-static bool push(RpcBlock **list, unsigned *count, unsigned max, RpcBlock *b)
-{
-        if (*count >= max)
-                return false;
-        b->next = *list;
-        *list = b;
-        (*count)++;
-        return true;
 }
 
 void rpc_block_unref(RpcBlockPool *p, RpcBlock *b)
@@ -76,6 +103,8 @@ void rpc_block_unref(RpcBlockPool *p, RpcBlock *b)
         if (b->room == RPC_BLOCK_SMALL && push(&p->small, &p->small_count, RPC_POOL_SMALL_MAX, b))
                 return;
         if (b->room == RPC_BLOCK_LARGE && push(&p->large, &p->large_count, RPC_POOL_LARGE_MAX, b))
+                return;
+        if (b->room > RPC_BLOCK_LARGE && push_bulk(p, b))
                 return;
         free(b);
 }

@@ -3,7 +3,8 @@
  *
  * A message is packed once, into a block of its stream's queue; a large piece of it then goes to
  * the socket from where it lies, a small one is copied next to others so that one system call sends
- * many. Blocks of the two usual sizes come back to a pool that keeps a bounded number of them.
+ * many. Blocks come back to a pool that keeps a bounded number of them: those of the two usual sizes,
+ * and a few larger ones for the messages of a bulk stream, which would cost a page fault for each 4 KiB.
  */
 #pragma once
 
@@ -15,6 +16,8 @@
 #define RPC_BLOCK_LARGE ((size_t) 32 * 1024) /* what small pieces are gathered in */
 #define RPC_POOL_SMALL_MAX 4096u             /* 2 MiB kept at most */
 #define RPC_POOL_LARGE_MAX 64u               /* 2 MiB kept at most */
+#define RPC_POOL_BULK_MAX 8u                 /* of larger ones, each for one message */
+#define RPC_POOL_BULK_BYTES ((size_t) 8 << 20)
 
 typedef struct RpcBlock {
         struct RpcBlock *next;
@@ -26,8 +29,9 @@ typedef struct RpcBlock {
 } RpcBlock;
 
 typedef struct RpcBlockPool {
-        RpcBlock *small, *large;
-        unsigned small_count, large_count;
+        RpcBlock *small, *large, *bulk;
+        unsigned small_count, large_count, bulk_count;
+        size_t bulk_bytes;
 } RpcBlockPool;
 
 void rpc_block_pool_done(RpcBlockPool *p);
@@ -46,6 +50,8 @@ void rpc_queue_done(RpcQueue *q, RpcBlockPool *p);
 
 /* Return: 0; -ENOMEM; -EMSGSIZE for a message beyond 4 GiB. */
 int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message);
+/* The same of a message that is packed already. */
+int rpc_queue_append_packed(RpcQueue *q, RpcBlockPool *p, const void *data, size_t size);
 
 /* Bytes in the first @blocks blocks: what can be sent in that many pieces. */
 size_t rpc_queue_peek(const RpcQueue *q, unsigned blocks);

@@ -7,7 +7,7 @@
 #include "rpc/timeout.h"
 
 #define ARENA_LIMIT ((size_t) 256 * 1024) /* metadata of one call */
-#define ARENA_KEEP ((size_t) 1 << 20)     /* of a stream's messages, from one to the next */
+#define ARENA_KEEP ((size_t) 2 << 20)     /* of a stream's messages, from one to the next */
 
 static EvgrpcCall *call_of(RpcStream *st)
 {

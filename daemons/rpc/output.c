@@ -122,8 +122,10 @@ static void forget(RpcOutput *o, size_t sent)
                 o->first = (o->first + 1) % RPC_OUTPUT_PIECES_MAX;
                 o->count--;
         }
-        if (o->count == 0 && o->gather && o->gather->refs == 1)
-                o->gather->fill = 0;
+        if (o->count == 0 && o->gather) { /* an idle connection keeps none */
+                rpc_block_unref(o->pool, o->gather);
+                o->gather = NULL;
+        }
 }
 
 int rpc_output_send(RpcOutput *o, int fd)

@@ -3,12 +3,15 @@
  * over HTTP/2 (PROTOCOL-HTTP2.md), RFC 4648 §10 and RFC 9110.
  */
 #include <glib.h>
+#include <sys/socket.h>
 
 #include "rpc/address.h"
 #include "rpc/arena.h"
+#include "rpc/block.h"
 #include "rpc/deadline.h"
 #include "rpc/framing.h"
 #include "rpc/metadata.h"
+#include "rpc/output.h"
 #include "rpc/status.h"
 #include "rpc/timeout.h"
 
@@ -178,6 +181,73 @@ static void test_arena_keeps_its_limit_and_its_memory(void)
         rpc_arena_done(&a);
 }
 
+static void test_a_few_large_blocks_come_back(void)
+{
+        enum { SIZE = 256 * 1024, N = 3 * RPC_POOL_BULK_MAX };
+        RpcBlockPool pool = {};
+        RpcBlock *b[N], *last;
+
+        for (size_t i = 0; i < N; i++)
+                g_assert_nonnull(b[i] = rpc_block_new(&pool, SIZE));
+        for (size_t i = 0; i < N; i++)
+                rpc_block_unref(&pool, b[i]);
+        g_assert_cmpuint(pool.bulk_count, ==, RPC_POOL_BULK_MAX);
+        g_assert_cmpuint(pool.bulk_bytes, ==, (size_t) RPC_POOL_BULK_MAX * SIZE);
+
+        /* Nearly the same size takes one, a much smaller one would waste it, a larger one cannot. */
+        last = b[0] = rpc_block_new(&pool, SIZE - 1000);
+        g_assert_cmpuint(b[0]->room, ==, SIZE);
+        b[1] = rpc_block_new(&pool, SIZE / 2 - 1);
+        b[2] = rpc_block_new(&pool, SIZE + 1);
+        g_assert_cmpuint(pool.bulk_count, ==, RPC_POOL_BULK_MAX - 1);
+        g_assert_cmpuint(b[2]->room, ==, SIZE + 1);
+        rpc_block_unref(&pool, last);
+        rpc_block_unref(&pool, b[1]);
+        rpc_block_unref(&pool, b[2]);
+        g_assert_cmpuint(pool.bulk_count, ==, RPC_POOL_BULK_MAX);
+        rpc_block_pool_done(&pool);
+}
+
+static void test_kept_blocks_are_bounded_in_bytes(void)
+{
+        RpcBlockPool pool = {};
+        RpcBlock *huge = rpc_block_new(&pool, RPC_POOL_BULK_BYTES + 1);
+        RpcBlock *a = rpc_block_new(&pool, RPC_POOL_BULK_BYTES / 2 + 1);
+        RpcBlock *b = rpc_block_new(&pool, RPC_POOL_BULK_BYTES / 2);
+
+        rpc_block_unref(&pool, huge);
+        g_assert_cmpuint(pool.bulk_count, ==, 0);
+        rpc_block_unref(&pool, a);
+        rpc_block_unref(&pool, b);
+        g_assert_cmpuint(pool.bulk_count, ==, 1);
+        g_assert_cmpuint(pool.bulk_bytes, ==, RPC_POOL_BULK_BYTES / 2 + 1);
+        rpc_block_pool_done(&pool);
+        g_assert_cmpuint(pool.bulk_bytes, ==, 0);
+}
+
+static void test_an_output_that_is_sent_keeps_no_block(void)
+{
+        RpcBlockPool pool = {};
+        RpcOutput o;
+        uint8_t got[8];
+        int fds[2];
+
+        g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), ==, 0);
+        rpc_output_init(&o, &pool);
+        for (int i = 0; i < 2; i++) {
+                g_assert_cmpint(rpc_output_copy(&o, (const uint8_t *) "frame", 5), ==, 0);
+                g_assert_cmpint(rpc_output_send(&o, fds[0]), ==, 1);
+                g_assert_null(o.gather);
+                g_assert_cmpuint(pool.large_count, ==, 1);
+                g_assert_cmpint(recv(fds[1], got, sizeof(got), 0), ==, 5);
+                g_assert_cmpmem(got, 5, "frame", 5);
+        }
+        rpc_output_done(&o);
+        rpc_block_pool_done(&pool);
+        close(fds[0]);
+        close(fds[1]);
+}
+
 static void on_expired(RpcDeadline *d, void *userdata)
 {
         GArray *seen = userdata;
@@ -245,6 +315,9 @@ int main(int argc, char **argv)
         ADD("framing-cuts", test_messages_survive_any_cut);
         ADD("framing-size", test_announced_size_is_not_allocated);
         ADD("arena", test_arena_keeps_its_limit_and_its_memory);
+        ADD("large-blocks", test_a_few_large_blocks_come_back);
+        ADD("blocks-in-bytes", test_kept_blocks_are_bounded_in_bytes);
+        ADD("output-idle", test_an_output_that_is_sent_keeps_no_block);
         ADD("deadlines", test_deadlines_expire_in_order_and_removed_ones_never);
         ADD("addresses", test_addresses_are_read_or_refused);
         return g_test_run();

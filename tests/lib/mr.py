@@ -139,7 +139,9 @@ class Scratch(unittest.TestCase):
         return self.mrctl("--local", "run", *args, **kwargs)
 
     def assertOk(self, p):
-        self.assertEqual(p.returncode, 0, p.stderr.decode(errors="replace")[-3000:])
+        text = p.stderr.decode(errors="replace")
+        self.assertEqual(p.returncode, 0, text[-3000:])
+        self.assertNotIn("Sanitizer", text)
 
     def assertFails(self, p, *needles, code=1):
         text = p.stderr.decode(errors="replace")

@@ -75,13 +75,27 @@ void attempt_count_user(Attempt *a, const char *name, uint64_t n)
                 value = g_new0(uint64_t, 1);
                 g_hash_table_insert(a->user_counters, g_strdup(name), value);
         }
-        *value += n;
+        if (__builtin_add_overflow(*value, n, value))
+                *value = UINT64_MAX;
+}
+
+char *attempt_valid_text(const char *text, size_t size, size_t max_bytes)
+{
+        char *valid = g_utf8_make_valid(text, (gssize) MIN(size, max_bytes));
+        size_t end = strlen(valid);
+
+        if (end > max_bytes) {
+                for (end = max_bytes; (valid[end] & 0xc0) == 0x80;)
+                        end--;
+                valid[end] = '\0';
+        }
+        return valid;
 }
 
 void attempt_set_status(Attempt *a, const char *text, size_t size)
 {
         g_free(a->status);
-        a->status = g_utf8_make_valid(text, (gssize) MIN(size, (size_t) STATUS_MAX_BYTES));
+        a->status = attempt_valid_text(text, size, STATUS_MAX_BYTES);
 }
 
 static int send_progress(Attempt *a)
@@ -169,13 +183,22 @@ static void free_counters(Mapreduced__Task__V1__Done *done)
         g_free(done->counters);
 }
 
-/* What user code wrote may be anything; what leaves here is UTF-8 without NULs. */
+/* What user code wrote may be anything; what leaves here is UTF-8 without NULs, no longer than it was. */
 static char *clean_tail(GString *tail)
 {
+        g_autofree char *valid = NULL;
+        const char *begin;
+        size_t size;
+
         for (size_t i = 0; i < tail->len; i++)
                 if (tail->str[i] == '\0')
                         tail->str[i] = '?';
-        return g_utf8_make_valid(tail->str, (gssize) tail->len);
+        valid = g_utf8_make_valid(tail->str, (gssize) tail->len);
+        size = strlen(valid);
+        for (begin = valid + size - MIN(size, (size_t) STDERR_TAIL_BYTES);
+             ((uint8_t) *begin & 0xc0) == 0x80;)
+                begin++;
+        return g_strdup(begin);
 }
 
 static int send_done(Attempt *a, int result)
@@ -189,8 +212,8 @@ static int send_done(Attempt *a, int result)
                                    : MAPREDUCED__V1__TASK_OUTCOME__FAILED;
         if (result < 0) {
                 (void) attempt_failf(a, result, "%s", error_text(result)); /* if none is there */
-                error = g_utf8_make_valid(a->error.message,
-                                          (gssize) MIN(strlen(a->error.message), (size_t) 8192));
+                error = attempt_valid_text(a->error.message, strlen(a->error.message),
+                                           ERROR_MAX_BYTES);
                 done.error = error;
         }
         done.stderr_tail = tail;

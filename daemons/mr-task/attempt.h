@@ -12,9 +12,11 @@
 
 #define ATTEMPT_MEMORY_DEFAULT MIB(64)
 #define ATTEMPT_MEMORY_MIN MIB(4)
+/* Counters, tail and sentence travel in one packet of 64 KiB. */
 #define STDERR_TAIL_BYTES 8192
+#define ERROR_MAX_BYTES 8192
 #define STATUS_MAX_BYTES 512
-#define USER_COUNTERS_MAX 128 /* they travel in one packet */
+#define USER_COUNTERS_MAX 128
 #define COUNTER_NAME_MAX 160
 #define PROGRESS_INTERVAL_USEC (200 * USEC_PER_MSEC)
 
@@ -71,6 +73,9 @@ int attempt_fail_write(Attempt *a, int code, const char *what);
 
 /* reporter:counter:group,name,@n. Beyond USER_COUNTERS_MAX new names are not taken. */
 void attempt_count_user(Attempt *a, const char *name, uint64_t n);
+
+/* Valid UTF-8 of at most @max_bytes, also where replacing invalid bytes makes it longer. Caller frees. */
+char *attempt_valid_text(const char *text, size_t size, size_t max_bytes);
 
 /* reporter:status:… */
 void attempt_set_status(Attempt *a, const char *text, size_t size);

@@ -197,7 +197,7 @@ static bool parse_counter(Attempt *a, const char *text)
         if (g_strv_length(fields) != 3 || parse_u64(g_strstrip(fields[2]), &n) < 0)
                 return false;
         name = g_strdup_printf("%s:%s", fields[0], fields[1]);
-        valid = g_utf8_make_valid(name, (gssize) MIN(strlen(name), (size_t) COUNTER_NAME_MAX));
+        valid = attempt_valid_text(name, strlen(name), COUNTER_NAME_MAX);
         attempt_count_user(a, valid, n);
         return true;
 }

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -707,7 +708,8 @@ static void test_what_a_command_leaves_behind_dies_with_it(void)
         TaskProcess t = task_new();
         g_autofree char *dir = g_dir_make_tmp("mr-task-XXXXXX", NULL);
         g_autofree char *away = g_build_filename(dir, "away", NULL);
-        g_autofree char *line = g_strdup_printf("setsid sh -c 'echo $$ >%s; exec sleep 1000' & "
+        g_autofree char *line = g_strdup_printf("setsid sh -c 'echo $$ >%s; exec sleep 1000' "
+                                                ">/dev/null & "
                                                 "while ! [ -s %s ]; do sleep 0.01; done; cat",
                                                 away, away);
         Try y = {.program = commands(line, "", ""), .partitions = 1};
@@ -719,6 +721,35 @@ static void test_what_a_command_leaves_behind_dies_with_it(void)
         try_done(&y);
         task_end(&t);
         g_assert_cmpint(rm_rf_at(AT_FDCWD, dir), ==, 0);
+}
+
+/* Of 200 names 128 are kept; names, tail and sentence grow when they are made valid UTF-8. */
+static void test_a_flood_on_stderr_does_not_drown_the_result(void)
+{
+        TaskProcess t = task_new();
+        static const char mapper[] =
+                "cat >/dev/null; LC_ALL=C awk 'BEGIN {"
+                "for (j = 0; j < 150; j++) s = s \"\\377\";"
+                "for (i = 0; i < 200; i++) printf \"reporter:counter:%d%s,x,1\\n\", i, s;"
+                "for (i = 0; i < 90000; i++) printf \"\\377\"}' >&2";
+        g_autofree char *failing = g_strconcat(mapper, "; exit 9", NULL);
+        Try y = {.program = commands(mapper, "", ""), .partitions = 1};
+        const Mapreduced__Task__V1__Done *d;
+
+        set_text(&y, "x\n", 2, 2);
+        must_succeed(&t, &y);
+        g_assert_cmpuint(y.end->done->n_counters, >=, 128);
+        g_assert_cmpuint(strlen(y.end->done->stderr_tail), >=, 4096);
+        g_assert_true(g_utf8_validate(y.end->done->stderr_tail, -1, NULL));
+        try_done(&y);
+
+        y = (Try){.program = commands(failing, "", ""), .partitions = 1};
+        set_text(&y, "x\n", 2, 2);
+        d = try_run(&t, &y);
+        g_assert_cmpint(d->outcome, ==, MAPREDUCED__V1__TASK_OUTCOME__FAILED);
+        assert_contains(d->error, "exited with status 9");
+        try_done(&y);
+        task_end(&t);
 }
 
 static void test_long_lines_and_words_pass(void)
@@ -833,6 +864,8 @@ int main(int argc, char *argv[])
             test_the_end_of_the_worker_is_the_end_of_all);
         ADD("what-a-command-leaves-behind-dies-with-it",
             test_what_a_command_leaves_behind_dies_with_it);
+        ADD("a-flood-on-stderr-does-not-drown-the-result",
+            test_a_flood_on_stderr_does_not_drown_the_result);
         ADD("long-lines-and-words-pass", test_long_lines_and_words_pass);
         ADD("a-reduce-of-hundreds-of-maps-merges-in-passes",
             test_a_reduce_of_hundreds_of_maps_merges_in_passes);

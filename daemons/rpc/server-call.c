@@ -297,14 +297,42 @@ static int server_header(RpcStream *st, const uint8_t *name, size_t name_size, c
         return 0;
 }
 
+/* What is not gRPC is answered as HTTP is: with a word for people, and after the request's end. */
 static void refuse_http(EvgrpcServerCall *call, const char *http_status)
 {
-        nghttp2_nv f = RPC_FIELD(":status", http_status, strlen(http_status));
-
         call->over = true;
         call->responded = true;
         call->stream.deaf = true;
-        (void) rpc_stream_respond(&call->stream, &f, 1, true);
+        call->http_status = http_status;
+}
+
+static ssize_t refusal_source(nghttp2_session *h2, int32_t id, uint8_t *buffer, size_t length,
+                              uint32_t *flags, nghttp2_data_source *source, void *userdata)
+{
+        static const char text[] = "This port speaks gRPC.\n";
+        RpcStream *st = nghttp2_session_get_stream_user_data(h2, id);
+        EvgrpcServerCall *call;
+        size_t size;
+
+        if (!st)
+                return NGHTTP2_ERR_DEFERRED; /* reset, and the RST_STREAM is on its way */
+        call = call_of(st);
+        size = RPC_MIN(length, sizeof(text) - 1 - call->http_sent);
+        memcpy(buffer, text + call->http_sent, size);
+        call->http_sent += size;
+        if (call->http_sent == sizeof(text) - 1)
+                *flags |= NGHTTP2_DATA_FLAG_EOF;
+        return (ssize_t) size;
+}
+
+static void answer_http(EvgrpcServerCall *call)
+{
+        nghttp2_data_provider source = {.read_callback = refusal_source};
+        nghttp2_nv f[] = {RPC_FIELD(":status", call->http_status, strlen(call->http_status)),
+                          RPC_FIELD_STATIC("content-type", "text/plain")};
+
+        (void) nghttp2_submit_response(call->stream.session->h2, call->stream.id, f, ELEMENTSOF(f),
+                                       &source);
 }
 
 static bool has_backlog(const EvgrpcServerCall *call)
@@ -430,6 +458,8 @@ static void server_end(RpcStream *st)
 {
         EvgrpcServerCall *call = call_of(st);
 
+        if (call->http_status)
+                answer_http(call);
         if (call->over || !call->method)
                 return;
         if (wants_messages(call)) {

@@ -82,9 +82,11 @@ struct EvgrpcServerCall {
         RpcDeadline deadline;
         const MethodEntry *method;
         bool method_post, content_type_ok, path_seen, bad_request;
-        bool accepted;  /* the handler has been called */
-        bool over;      /* finished, or cancelled: nothing can be sent */
-        bool responded; /* headers are submitted */
+        const char *http_status; /* of a request that is not gRPC */
+        size_t http_sent;        /* of the answer's body */
+        bool accepted;           /* the handler has been called */
+        bool over;               /* finished, or cancelled: nothing can be sent */
+        bool responded;          /* headers are submitted */
         uint64_t timeout_usec;
         size_t messages;
         EvgrpcCode code;

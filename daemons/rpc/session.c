@@ -17,6 +17,29 @@ static inline int verdict(const RpcSession *s)
         return s->dead ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
+/* A stream that the peer itself has ended is not to be used again (RFC 9113 §5.1). nghttp2 keeps no
+ * closed streams for us, so the last ones are noted here; what crossed our own reset is none of them. */
+static void note_ended(RpcSession *s, int32_t id)
+{
+        s->ended[s->ended_at++ % RPC_ENDED_STREAMS] = id;
+        s->ended_max = RPC_MAX(s->ended_max, id);
+}
+
+static int on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *hd, void *userdata)
+{
+        RpcSession *s = userdata;
+
+        if ((hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA) || hd->stream_id == 0 ||
+            hd->stream_id > s->ended_max || nghttp2_session_get_stream_user_data(h2, hd->stream_id))
+                return 0;
+        for (size_t i = 0; i < RPC_ENDED_STREAMS; i++)
+                if (s->ended[i] == hd->stream_id) {
+                        (void) nghttp2_session_terminate_session(h2, NGHTTP2_STREAM_CLOSED);
+                        break;
+                }
+        return 0;
+}
+
 static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
 {
         RpcSession *s = userdata;
@@ -132,6 +155,10 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *userd
         case NGHTTP2_PING:
                 on_ping(s, frame);
                 break;
+        case NGHTTP2_RST_STREAM:
+                if (s->o.server)
+                        note_ended(s, frame->hd.stream_id);
+                break;
         case NGHTTP2_GOAWAY:
                 s->goaway = true;
                 if (s->o.ops->goaway)
@@ -151,6 +178,8 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t h2_error, v
         if (s->dead)
                 return NGHTTP2_ERR_CALLBACK_FAILURE;
         st = nghttp2_session_get_stream_user_data(h2, id);
+        if (st && s->o.server && st->received_end)
+                note_ended(s, id);
         if (st) {
                 bool waits = !s->o.server && st->received_end && st->sent_end &&
                              (st->paused || st->held_size > 0);
@@ -436,9 +465,10 @@ static int make_h2(RpcSession *s)
         nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
         nghttp2_session_callbacks_set_data_source_read_length_callback(cb, frame_length);
         nghttp2_session_callbacks_set_error_callback2(cb, on_error);
-        if (s->o.server)
+        if (s->o.server) {
+                nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
                 nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
-        else
+        } else
                 nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_frame_not_sent);
         nghttp2_option_set_no_auto_window_update(option, 1); /* rpc_stream_input() does */
         nghttp2_option_set_no_closed_streams(option, 1);

@@ -30,7 +30,8 @@
 #define RPC_QUEUE_HIGH_BYTES ((size_t) 1 << 20)  /* beyond it a sender is told to wait */
 #define RPC_QUEUE_LOW_BYTES ((size_t) 512 << 10) /* below it, to go on */
 #define RPC_QUEUE_MAX_BYTES ((size_t) 64 << 20)  /* beyond it a message is refused */
-#define RPC_FRAME_SIZE_MAX ((uint32_t) 1 << 20)  /* of one frame we are willing to get */
+#define RPC_ENDED_STREAMS 64u /* of a client's finished streams: use of them again is noticed */
+#define RPC_FRAME_SIZE_MAX ((uint32_t) 1 << 20) /* of one frame we are willing to get */
 
 typedef struct RpcSession RpcSession;
 typedef struct RpcSessionOps RpcSessionOps;
@@ -127,6 +128,9 @@ struct RpcSession {
         bool goaway;  /* came */
         bool closing; /* GOAWAY left, ends with the last stream */
         bool settings_seen;
+        int32_t ended[RPC_ENDED_STREAMS]; /* server: the last streams that the client has ended */
+        unsigned ended_at;
+        int32_t ended_max;
         char reason[160]; /* of the end */
 };
 

@@ -18,6 +18,7 @@
         (1024 * 1024) /* fewer wake-ups on both sides; the default limit for a user's pipes */
 #define READ_BYTES (256 * 1024)
 #define STDERR_LINE_MAX 4096
+#define COMMAND_SHOWN_BYTES 200
 #define POLL_MSEC 250 /* progress goes out even when nothing moves */
 
 typedef struct Command {
@@ -170,6 +171,11 @@ static void command_done(Command *c)
         safe_close(c->err);
         free(c->buffer);
         g_string_free(c->line, TRUE);
+}
+
+char *command_shown(const char *line)
+{
+        return text_escape(line, strlen(line), COMMAND_SHOWN_BYTES);
 }
 
 static char *describe_end(int status)

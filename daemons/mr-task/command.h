@@ -34,5 +34,8 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
  * with g_strfreev(). */
 char **command_env(const Attempt *a, const Mapreduced__V1__Piece *piece);
 
+/* The beginning of a command on one line, for a message. Caller frees. */
+char *command_shown(const char *line);
+
 /* Kills and reaps every process under us; returns when there is none. */
 void command_kill_all(void);

@@ -48,7 +48,7 @@ int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *p
 {
         const char *mapper = a->start->program->mapper;
         g_auto(GStrv) env = command_env(a, piece);
-        g_autofree char *end = NULL;
+        g_autofree char *end = NULL, *shown = command_shown(mapper);
         _cleanup_(mapper_io_done) MapperIo io = {
                 .reader = reader,
                 .buffer = malloc(READ_BYTES),
@@ -77,7 +77,7 @@ int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *p
         return attempt_failf(a, ECHILD,
                              "the mapper (%s) %s; its input was %s bytes %" PRIu64 "-%" PRIu64
                              ", of which it was given the lines up to byte %" PRIu64,
-                             mapper, end, path, piece->offset, piece->offset + piece->length,
+                             shown, end, path, piece->offset, piece->offset + piece->length,
                              reader->at);
 }
 
@@ -111,7 +111,7 @@ static int run_combiner(Attempt *a, CombinerIo *io)
         const char *combiner = a->start->program->combiner;
         CommandIo callbacks = {.give = combiner_give, .take = combiner_take, .userdata = io};
         g_auto(GStrv) env = command_env(a, NULL);
-        g_autofree char *end = NULL;
+        g_autofree char *end = NULL, *shown = command_shown(combiner);
         int r;
 
         r = command_run(a, combiner, env, &callbacks, &end);
@@ -122,7 +122,7 @@ static int run_combiner(Attempt *a, CombinerIo *io)
         if (end)
                 return attempt_failf(a, ECHILD,
                                      "the combiner (%s) %s after it was given %" PRIu64 " records",
-                                     combiner, end, io->source.records);
+                                     shown, end, io->source.records);
         return 0;
 }
 

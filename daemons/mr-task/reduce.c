@@ -181,7 +181,7 @@ static int run_reducer(Attempt *a, ReducerIo *io)
         const char *reducer = a->start->program->reducer;
         CommandIo callbacks = {.give = reducer_give, .take = reducer_take, .userdata = io};
         g_auto(GStrv) env = command_env(a, NULL);
-        g_autofree char *end = NULL;
+        g_autofree char *end = NULL, *shown = command_shown(reducer);
         int r;
 
         r = command_run(a, reducer, env, &callbacks, &end);
@@ -193,7 +193,7 @@ static int run_reducer(Attempt *a, ReducerIo *io)
                 return attempt_failf(a, ECHILD,
                                      "the reducer (%s) %s after it was given %" PRIu64
                                      " records of %" PRIu64 " keys",
-                                     reducer, end, io->source.records, io->source.groups);
+                                     shown, end, io->source.records, io->source.groups);
         return 0;
 }
 

@@ -752,6 +752,23 @@ static void test_a_flood_on_stderr_does_not_drown_the_result(void)
         task_end(&t);
 }
 
+static void test_a_long_command_does_not_hide_how_it_ended(void)
+{
+        TaskProcess t = task_new();
+        g_autofree char *comment = g_strnfill(20000, 'x');
+        g_autofree char *line = g_strdup_printf(": %s\nexit 3", comment);
+        Try y = {.program = commands(line, "", ""), .partitions = 1};
+        const Mapreduced__Task__V1__Done *d;
+
+        set_text(&y, "x\n", 2, 2);
+        d = try_run(&t, &y);
+        assert_contains(d->error, "exited with status 3");
+        g_assert_cmpuint(strlen(d->error), <, 1000);
+        g_assert_null(strchr(d->error, '\n'));
+        try_done(&y);
+        task_end(&t);
+}
+
 static void test_long_lines_and_words_pass(void)
 {
         TaskProcess t = task_new();
@@ -866,6 +883,8 @@ int main(int argc, char *argv[])
             test_what_a_command_leaves_behind_dies_with_it);
         ADD("a-flood-on-stderr-does-not-drown-the-result",
             test_a_flood_on_stderr_does_not_drown_the_result);
+        ADD("a-long-command-does-not-hide-how-it-ended",
+            test_a_long_command_does_not_hide_how_it_ended);
         ADD("long-lines-and-words-pass", test_long_lines_and_words_pass);
         ADD("a-reduce-of-hundreds-of-maps-merges-in-passes",
             test_a_reduce_of_hundreds_of_maps_merges_in_passes);

@@ -30,7 +30,8 @@ typedef struct Command {
         const uint8_t *pending; /* for stdin */
         size_t pending_size;
         uint8_t *buffer;
-        GString *line; /* of stderr, not yet ended */
+        GString *line;     /* of stderr, not yet ended */
+        bool line_is_rest; /* what is before it was too long, and is dealt with */
         int status;
 } Command;
 
@@ -208,19 +209,27 @@ static bool parse_counter(Attempt *a, const char *text)
         return true;
 }
 
-static void take_stderr_line(Command *c, bool ended)
+static bool is_reporters(Attempt *a, const char *line)
 {
         static const char counter[] = "reporter:counter:", status[] = "reporter:status:";
-        Attempt *a = c->attempt;
-        const char *s = c->line->str;
 
-        if (g_str_has_prefix(s, status))
-                attempt_set_status(a, s + sizeof(status) - 1, strlen(s + sizeof(status) - 1));
-        else if (!g_str_has_prefix(s, counter) || !parse_counter(a, s + sizeof(counter) - 1)) {
+        if (g_str_has_prefix(line, status)) {
+                line += sizeof(status) - 1;
+                attempt_set_status(a, line, strlen(line));
+                return true;
+        }
+        return g_str_has_prefix(line, counter) && parse_counter(a, line + sizeof(counter) - 1);
+}
+
+static void take_stderr_line(Command *c, bool ended)
+{
+        if (!ended || c->line_is_rest || !is_reporters(c->attempt, c->line->str)) {
                 if (ended)
                         g_string_append_c(c->line, '\n');
-                text_keep_tail(a->stderr_tail, c->line->str, c->line->len, STDERR_TAIL_BYTES);
+                text_keep_tail(c->attempt->stderr_tail, c->line->str, c->line->len,
+                               STDERR_TAIL_BYTES);
         }
+        c->line_is_rest = !ended;
         g_string_truncate(c->line, 0);
 }
 
@@ -362,7 +371,7 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
         if (r < 0)
                 return r;
         if (c.line->len > 0)
-                take_stderr_line(&c, false);
+                take_stderr_line(&c, true);
         *ret = describe_end(c.status);
         return 0;
 }

@@ -769,6 +769,25 @@ static void test_a_long_command_does_not_hide_how_it_ended(void)
         task_end(&t);
 }
 
+/* Only a whole line is a reporter's, not what happens to stand where a long one was cut. */
+static void test_a_part_of_a_long_line_is_no_reporters(void)
+{
+        TaskProcess t = task_new();
+        Try y = {.program = commands("cat >/dev/null; head -c 4096 /dev/zero | tr '\\0' x >&2; "
+                                     "echo reporter:counter:my,lines,1 >&2; "
+                                     "echo reporter:counter:my,others,1 >&2",
+                                     "", ""),
+                 .partitions = 1};
+
+        set_text(&y, "x\n", 2, 2);
+        must_succeed(&t, &y);
+        g_assert_cmpuint(counter(&y, "my:lines"), ==, 0);
+        g_assert_cmpuint(counter(&y, "my:others"), ==, 1);
+        assert_contains(y.end->done->stderr_tail, "xreporter:counter:my,lines,1\n");
+        try_done(&y);
+        task_end(&t);
+}
+
 static void test_long_lines_and_words_pass(void)
 {
         TaskProcess t = task_new();
@@ -885,6 +904,7 @@ int main(int argc, char *argv[])
             test_a_flood_on_stderr_does_not_drown_the_result);
         ADD("a-long-command-does-not-hide-how-it-ended",
             test_a_long_command_does_not_hide_how_it_ended);
+        ADD("a-part-of-a-long-line-is-no-reporters", test_a_part_of_a_long_line_is_no_reporters);
         ADD("long-lines-and-words-pass", test_long_lines_and_words_pass);
         ADD("a-reduce-of-hundreds-of-maps-merges-in-passes",
             test_a_reduce_of_hundreds_of_maps_merges_in_passes);

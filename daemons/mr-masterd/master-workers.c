@@ -239,11 +239,13 @@ static void lose_worker(MasterWorker *w, const char *why)
 static void on_lease(void *userdata)
 {
         Manager *m = userdata;
-        g_autofree gpointer *all = g_hash_table_get_keys_as_array(m->workers, NULL);
+        guint count;
+        /* By number: to lose one may be to forget another, with its id. */
+        g_autofree gpointer *numbers = g_hash_table_get_keys_as_array(m->numbers, &count);
         uint64_t now = manager_now(m);
 
-        for (guint i = 0; all[i]; i++) {
-                MasterWorker *w = g_hash_table_lookup(m->workers, all[i]);
+        for (guint i = 0; i < count; i++) {
+                MasterWorker *w = manager_worker(m, GPOINTER_TO_UINT(numbers[i]));
                 g_autofree char *why = NULL;
 
                 if (!w || (!w->alive && !w->expected) || now < w->lease_until_usec)

@@ -62,6 +62,11 @@ int attempt_fail_write(Attempt *a, int code, const char *what)
                 return code;
         if (code == -ENOSPC || code == -EDQUOT)
                 return attempt_failf(a, code, "disk full: cannot write %s", what);
+        if (code == -EFBIG)
+                return attempt_failf(a, code,
+                                     "cannot write %s: it is larger than the limit on files "
+                                     "(LimitFSIZE= of mr-workerd's unit, or ulimit -f)",
+                                     what);
         return attempt_failf(a, code, "cannot write %s: %s", what, error_text(code));
 }
 

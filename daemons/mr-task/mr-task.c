@@ -44,6 +44,8 @@ static int prepare(void)
         if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
                 return -errno;
         (void) signal(SIGPIPE, SIG_IGN);
+        (void) signal(SIGXFSZ,
+                      SIG_IGN); /* a write says EFBIG, and the attempt can say why it failed */
         raise_file_limit();
         return 0;
 }

@@ -76,6 +76,8 @@ static int prepare_loop(Manager *m)
                 r = loop_exit_on_signals(m->loop);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the event loop: %m");
+        /* A segment or a shipped file above RLIMIT_FSIZE fails its attempt (EFBIG), not the worker. */
+        (void) signal(SIGXFSZ, SIG_IGN);
         (void) sigemptyset(&set); /* children are watched by sd-event, which asks for this */
         (void) sigaddset(&set, SIGCHLD);
         (void) sigprocmask(SIG_BLOCK, &set, NULL);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "worker-harness.h"
@@ -103,6 +104,28 @@ static void test_large_segments_arrive_whole(Harness *h, gconstpointer data)
                 task_free(r[i]);
         }
         g_assert_cmpuint(lines, ==, 300000);
+}
+
+/* As LimitFSIZE= of a unit does it: the signal that comes with it must not be the end of the worker. */
+static void test_a_segment_above_the_file_size_limit_costs_one_attempt(Harness *h,
+                                                                       gconstpointer data)
+{
+        static const struct rlimit small = {4096, RLIM_INFINITY};
+        Worker *a = worker_start(h, "w1", NULL), *b = worker_start(h, "w2", NULL);
+        g_autoptr(GString) text = g_string_new(NULL);
+        _cleanup_(task_freep) Task *t = NULL;
+
+        for (unsigned i = 0; i < 20000; i++)
+                g_string_append_printf(text, "word-%u\n", i);
+        run_map(h, a, 0, 0, text->str);
+        announce_worker(h, 0, 0, a);
+        g_assert_cmpint(prlimit(b->pid, RLIMIT_FSIZE, &small, NULL), ==, 0);
+        t = start_reduce(b, 0, 1);
+        WAIT(h, t->over);
+        g_assert_cmpint(t->code, ==, EVGRPC_OK);
+        g_assert_cmpint(t->outcome, ==, OUTCOME(REJECTED));
+        g_assert_nonnull(strstr(t->error, "cannot write to the spool: File too large"));
+        g_assert_true(process_lives(b->pid));
 }
 
 /* One slot, taken by reduces that wait: the map they wait for must still run. */
@@ -290,6 +313,8 @@ int main(int argc, char *argv[])
         } tests[] = {
                 {"two-workers-share-their-outputs", test_two_workers_share_their_outputs},
                 {"large-segments-arrive-whole", test_large_segments_arrive_whole},
+                {"a-segment-above-the-file-size-limit-costs-one-attempt",
+                 test_a_segment_above_the_file_size_limit_costs_one_attempt},
                 {"waiting-reduces-hold-no-slot", test_waiting_reduces_hold_no_slot},
                 {"an-output-on-a-dead-worker-is-reported-and-replaced",
                  test_an_output_on_a_dead_worker_is_reported_and_replaced},

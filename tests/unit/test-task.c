@@ -788,6 +788,24 @@ static void test_a_part_of_a_long_line_is_no_reporters(void)
         task_end(&t);
 }
 
+static void test_a_limit_on_file_sizes_is_an_error_like_others(void)
+{
+        static const struct rlimit small = {1024, RLIM_INFINITY};
+        TaskProcess t = task_new();
+        g_autofree char *text = random_text(20000, 8000);
+        Try y = {.program = app("wordcount"), .partitions = 1};
+        const Mapreduced__Task__V1__Done *d;
+
+        g_assert_cmpint(prlimit(t.pid, RLIMIT_FSIZE, &small, NULL), ==, 0);
+        set_text(&y, text, strlen(text), strlen(text));
+        d = try_run(&t, &y);
+        g_assert_cmpint(d->outcome, ==, MAPREDUCED__V1__TASK_OUTCOME__FAILED);
+        assert_contains(d->error, "map-0: cannot write the run file");
+        assert_contains(d->error, "LimitFSIZE=");
+        try_done(&y);
+        task_end(&t);
+}
+
 static void test_long_lines_and_words_pass(void)
 {
         TaskProcess t = task_new();
@@ -905,6 +923,8 @@ int main(int argc, char *argv[])
         ADD("a-long-command-does-not-hide-how-it-ended",
             test_a_long_command_does_not_hide_how_it_ended);
         ADD("a-part-of-a-long-line-is-no-reporters", test_a_part_of_a_long_line_is_no_reporters);
+        ADD("a-limit-on-file-sizes-is-an-error-like-others",
+            test_a_limit_on_file_sizes_is_an_error_like_others);
         ADD("long-lines-and-words-pass", test_long_lines_and_words_pass);
         ADD("a-reduce-of-hundreds-of-maps-merges-in-passes",
             test_a_reduce_of_hundreds_of_maps_merges_in_passes);

@@ -7,8 +7,9 @@
 #define WANDER_S 3600.0
 #define TOLERANCE_PPM 15.0 /* RFC 5905: PHI */
 #define UNKNOWN_PPM 500.0  /* a frequency of which nothing is known is still within this */
-#define KEEP_LEAST 4U      /* shorter lines than this are noise */
-#define UNSEEN 2.6         /* see make_points() */
+#define PRIOR_SDS 3.0 /* what is known beforehand is believed within this many standard errors */
+#define KEEP_LEAST 4U /* shorter lines than this are noise */
+#define UNSEEN 2.6    /* see make_points() */
 
 /* What a time stamp is good for at best: kernel stamps between hosts under load err by 1 µs rms. */
 #define STAMP_SD_NS 1000.0
@@ -82,33 +83,54 @@ static void make_points(const History *h, RegressionPoint *ret)
 }
 
 /* How far a clock may be off after @s seconds on a line, for the reasons in history.h; in ns. */
-static double growth_ns(double wander_ppm, double frequency_sd_ppm, double s)
+static double growth_ns(double wander_ppm, double frequency_bound_ppm, double s)
 {
         double strays_ppm = fmin(wander_ppm * (1 + s / WANDER_S), fmax(wander_ppm, TOLERANCE_PPM));
 
-        return (strays_ppm + 2 * fmin(frequency_sd_ppm, UNKNOWN_PPM)) * NS_PER_S_PER_PPM * s;
+        return (strays_ppm + frequency_bound_ppm) * NS_PER_S_PER_PPM * s;
+}
+
+/*
+ * The server's rate against the line's is known from any two samples: the line passes each within @off of
+ * where the server's clock was. The error that the regression states would not do: a queue that grows while
+ * one watches is the same mistake in every sample, not a new one each time.
+ */
+static double frequency_bound_of(const History *h, const double *off, const RegressionPoint *p,
+                                 const Regression *fit)
+{
+        double bend =
+                h->wander_ppm * NS_PER_S_PER_PPM / WANDER_S; /* what held then holds less now */
+        double best = UNKNOWN_PPM * NS_PER_S_PER_PPM;
+
+        best = fmin(best, fabs(fit->slope - h->prior.slope) + PRIOR_SDS * h->prior.slope_sd);
+        for (size_t i = 0; i < h->count; i++)
+                for (size_t k = i + 1; k < h->count; k++)
+                        if (p[k].x > p[i].x)
+                                best = fmin(best,
+                                            (off[i] + off[k]) / (p[k].x - p[i].x) + bend * -p[i].x);
+        return best / NS_PER_S_PER_PPM;
 }
 
 /*
  * The tightest of what each sample allows: the line is off it by so much, it is off the truth by
  * its bound.
  */
-static double bound_of(const History *h, const RegressionPoint *p, const Regression *fit)
+static double bound_of(const History *h, const double *off, const RegressionPoint *p,
+                       double frequency_bound_ppm)
 {
         double best = INFINITY;
 
         for (size_t i = 0; i < h->count; i++) {
-                const HistorySample *s = h->samples + i;
-                double off = fabs(p[i].y - fit->intercept - fit->slope * p[i].x);
+                double grown = growth_ns(h->wander_ppm, frequency_bound_ppm, -p[i].x);
 
-                off += growth_ns(h->wander_ppm, fit->slope_sd / NS_PER_S_PER_PPM, -p[i].x);
-                best = fmin(best, off + (double) s->half_ns + (double) s->root_ns);
+                best = fmin(best, off[i] + grown + (double) h->samples[i].root_ns);
         }
         return best;
 }
 
 int history_fit(History *h, TimeEstimate *ret)
 {
+        double off[HISTORY_MAX], frequency_bound_ppm;
         RegressionPoint p[HISTORY_MAX];
         const HistorySample *last;
         Regression fit;
@@ -124,6 +146,11 @@ int history_fit(History *h, TimeEstimate *ret)
                 forget_oldest(h);
         }
 
+        for (size_t i = 0; i < h->count; i++)
+                off[i] = fabs(p[i].y - fit.intercept - fit.slope * p[i].x) +
+                         (double) h->samples[i].half_ns;
+        frequency_bound_ppm = frequency_bound_of(h, off, p, &fit);
+
         last = h->samples + h->count - 1;
         *ret = (TimeEstimate){
                 .free_ns = last->free_ns,
@@ -131,7 +158,8 @@ int history_fit(History *h, TimeEstimate *ret)
                 .frequency_ppm = fit.slope / 1e3,
                 .ahead_sd_ns = fit.intercept_sd,
                 .frequency_sd_ppm = fit.slope_sd / 1e3,
-                .bound_ns = bound_of(h, p, &fit),
+                .frequency_bound_ppm = frequency_bound_ppm,
+                .bound_ns = bound_of(h, off, p, frequency_bound_ppm),
                 .count = (uint32_t) h->count,
         };
         return 0;
@@ -144,7 +172,7 @@ void estimate_advance(TimeEstimate *e, int64_t free_ns, double wander_ppm)
         e->free_ns = free_ns;
         e->ahead_ns += (int64_t) (e->frequency_ppm * 1e3 * s);
         e->ahead_sd_ns = hypot(e->ahead_sd_ns, e->frequency_sd_ppm * 1e3 * s);
-        e->bound_ns += growth_ns(wander_ppm, e->frequency_sd_ppm, fabs(s));
+        e->bound_ns += growth_ns(wander_ppm, e->frequency_bound_ppm, fabs(s));
 }
 
 bool estimate_agrees(const TimeEstimate *e, const HistorySample *s, double wander_ppm)

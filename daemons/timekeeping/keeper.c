@@ -351,37 +351,51 @@ static bool own_interval(const TimeKeeper *k, int64_t free_ns, SelectInterval *r
 }
 
 /*
- * Finds the majority's interval among the candidates, and marks who misses it. Returns whether
- * there is one.
+ * The majority's interval among the candidates. Where they have none, our own clock decides, if it is
+ * known; a majority of servers overrules it. Alone, a server that a majority never found wrong is
+ * believed: there is no other authority.
  */
-static bool intersect(TimeKeeper *k, Candidate *c, size_t n, int64_t free_ns)
+static bool find_common(const TimeKeeper *k, const Candidate *c, size_t n, int64_t free_ns,
+                        SelectInterval *ret)
 {
-        SelectInterval v[KEEPER_SERVERS_MAX + 1], common;
-        size_t witnesses = n;
-        int r;
+        SelectInterval v[KEEPER_SERVERS_MAX + 1];
+        bool is_suspect = n == 1 && c[0].source->is_falseticker;
 
         for (size_t i = 0; i < n; i++)
                 v[i] = c[i].interval;
-        /*
-         * Alone, a server that a majority never found wrong is believed: there is no other
-         * authority.
-         */
-        if (n > 1 || c[0].source->is_falseticker)
-                witnesses += own_interval(k, free_ns, v + n);
+        if (!is_suspect && select_intersect(v, n, ret) > 0)
+                return true;
+        return own_interval(k, free_ns, v + n) && select_intersect(v, n + 1, ret) > 0;
+}
 
-        r = select_intersect(v, witnesses, &common);
+/* The truth is in @common, so a line is known no better than from its far end: a liar may just touch it. */
+static double reach_ns(const TimeEstimate *line, SelectInterval common)
+{
+        double low = (double) line->ahead_ns - (double) common.low_ns;
+        double high = (double) common.high_ns - (double) line->ahead_ns;
+
+        return fmax(line->bound_ns, fmax(low, high));
+}
+
+/* Marks who misses what the majority agrees on. Returns whether there is a majority. */
+static bool intersect(TimeKeeper *k, Candidate *c, size_t n, int64_t free_ns)
+{
+        SelectInterval common;
+        bool found = find_common(k, c, n, free_ns, &common);
+
         for (size_t i = 0; i < n; i++) {
                 TimeSource *s = c[i].source;
 
-                if (r < 0) {
-                        s->status = s->is_falseticker ? TIME_REJECT_FALSETICKER
-                                                      : TIME_REJECT_NO_MAJORITY;
-                        continue;
+                if (found) {
+                        s->is_falseticker = !select_overlap(c[i].interval, common);
+                        c[i].line.bound_ns = reach_ns(&c[i].line, common);
                 }
-                s->is_falseticker = !select_overlap(c[i].interval, common);
-                s->status = s->is_falseticker ? TIME_REJECT_FALSETICKER : TIME_ACCEPTED;
+                if (s->is_falseticker)
+                        s->status = TIME_REJECT_FALSETICKER;
+                else
+                        s->status = found ? TIME_ACCEPTED : TIME_REJECT_NO_MAJORITY;
         }
-        return r > 0;
+        return found;
 }
 
 static const Candidate *choose(const TimeKeeper *k, const Candidate *c, size_t n)
@@ -456,11 +470,11 @@ static bool is_waiting(TimeKeeper *k, const TimeReading *now)
         for (size_t i = 0; i < KEEPER_SERVERS_MAX; i++) {
                 TimeSource *s = k->sources[i];
 
-                if (!s || !source_is_pending(s, k->first_heard_ns))
+                if (!s)
                         continue;
-                if (is_first && s->next_ns != INT64_MAX)
-                        s->next_ns = now->mono_ns;
-                waits = true;
+                if (is_first)
+                        source_ask_again(s, now->mono_ns);
+                waits |= source_is_pending(s);
         }
         return waits;
 }
@@ -476,6 +490,18 @@ static void follow(TimeKeeper *k, const Candidate *c, const TimeReading *now, Ke
         k->is_new_line[c->server] = false;
         k->replan = false;
         k->learnt = true;
+}
+
+/* Somebody stepped the clock while no server is there: what we know of the time still holds. */
+static void follow_memory(TimeKeeper *k, const TimeReading *now, KeeperDecision *ret)
+{
+        TimeEstimate line = k->discipline.line;
+
+        ret->step_ns = discipline_update(&k->discipline, &line, now->mono_ns, SLEW_MOST_S,
+                                         DISCIPLINE_RUNNING);
+        if (ret->step_ns != 0)
+                k->epoch++;
+        k->replan = false;
 }
 
 static void update(TimeKeeper *k, const TimeReading *now, KeeperDecision *ret)
@@ -497,6 +523,8 @@ static void update(TimeKeeper *k, const TimeReading *now, KeeperDecision *ret)
 
         if (best && (selected != k->selected || k->is_new_line[selected] || k->replan))
                 follow(k, best, now, ret);
+        else if (!best && k->replan && k->discipline.has_line)
+                follow_memory(k, now, ret);
         if (selected != k->selected)
                 k->events |= KEEPER_EVENT_SELECTED;
         k->selected = selected;

@@ -16,6 +16,7 @@ void source_reset(TimeSource *s, double frequency_ppm, double sd_ppm, int64_t mo
         s->n_jumps = 0;
         s->has_line = false;
         s->polls = 0;
+        s->vain = 0;
         s->poll = s->config.min_poll;
         s->calm = 0;
         s->next_ns = mono_ns;
@@ -123,9 +124,11 @@ static TimeReject take_sample(TimeSource *s, const HistorySample *sample)
 
 static void end_poll(TimeSource *s, TimeReject outcome, int64_t mono_ns)
 {
-        int64_t space_ns = s->polls < SOURCE_START_POLLS ? START_SPACE_NS : poll_ns(s->poll);
+        bool is_starting = s->polls < SOURCE_START_POLLS || source_is_pending(s);
+        int64_t space_ns = is_starting ? START_SPACE_NS : poll_ns(s->poll);
 
         s->polls++;
+        s->vain += !s->has_line;
         s->last_sample = outcome;
         s->reach = (uint8_t) (s->reach << 1 | (outcome != TIME_REJECT_TIMEOUT));
         s->next_ns = MAX(s->poll_began_ns + MIN(space_ns, poll_ns(s->config.max_poll)), mono_ns);
@@ -157,11 +160,18 @@ TimeReject source_offer(TimeSource *s, const HistorySample *sample, TimeReject w
         return whole;
 }
 
-bool source_is_pending(const TimeSource *s, int64_t since_ns)
+bool source_is_pending(const TimeSource *s)
 {
-        bool is_under_way = s->filter.asked > 0 || s->next_ns == INT64_MAX;
+        return !s->has_line && s->vain < SOURCE_VAIN;
+}
 
-        return !s->has_line && (s->polls == 0 || s->poll_began_ns < since_ns || is_under_way);
+void source_ask_again(TimeSource *s, int64_t mono_ns)
+{
+        if (s->has_line)
+                return;
+        s->vain = 0;
+        if (s->next_ns != INT64_MAX)
+                s->next_ns = mono_ns;
 }
 
 TimeReject source_candidate(const TimeSource *s, int64_t free_ns, TimeEstimate *ret)

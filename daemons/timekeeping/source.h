@@ -19,6 +19,7 @@
 #define SOURCE_JUMPS 4U
 #define SOURCE_START_POLLS 4U /* polls in quick succession at the start, 2 s apart */
 #define SOURCE_START_BURST 4U /* exchanges in the first of them: its sample may step the clock */
+#define SOURCE_VAIN 2U        /* polls without use after which a server is not waited for */
 #define SOURCE_POLL_LEAST 1   /* log2 s */
 #define SOURCE_POLL_MOST 17   /* 36 hours; NTP's limit */
 
@@ -45,7 +46,8 @@ typedef struct TimeSource {
         TimeClaim claim;     /* of the last answer */
         CristianSample last; /* for show */
         uint8_t reach;       /* the last eight polls, newest lowest: 1 was answered */
-        uint32_t polls;      /* ended, since the last reset */
+        uint32_t vain;  /* polls since the start or source_ask_again(), while there is no line */
+        uint32_t polls; /* ended, since the last reset */
         int poll;
         uint32_t calm;         /* good samples in a row at this poll */
         int64_t poll_began_ns; /* CLOCK_MONOTONIC */
@@ -76,10 +78,11 @@ void source_begin(TimeSource *s, int64_t mono_ns);
 TimeReject source_offer(TimeSource *s, const HistorySample *sample, TimeReject why, int64_t mono_ns,
                         bool *ret_new_line);
 
-/*
- * Not heard yet, and not asked in vain since CLOCK_MONOTONIC @since_ns: an answer may still come.
- */
-bool source_is_pending(const TimeSource *s, int64_t since_ns);
+/* Not heard yet, and not asked in vain SOURCE_VAIN times: an answer may still come. */
+bool source_is_pending(const TimeSource *s);
+
+/* Asks a server that was not heard yet once more, as if for the first time. */
+void source_ask_again(TimeSource *s, int64_t mono_ns);
 
 /*
  * The reason why the source is no candidate at free-running time @free_ns, or TIME_ACCEPTED and its

@@ -85,6 +85,7 @@ typedef struct TimeEstimate {
         double frequency_ppm; /* the server's rate over ours: > 0 when our oscillator is slow */
         double ahead_sd_ns;
         double frequency_sd_ppm;
+        double frequency_bound_ppm; /* as bound_ns, of the frequency */
         /* the true time lies within ahead_ns ± bound_ns, if the servers are true */
         double bound_ns;
         uint32_t count; /* samples it rests on */

@@ -157,7 +157,7 @@ static void test_fast_samples_decide(void)
                 g_assert_cmpint(history_fit(&h, &e), ==, 0);
         }
         g_assert_cmpint(labs(e.ahead_ns), <, 10 * US);
-        g_assert_cmpfloat(e.bound_ns, <, 600e3);
+        g_assert_cmpfloat(e.bound_ns, <, 700e3);
 }
 
 static void test_a_bend_makes_old_samples_go(void)
@@ -272,10 +272,10 @@ static void test_a_server_is_no_candidate_for_a_named_reason(void)
 
         source_init(&s, &config, 0, 100, S);
         g_assert_cmpint(source_candidate(&s, S, &e), ==, TIME_REJECT_NO_SAMPLES);
-        g_assert_true(source_is_pending(&s, 0));
+        g_assert_true(source_is_pending(&s));
         start(&s);
         g_assert_cmpint(source_candidate(&s, s.next_ns, &e), ==, TIME_ACCEPTED);
-        g_assert_false(source_is_pending(&s, 0));
+        g_assert_false(source_is_pending(&s));
 
         s.claim.root_dispersion_ns = 2 * S;
         g_assert_cmpint(source_candidate(&s, s.next_ns, &e), ==, TIME_REJECT_ROOT_DISTANCE);

@@ -169,6 +169,20 @@ static void test_a_strangers_step_is_noticed_and_slewed_away(void)
         g_assert_cmpint(labs(error_ns(b)), <, 20 * US);
 }
 
+static void test_a_strangers_step_is_slewed_away_without_a_server(void)
+{
+        _cleanup_(bench_freep) Bench *b = bench_new(1, 0, NULL);
+
+        live(b, 600);
+        b->lies_ns[0] = SILENT;
+        live(b, 1000);
+        g_assert_cmpint(b->last.state, ==, KEEPER_HOLDOVER);
+        b->real_ns += 100 * MS;
+        live(b, 1000);
+        g_assert_cmpint(labs(error_ns(b)), <, MS);
+        g_assert_cmpuint(b->steps, ==, 0);
+}
+
 static void test_running_steps_go_forwards_only(void)
 {
         KeeperConfig c = keeper_defaults;
@@ -531,6 +545,7 @@ int main(int argc, char *argv[])
         T("a-large-offset-is-stepped-once", test_a_large_offset_is_stepped_once_at_the_start);
         T("a-small-offset-is-slewed", test_a_small_offset_is_slewed);
         T("a-strangers-step-is-slewed-away", test_a_strangers_step_is_noticed_and_slewed_away);
+        T("and-so-it-is-without-a-server", test_a_strangers_step_is_slewed_away_without_a_server);
         T("running-steps-go-forwards-only", test_running_steps_go_forwards_only);
         T("a-step-asked-for-goes-either-way", test_a_step_that_was_asked_for_goes_either_way);
         T("the-first-answer-does-not-decide", test_the_first_answer_does_not_set_the_clock_alone);

@@ -4,8 +4,10 @@
  * Each statement is prepared once and bound by a format string: i an integer, s a text, b a blob and its
  * size. The schema's version is in user_version; a file of a newer one is refused, not guessed at.
  */
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 
 #include "mr-masterd/master-store.h"
 
@@ -189,6 +191,17 @@ static int set_up(Store *s, Error *e)
         return r;
 }
 
+/* Jobs' settings may hold secrets: the file is the owner's alone, and SQLite gives its log the same mode. */
+static int make_private(const char *path)
+{
+        _cleanup_close_ int fd = -EBADF;
+
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        return fchmod(fd, 0600) < 0 ? -errno : 0;
+}
+
 int store_open(const char *dir, Store **ret, Error *e)
 {
         _cleanup_(store_freep) Store *s = g_new0(Store, 1);
@@ -198,6 +211,9 @@ int store_open(const char *dir, Store **ret, Error *e)
         int r;
 
         s->in_memory = !dir;
+        r = dir ? make_private(path) : 0;
+        if (r < 0)
+                return error_setf(e, r, "cannot use the database %s: %s", path, error_text(r));
         r = note_error(
                 s, sqlite3_open_v2(path, &s->db,
                                    SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
@@ -278,6 +294,9 @@ static void write_row(Store *s, Statement which, const char *format, ...)
         sqlite3_stmt *statement;
         va_list ap;
 
+        /* After an error SQLite may have undone the transaction: what came now would be one of its own. */
+        if (s->failed < 0)
+                return;
         if (!s->in_transaction) {
                 if (exec(s, "BEGIN") < 0)
                         return;

@@ -12,28 +12,47 @@
 /* Attempts that were just told to stop may still make files while we remove them. */
 #define REMOVE_TRIES 20
 
-/* 1 when all there is in @dir is our own _temporary, with @tag in it. */
-static int is_ours(const char *dir, const char *tag)
+#define CLAIM_PREFIX OUTPUT_TEMPORARY "-"
+
+/* 1 when there is nothing in @dir but what this job put there: _temporary with @tag in it, and what begins
+ * with @claim. */
+static int holds_only_ours(const char *dir, const char *tag, const char *claim)
 {
         g_autofree char *mark = g_build_filename(dir, OUTPUT_TEMPORARY, tag, NULL);
+        bool marked = access(mark, F_OK) >= 0;
         struct dirent *de;
         int r = 1;
         DIR *d;
 
-        if (access(mark, F_OK) < 0)
-                return 0;
         d = opendir(dir);
         if (!d)
                 return -errno;
-        while ((de = readdir(d)))
-                if (!g_str_equal(de->d_name, ".") && !g_str_equal(de->d_name, "..") &&
-                    !g_str_equal(de->d_name, OUTPUT_TEMPORARY))
-                        r = 0;
+        for (;;) {
+                errno = 0;
+                de = readdir(d);
+                if (!de) {
+                        r = errno > 0 ? -errno : r;
+                        break;
+                }
+                if (g_str_equal(de->d_name, ".") || g_str_equal(de->d_name, "..") ||
+                    g_str_has_prefix(de->d_name, claim) ||
+                    (marked && g_str_equal(de->d_name, OUTPUT_TEMPORARY)))
+                        continue;
+                r = 0;
+                break;
+        }
         (void) closedir(d);
         return r;
 }
 
-static int check(const char *dir, const char *tag, bool *ret_exists, Error *e)
+static int not_empty(const char *dir, Error *e)
+{
+        return error_setf(e, EEXIST,
+                          "the output directory %s is not empty: remove it or name another one",
+                          dir);
+}
+
+static int check(const char *dir, const char *tag, const char *claim, bool *ret_exists, Error *e)
 {
         struct stat st;
         int r;
@@ -48,36 +67,70 @@ static int check(const char *dir, const char *tag, bool *ret_exists, Error *e)
         *ret_exists = true;
         if (!S_ISDIR(st.st_mode))
                 return error_setf(e, ENOTDIR, "the output %s exists and is not a directory", dir);
-        r = dir_is_populated(dir);
-        if (r > 0 && is_ours(dir, tag) <= 0)
-                return error_setf(
-                        e, EEXIST,
-                        "the output directory %s is not empty: remove it or name another one", dir);
+        r = holds_only_ours(dir, tag, claim);
+        if (r == 0)
+                return not_empty(dir, e);
+        return r < 0 ? error_setf(e, r, "cannot read the output directory %s: %s", dir,
+                                  error_text(r))
+                     : 0;
+}
+
+/* A directory with the mark in it, under a name of our own. */
+static int make_claim(const char *claim, const char *tag)
+{
+        g_autofree char *mark = g_build_filename(claim, tag, NULL);
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        r = mkdir_parents(claim, 0755);
         if (r < 0)
-                return error_setf(e, r, "cannot read the output directory %s: %s", dir,
-                                  error_text(r));
-        return 0;
+                return r;
+        fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+        return fd < 0 ? -errno : 0;
+}
+
+/* The mark comes with the name, for a directory is not renamed over one that is not empty: of two jobs, even of
+ * two masters, that found the directory empty at the same moment, one has it. */
+static int take_claim(const char *claim, const char *temporary, const char *tag)
+{
+        g_autofree char *mark = g_build_filename(temporary, tag, NULL);
+
+        if (rename(claim, temporary) >= 0)
+                return 0;
+        if (errno != ENOTEMPTY && errno != EEXIST)
+                return -errno;
+        return access(mark, F_OK) >= 0 ? 0 : -EEXIST;
 }
 
 int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e)
 {
         g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
-        g_autofree char *mark = g_build_filename(temporary, tag, NULL);
-        _cleanup_close_ int fd = -EBADF;
+        g_autofree char *name = g_strconcat(CLAIM_PREFIX, tag, NULL);
+        g_autofree char *claim = g_build_filename(dir, name, NULL);
         bool exists;
         int r;
 
-        r = check(dir, tag, &exists, e);
+        r = check(dir, tag, name, &exists, e);
         if (r < 0)
                 return r;
-        r = mkdir_parents(temporary, 0755);
-        if (r < 0)
-                return error_setf(e, r, "cannot make the output directory %s: %s", dir,
+        r = make_claim(claim, tag);
+        if (r >= 0)
+                r = take_claim(claim, temporary, tag);
+        (void) rm_rf_at(AT_FDCWD, claim); /* gone, unless that failed */
+        if (r == -EEXIST)
+                return not_empty(dir, e);
+        if (r < 0) {
+                if (!exists)
+                        (void) rmdir(dir);
+                return error_setf(e, r, "cannot write in the output directory %s: %s", dir,
                                   error_text(r));
-        fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-        if (fd < 0)
-                return error_setf(e, errno, "cannot write in the output directory %s: %s", dir,
-                                  error_text(errno));
+        }
+        /* Once more: another job may have come to its end in it since the first look. Claims that came
+         * too late are on their way out. */
+        if (holds_only_ours(dir, tag, CLAIM_PREFIX) <= 0) {
+                (void) rm_rf_at(AT_FDCWD, temporary);
+                return not_empty(dir, e);
+        }
         *ret_created = !exists;
         return 0;
 }

@@ -178,6 +178,50 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
         place_done(&p);
 }
 
+typedef struct Contender {
+        const char *dir;
+        char tag[16];
+        int result;
+} Contender;
+
+static gpointer contend(gpointer p)
+{
+        Contender *c = p;
+        bool created;
+
+        c->result = output_prepare(c->dir, c->tag, &created, NULL);
+        return NULL;
+}
+
+/* Each round: eight jobs that name the same output at the same moment. */
+static void test_of_jobs_with_the_same_output_one_has_it(void)
+{
+        Place p;
+
+        place_init(&p);
+        for (unsigned round = 0; round < 50; round++) {
+                g_autofree char *name = g_strdup_printf("out-%u", round);
+                g_autofree char *out = in(&p, name);
+                Contender contenders[8] = {};
+                GThread *threads[8];
+                unsigned winners = 0;
+
+                for (unsigned i = 0; i < 8; i++) {
+                        contenders[i].dir = out;
+                        g_snprintf(contenders[i].tag, sizeof(contenders[i].tag), "job-%u", i);
+                        threads[i] = g_thread_new(NULL, contend, &contenders[i]);
+                }
+                for (unsigned i = 0; i < 8; i++) {
+                        (void) g_thread_join(threads[i]);
+                        winners += contenders[i].result >= 0;
+                        if (contenders[i].result < 0)
+                                g_assert_cmpint(contenders[i].result, ==, -EEXIST);
+                }
+                g_assert_cmpuint(winners, ==, 1);
+        }
+        place_done(&p);
+}
+
 static void test_discarding_keeps_what_is_not_ours(void)
 {
         g_autofree char *out = NULL, *other = NULL;
@@ -276,6 +320,7 @@ int main(int argc, char *argv[])
           test_the_store_keeps_what_was_committed_and_nothing_else);
         T("store/a-file-that-is-no-database-is-refused-by-name",
           test_a_file_that_is_no_database_is_refused_by_name);
+        T("of-jobs-with-the-same-output-one-has-it", test_of_jobs_with_the_same_output_one_has_it);
 #undef T
         return g_test_run();
 }

@@ -22,7 +22,7 @@ static const char *const counter_names[_COUNTER_ID_MAX] = {
         [COUNTER_REDUCE_OUTPUT_BYTES] = "reduce_output_bytes",
 };
 
-static uint64_t now_usec(void)
+uint64_t attempt_now_usec(void)
 {
         struct timespec t;
 
@@ -120,7 +120,7 @@ static int send_progress(Attempt *a)
 static int attempt_tick(void *userdata, uint64_t bytes)
 {
         Attempt *a = userdata;
-        uint64_t now = now_usec();
+        uint64_t now = attempt_now_usec();
 
         a->bytes_read += bytes;
         if (now < a->progress_usec + PROGRESS_INTERVAL_USEC)
@@ -299,7 +299,7 @@ int attempt_run(int link, Message *m)
                                              ATTEMPT_MEMORY_MIN),
                 .user_counters = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
                 .stderr_tail = g_string_new(NULL),
-                .progress_usec = now_usec(),
+                .progress_usec = attempt_now_usec(),
                 .cpu_usec = cpu_usec(),
         };
         int r;

@@ -65,6 +65,9 @@ int attempt_run(int link, Message *m);
 /* Asks for the next batch of input and waits for it. A message that is no input is -EPROTO. */
 int attempt_next_input(Attempt *a, Message *ret);
 
+/* Of the monotonic clock. */
+uint64_t attempt_now_usec(void);
+
 /* "NAME: sentence". Return: -|code|. */
 int attempt_failf(Attempt *a, int code, const char *format, ...) _printf_(3, 4);
 

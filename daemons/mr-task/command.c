@@ -20,6 +20,8 @@
 #define STDERR_LINE_MAX 4096
 #define COMMAND_SHOWN_BYTES 200
 #define POLL_MSEC 250 /* progress goes out even when nothing moves */
+/* Longer than a child that still works is silent after its parent; shorter than anybody's patience. */
+#define LEFT_BEHIND_USEC (10 * USEC_PER_SEC)
 
 typedef struct Command {
         Attempt *attempt;
@@ -33,6 +35,7 @@ typedef struct Command {
         GString *line;     /* of stderr, not yet ended */
         bool line_is_rest; /* what is before it was too long, and is dealt with */
         int status;
+        uint64_t heard_usec; /* when it ended, or was last heard of after that */
 } Command;
 
 /* ---- starting ---- */
@@ -154,10 +157,9 @@ static void command_reap(Command *c)
                 return;
         while (waitpid(c->pid, &c->status, 0) < 0 && errno == EINTR)
                 ;
-        (void) kill(-c->pid, SIGKILL); /* what is left of its group */
         c->pid = 0;
         c->pidfd = safe_close(c->pidfd);
-        command_kill_all();
+        c->heard_usec = attempt_now_usec();
 }
 
 static void command_done(Command *c)
@@ -166,6 +168,7 @@ static void command_done(Command *c)
                 (void) kill(-c->pid, SIGKILL);
                 command_reap(c);
         }
+        command_kill_all();
         safe_close(c->pidfd);
         safe_close(c->in);
         safe_close(c->out);
@@ -300,6 +303,7 @@ static int listen_to(Command *c, int *fd)
                 take_stderr(c, c->buffer, (size_t) n);
                 return 1;
         }
+        c->heard_usec = attempt_now_usec();
         r = c->io->take(c->io->userdata, c->buffer, (size_t) n);
         return r < 0 ? r : 1;
 }
@@ -340,6 +344,29 @@ static int command_turn(Command *c)
         return MIN(r, 0);
 }
 
+/*
+ * It has ended well, but a process it started may have more to say on its stdout, as in "tee >(sort)".
+ * One that says nothing and does not go may be a daemon, or still at work: nobody can know.
+ */
+static int wait_for_the_rest(Command *c, const char *line)
+{
+        int r = 0;
+
+        while (r >= 0 && c->out >= 0 && attempt_now_usec() < c->heard_usec + LEFT_BEHIND_USEC)
+                r = command_turn(c);
+        if (r >= 0 && c->out >= 0) {
+                g_autofree char *shown = command_shown(line);
+
+                return attempt_failf(
+                        c->attempt, EBUSY,
+                        "the command (%s) has ended, but a process that it left behind "
+                        "still holds its output open, and has been silent for %d s: let "
+                        "the command wait for it, or redirect the output of a daemon",
+                        shown, (int) (LEFT_BEHIND_USEC / USEC_PER_SEC));
+        }
+        return r;
+}
+
 int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, char **ret)
 {
         _cleanup_(command_done) Command c = {
@@ -364,6 +391,12 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
                 if (r < 0)
                         return r;
         }
+        if (c.status == 0) {
+                r = wait_for_the_rest(&c, line);
+                if (r < 0)
+                        return r;
+        }
+        command_kill_all();
         /* It is gone, and so are its children: what the pipes hold now is all. */
         r = drain(&c, &c.out);
         if (r >= 0)

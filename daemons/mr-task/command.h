@@ -3,7 +3,8 @@
  *
  * One poll() loop serves stdin, stdout, stderr, the child's end and the worker's socket, so a child
  * that does not read, or writes before it reads, stops nobody. The child leads a process group of its
- * own; when it ends, so does whatever it has started (we are its subreaper).
+ * own; when it has ended and nobody holds its stdout any more, so does whatever it has started (we are
+ * its subreaper).
  */
 #pragma once
 

@@ -806,6 +806,43 @@ static void test_a_limit_on_file_sizes_is_an_error_like_others(void)
         task_end(&t);
 }
 
+/* As the shell's $(…) does it: whoever holds the output may still write to it. */
+static void test_what_a_child_writes_after_its_parent_counts(void)
+{
+        TaskProcess t = task_new();
+        Job job = {.program = commands("(sleep 0.5; echo late) & cat", "",
+                                       "(sleep 0.5; echo end) & cat"),
+                   .maps = 1,
+                   .piece_bytes = 100,
+                   .partitions = 1};
+        g_autofree char *got = run_job(&t, &job, "early\n", 6);
+
+        g_assert_cmpstr(got, ==, "early\t\nlate\t\nend\n");
+        task_end(&t);
+}
+
+/* Waited for no longer than a while, and not passed over in silence: it may have had something to say. */
+static void test_an_output_that_is_never_closed_fails_the_attempt(void)
+{
+        TaskProcess t = task_new();
+        g_autofree char *dir = g_dir_make_tmp("mr-task-XXXXXX", NULL);
+        g_autofree char *away = g_build_filename(dir, "away", NULL);
+        g_autofree char *line = g_strdup_printf("setsid sh -c 'echo $$ >%s; exec sleep 1000' & "
+                                                "while ! [ -s %s ]; do sleep 0.01; done; cat",
+                                                away, away);
+        Try y = {.program = commands(line, "", ""), .partitions = 1};
+        const Mapreduced__Task__V1__Done *d;
+
+        set_text(&y, "x\n", 2, 2);
+        d = try_run(&t, &y);
+        g_assert_cmpint(d->outcome, ==, MAPREDUCED__V1__TASK_OUTCOME__FAILED);
+        assert_contains(d->error, "still holds its output open");
+        g_assert_cmpint(kill(pid_in(away), 0), <, 0);
+        try_done(&y);
+        task_end(&t);
+        g_assert_cmpint(rm_rf_at(AT_FDCWD, dir), ==, 0);
+}
+
 static void test_long_lines_and_words_pass(void)
 {
         TaskProcess t = task_new();
@@ -925,6 +962,10 @@ int main(int argc, char *argv[])
         ADD("a-part-of-a-long-line-is-no-reporters", test_a_part_of_a_long_line_is_no_reporters);
         ADD("a-limit-on-file-sizes-is-an-error-like-others",
             test_a_limit_on_file_sizes_is_an_error_like_others);
+        ADD("what-a-child-writes-after-its-parent-counts",
+            test_what_a_child_writes_after_its_parent_counts);
+        ADD("an-output-that-is-never-closed-fails-the-attempt",
+            test_an_output_that_is_never_closed_fails_the_attempt);
         ADD("long-lines-and-words-pass", test_long_lines_and_words_pass);
         ADD("a-reduce-of-hundreds-of-maps-merges-in-passes",
             test_a_reduce_of_hundreds_of_maps_merges_in_passes);

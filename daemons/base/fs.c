@@ -124,6 +124,33 @@ static int rm_rf_children(int fd)
         return ret;
 }
 
+/* A directory of ours may deny us to look or to remove (mode 0555 of a module cache): allow it first. */
+static int open_to_empty(int dir_fd, const char *name)
+{
+        const int flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+        _cleanup_close_ int path_fd = -EBADF;
+        char proc[32];
+        struct stat st;
+        int fd;
+
+        fd = openat(dir_fd, name, O_RDONLY | flags);
+        if (fd >= 0) {
+                if (fstat(fd, &st) >= 0 && (st.st_mode & 0700) != 0700)
+                        (void) fchmod(fd, 0700); /* if it is not ours, removing says so */
+                return fd;
+        }
+        if (errno != EACCES)
+                return -errno;
+        path_fd = openat(dir_fd, name, O_PATH | flags);
+        if (path_fd < 0)
+                return -errno;
+        (void) snprintf(proc, sizeof(proc), "/proc/self/fd/%d", path_fd);
+        if (chmod(proc, 0700) < 0)
+                return -EACCES;
+        fd = openat(dir_fd, name, O_RDONLY | flags);
+        return fd < 0 ? -errno : fd;
+}
+
 int rm_rf_at(int dir_fd, const char *name)
 {
         int fd, r;
@@ -133,9 +160,9 @@ int rm_rf_at(int dir_fd, const char *name)
         if (errno != EISDIR && errno != EPERM)
                 return -errno;
 
-        fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = open_to_empty(dir_fd, name);
         if (fd < 0)
-                return errno == ENOENT ? 0 : -errno;
+                return fd == -ENOENT ? 0 : fd;
         r = rm_rf_children(fd);
         if (unlinkat(dir_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT && r >= 0)
                 r = -errno;

@@ -26,7 +26,8 @@ int mkdir_parents(const char *path, mode_t mode);
  * @dir_fd: directory that holds it, or AT_FDCWD
  * @name:   a missing one is success
  *
- * Never follows a symbolic link. Goes on after an error, and returns the first one.
+ * Never follows a symbolic link. A directory of ours that may not be read or written is made so first.
+ * Goes on after an error, and returns the first one.
  */
 int rm_rf_at(int dir_fd, const char *name);
 

@@ -3,6 +3,7 @@
  */
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <glib/gstdio.h>
 
 #include "base/fs.h"
@@ -46,6 +47,61 @@ static void test_removal_does_not_follow_links(void)
         g_assert_true(g_file_test(kept, G_FILE_TEST_EXISTS));
         g_assert_cmpint(rm_rf_at(AT_FDCWD, dir), ==, 0); /* already gone */
         g_assert_cmpint(rm_rf_at(AT_FDCWD, victim), ==, 0);
+}
+
+/* Root may do all, so a child that is not root tries. Its status: 0 when it could. */
+static int remove_as_nobody(int dir_fd, const char *name)
+{
+        pid_t pid = fork();
+        int status;
+
+        if (pid == 0) {
+                int r = geteuid() == 0 && setresuid(65534, 65534, 65534) < 0 ? -errno : 0;
+
+                if (r == 0)
+                        r = rm_rf_at(dir_fd, name);
+                _exit(r == 0 ? 0 : 1);
+        }
+        g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+        return status;
+}
+
+/* User code leaves such trees: a module cache is read-only, and "chmod 0" is easily typed. */
+static void test_a_tree_that_denies_its_owner_is_removed(void)
+{
+        static const char *const dirs[] = {"top", "top/none", "top/read-only",
+                                           "top/read-only/deep"};
+        static const mode_t modes[] = {0700, 0, 0555, 0111};
+        g_autofree char *dir = scratch(), *kept = NULL;
+        int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        for (size_t i = 0; i < ELEMENTSOF(dirs); i++) {
+                g_autofree char *file = g_strconcat(dirs[i], "/file", NULL);
+                int f;
+
+                g_assert_cmpint(mkdirat(fd, dirs[i], 0700), ==, 0);
+                f = openat(fd, file, O_WRONLY | O_CREAT | O_CLOEXEC, 0400);
+                g_assert_cmpint(f, >=, 0);
+                (void) close(f);
+        }
+        for (size_t i = ELEMENTSOF(dirs); i-- > 0;) {
+                g_assert_cmpint(fchmodat(fd, dirs[i], modes[i], 0), ==, 0);
+                if (geteuid() == 0)
+                        g_assert_cmpint(fchownat(fd, dirs[i], 65534, 65534, 0), ==, 0);
+        }
+        g_assert_cmpint(fchmod(fd, 0777), ==, 0);
+        g_assert_cmpint(remove_as_nobody(fd, "top"), ==, 0);
+        g_assert_cmpint(dir_is_populated(dir), ==, 0);
+
+        /* What is not ours is left, and said so. */
+        if (geteuid() == 0) {
+                kept = g_build_filename(dir, "kept/inside", NULL);
+                g_assert_cmpint(mkdir_parents(kept, 0500), ==, 0);
+                g_assert_cmpint(remove_as_nobody(fd, "kept"), !=, 0);
+                g_assert_true(g_file_test(kept, G_FILE_TEST_IS_DIR));
+        }
+        (void) close(fd);
+        g_assert_cmpint(rm_rf_at(AT_FDCWD, dir), ==, 0);
 }
 
 static void test_a_directory_knows_whether_it_is_populated(void)
@@ -119,6 +175,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/base/fs/missing-parents-are-made", test_missing_parents_are_made);
         g_test_add_func("/base/fs/removal-does-not-follow-links",
                         test_removal_does_not_follow_links);
+        g_test_add_func("/base/fs/a-tree-that-denies-its-owner-is-removed",
+                        test_a_tree_that_denies_its_owner_is_removed);
         g_test_add_func("/base/fs/a-directory-knows-whether-it-is-populated",
                         test_a_directory_knows_whether_it_is_populated);
         g_test_add_func("/base/fs/a-file-is-read-whole-or-refused",

@@ -384,6 +384,18 @@ static void server_headers_end(RpcStream *st, bool trailers)
         }
 }
 
+/* Ends a call for the client's fault: a handler that has it is told, and the client which fault. */
+static void break_off(EvgrpcServerCall *call, EvgrpcCode code, const char *text)
+{
+        evgrpc_server_call_ref(call);
+        if (call->accepted) {
+                tell_cancelled(call);
+                call->over = false; /* the status is still to be told */
+        }
+        evgrpc_server_call_finish(call, code, "%s", text);
+        evgrpc_server_call_unref(call);
+}
+
 static ProtobufCMessage *unpack(EvgrpcServerCall *call, const uint8_t *data, size_t size)
 {
         EvgrpcServer *sv = call->server;
@@ -393,8 +405,7 @@ static ProtobufCMessage *unpack(EvgrpcServerCall *call, const uint8_t *data, siz
         m = protobuf_c_message_unpack(call->method->descriptor->input, &sv->arena.allocator, size,
                                       data);
         if (!m)
-                evgrpc_server_call_finish(call, EVGRPC_INTERNAL,
-                                          "The request is not a message of its type");
+                break_off(call, EVGRPC_INTERNAL, "The request is not a message of its type");
         return m;
 }
 
@@ -444,14 +455,7 @@ static void server_bad_message(RpcStream *st, int error, size_t size)
                 code = EVGRPC_RESOURCE_EXHAUSTED;
                 (void) snprintf(text, sizeof(text), "Too many bytes of unfinished requests");
         }
-        if (call->accepted) {
-                evgrpc_server_call_ref(call);
-                tell_cancelled(call);
-                call->over = false; /* the status is still to be told */
-                evgrpc_server_call_finish(call, code, "%s", text);
-                evgrpc_server_call_unref(call);
-        } else
-                evgrpc_server_call_finish(call, code, "%s", text);
+        break_off(call, code, text);
 }
 
 static void server_end(RpcStream *st)

@@ -120,9 +120,9 @@ void rpc_queue_done(RpcQueue *q, RpcBlockPool *p)
         *q = (RpcQueue){};
 }
 
-int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message)
+/* Room for a message of @size bytes at the end of the queue, its prefix written. */
+static int add_room(RpcQueue *q, RpcBlockPool *p, size_t size, uint8_t **ret)
 {
-        size_t size = protobuf_c_message_get_packed_size(message);
         size_t need = size + RPC_PREFIX_SIZE;
         RpcBlock *b = q->tail;
 
@@ -139,10 +139,30 @@ int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *messa
                 q->tail = b;
         }
         rpc_prefix_write(b->data + b->fill, (uint32_t) size);
-        (void) protobuf_c_message_pack(message, b->data + b->fill + RPC_PREFIX_SIZE);
+        *ret = b->data + b->fill + RPC_PREFIX_SIZE;
         b->fill += need;
         q->bytes += need;
         return 0;
+}
+
+int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message)
+{
+        uint8_t *at;
+        int r = add_room(q, p, protobuf_c_message_get_packed_size(message), &at);
+
+        if (r >= 0)
+                (void) protobuf_c_message_pack(message, at);
+        return r;
+}
+
+int rpc_queue_append_packed(RpcQueue *q, RpcBlockPool *p, const void *data, size_t size)
+{
+        uint8_t *at;
+        int r = add_room(q, p, size, &at);
+
+        if (r >= 0 && size > 0)
+                memcpy(at, data, size);
+        return r;
 }
 
 size_t rpc_queue_peek(const RpcQueue *q, unsigned blocks)

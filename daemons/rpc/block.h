@@ -50,6 +50,8 @@ void rpc_queue_done(RpcQueue *q, RpcBlockPool *p);
 
 /* Return: 0; -ENOMEM; -EMSGSIZE for a message beyond 4 GiB. */
 int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message);
+/* The same of a message that is packed already. */
+int rpc_queue_append_packed(RpcQueue *q, RpcBlockPool *p, const void *data, size_t size);
 
 /* Bytes in the first @blocks blocks: what can be sent in that many pieces. */
 size_t rpc_queue_peek(const RpcQueue *q, unsigned blocks);

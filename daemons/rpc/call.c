@@ -128,18 +128,7 @@ static void begin(EvgrpcCall *call)
                 rpc_call_end(call, EVGRPC_RESOURCE_EXHAUSTED, "Too many outstanding calls", false);
                 return;
         }
-        if (rpc_link_is_alone(&ch->pending) && rpc_channel_has_room(ch)) {
-                rpc_call_submit(call);
-                return;
-        }
-        rpc_link_append(&ch->pending, &call->link);
-        if (ch->state == CHANNEL_IDLE)
-                rpc_channel_dial(ch);
-        else if (ch->state == CHANNEL_BACKOFF) {
-                ch->wanted = true;
-                if (!call->wait_for_ready)
-                        rpc_call_end(call, EVGRPC_UNAVAILABLE, ch->error, false);
-        }
+        rpc_channel_enqueue(call);
 }
 
 int evgrpc_call_start(EvgrpcChannel *channel, const ProtobufCServiceDescriptor *service,
@@ -170,6 +159,8 @@ int evgrpc_call_start(EvgrpcChannel *channel, const ProtobufCServiceDescriptor *
         call->unary = !call->handlers.on_message;
         call->stream.reader.keep_buffer = true;
         r = set_call_options(call, options);
+        if (r >= 0)
+                r = rpc_call_set_mark(call, options, request);
         if (r >= 0 && request) {
                 r = rpc_queue_append(&call->stream.queue, &channel->blocks, request);
                 call->stream.queue_ended = true;
@@ -177,6 +168,7 @@ int evgrpc_call_start(EvgrpcChannel *channel, const ProtobufCServiceDescriptor *
         if (r >= 0)
                 r = set_deadline(call);
         if (r < 0) {
+                rpc_call_drop_mark(call);
                 rpc_call_destroy(call);
                 return r;
         }
@@ -186,7 +178,7 @@ int evgrpc_call_start(EvgrpcChannel *channel, const ProtobufCServiceDescriptor *
         return 0;
 }
 
-static size_t request_fields(EvgrpcCall *call, nghttp2_nv *f, char *timeout)
+static size_t request_fields(EvgrpcCall *call, nghttp2_nv *f, char *timeout, char *mark)
 {
         static const nghttp2_nv fixed[] = {
                 RPC_FIELD_STATIC(":method", "POST"),
@@ -219,20 +211,22 @@ static size_t request_fields(EvgrpcCall *call, nghttp2_nv *f, char *timeout)
                         left = call->timeout_usec;
                 f[n++] = RPC_FIELD("grpc-timeout", timeout, rpc_timeout_format(left, timeout));
         }
+        if (call->once.mark)
+                n += rpc_mark_fields(&call->once, ch->session->peer_epoch, mark, f + n);
         return n + rpc_metadata_fields(&call->outgoing, f + n);
 }
 
 void rpc_call_submit(EvgrpcCall *call)
 {
         EvgrpcChannel *ch = call->channel;
-        nghttp2_nv fields[10 + RPC_METADATA_ENTRIES_MAX];
-        char timeout[RPC_TIMEOUT_SIZE];
+        nghttp2_nv fields[10 + ONCE_FIELDS + RPC_METADATA_ENTRIES_MAX];
+        char timeout[RPC_TIMEOUT_SIZE], mark[ONCE_ROOM];
         int r;
 
         call->state = CALL_ACTIVE;
         rpc_link_append(&ch->active, &call->link);
         r = rpc_stream_request(&call->stream, ch->session, fields,
-                               request_fields(call, fields, timeout));
+                               request_fields(call, fields, timeout, mark));
         if (r < 0)
                 rpc_call_end(call, EVGRPC_INTERNAL, strerror(-r), false);
 }
@@ -248,6 +242,7 @@ void rpc_call_done(EvgrpcCall *call)
         call->state = CALL_DONE;
         if (call->handlers.on_done)
                 call->handlers.on_done(call, &call->status, call->userdata);
+        rpc_call_drop_mark(call);
         evgrpc_call_unref(call);
         rpc_channel_unref(ch);
 }
@@ -267,6 +262,7 @@ void rpc_call_end(EvgrpcCall *call, EvgrpcCode code, const char *message, bool n
         }
         ch->outstanding--;
         rpc_deadlines_remove(&ch->deadlines, &call->deadline);
+        rpc_deadlines_remove(&ch->retries, &call->retry_at);
         rpc_link_remove(&call->link);
         rpc_link_remove(&call->resume_link);
         rpc_stream_reset(&call->stream, code == EVGRPC_OK ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
@@ -385,7 +381,8 @@ static void client_message(RpcStream *st, const uint8_t *data, size_t size)
                 rpc_call_end(call, EVGRPC_INTERNAL, "The reply is not a message of its type", true);
                 return;
         }
-        if (call->handlers.on_message)
+        /* One that may be tried again hands its reply out with its status: else it might do so twice. */
+        if (call->handlers.on_message && !call->once.retry)
                 call->handlers.on_message(call, call->reply, call->userdata);
 }
 
@@ -431,8 +428,13 @@ static void client_end(RpcStream *st)
                              true);
         else if (call->unary && call->wire_code == EVGRPC_OK && call->messages == 0)
                 rpc_call_end(call, EVGRPC_INTERNAL, "No reply to a unary call", true);
-        else
+        else {
+                evgrpc_call_ref(call);
+                if (call->once.retry && call->reply && call->handlers.on_message)
+                        call->handlers.on_message(call, call->reply, call->userdata);
                 rpc_call_end(call, call->wire_code, call->wire_message, true);
+                evgrpc_call_unref(call);
+        }
 }
 
 static void client_writable(RpcStream *st)
@@ -448,6 +450,8 @@ static void client_closed(RpcSession *s, RpcStream *st, uint32_t h2_error, bool 
         EvgrpcCall *call = call_of(st);
         char text[64];
 
+        if ((lost || refused) && rpc_call_retry(call, refused))
+                return;
         if (lost) {
                 rpc_call_end(call, EVGRPC_UNAVAILABLE, s->reason, true);
                 return;

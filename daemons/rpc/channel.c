@@ -83,6 +83,8 @@ int evgrpc_channel_new(struct event_base *base, const char *target,
         rpc_link_init(&ch->active);
         rpc_link_init(&ch->ended);
         rpc_link_init(&ch->resumed);
+        rpc_link_init(&ch->retrying);
+        rpc_deadlines_init(&ch->retries, base, rpc_call_retry_due, ch);
         rpc_deadlines_init(&ch->deadlines, base, rpc_call_expired, ch);
         (void) event_assign(&ch->deferred_event, base, -1, 0, on_deferred, ch);
         (void) event_assign(&ch->timer, base, -1, 0, NULL, ch);
@@ -137,6 +139,7 @@ EvgrpcChannel *evgrpc_channel_free(EvgrpcChannel *channel)
         ch->freed = true;
         end_all(&ch->pending);
         end_all(&ch->active);
+        end_all(&ch->retrying);
         rpc_channel_hang_up(ch);
         while (!rpc_link_is_alone(&ch->draining))
                 rpc_session_close(CONTAINER_OF(ch->draining.next, RpcSession, link),
@@ -145,6 +148,7 @@ EvgrpcChannel *evgrpc_channel_free(EvgrpcChannel *channel)
         while (!rpc_link_is_alone(&ch->ended))
                 rpc_call_done(CONTAINER_OF(ch->ended.next, EvgrpcCall, link));
         rpc_deadlines_done(&ch->deadlines);
+        rpc_deadlines_done(&ch->retries);
         return rpc_channel_unref(ch);
 }
 
@@ -171,6 +175,24 @@ bool rpc_channel_has_room(EvgrpcChannel *ch)
 {
         return ch->state == CHANNEL_READY && !ch->session->dead &&
                ch->session->stream_count < rpc_session_peer_streams(ch->session);
+}
+
+void rpc_channel_enqueue(EvgrpcCall *call)
+{
+        EvgrpcChannel *ch = call->channel;
+
+        if (rpc_link_is_alone(&ch->pending) && rpc_channel_has_room(ch)) {
+                rpc_call_submit(call);
+                return;
+        }
+        rpc_link_append(&ch->pending, &call->link);
+        if (ch->state == CHANNEL_IDLE)
+                rpc_channel_dial(ch);
+        else if (ch->state == CHANNEL_BACKOFF) {
+                ch->wanted = true;
+                if (!call->wait_for_ready)
+                        rpc_call_end(call, EVGRPC_UNAVAILABLE, ch->error, false);
+        }
 }
 
 void rpc_channel_submit_pending(EvgrpcChannel *ch)

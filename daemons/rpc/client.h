@@ -9,12 +9,13 @@
  *             └───────────────────────────────────────┴─────────────────────────────┘
  *
  * A call holds itself (one reference) until it is DONE, and its channel's memory for good. A call that
- * was ever ACTIVE is never PENDING again: it may have been executed.
+ * was ever ACTIVE is never PENDING again: it may have been executed. The one exception is once-client.h's.
  */
 #pragma once
 
 #include "rpc/address.h"
 #include "rpc/deadline.h"
+#include "rpc/once-client.h"
 #include "rpc/session.h"
 #include "rpc/status.h"
 
@@ -73,7 +74,9 @@ struct EvgrpcChannel {
 
         RpcLink pending; /* calls by age */
         RpcLink active;
-        RpcLink ended;   /* calls whose on_done is to run */
+        RpcLink ended;    /* calls whose on_done is to run */
+        RpcLink retrying; /* calls that are to be PENDING again after a pause */
+        RpcDeadlines retries;
         RpcLink resumed; /* calls whose held messages are to be handed out */
         struct event deferred_event;
         size_t outstanding; /* calls PENDING or ACTIVE */
@@ -93,7 +96,7 @@ struct EvgrpcCall {
         EvgrpcChannel *channel;
         EvgrpcCall *pool_next;
         RpcStream stream;
-        RpcLink link; /* pending, active or ended */
+        RpcLink link; /* pending, active, retrying or ended */
         RpcLink resume_link;
         RpcDeadline deadline;
         uint64_t timeout_usec; /* EVGRPC_TIMEOUT_NONE: none */
@@ -102,6 +105,8 @@ struct EvgrpcCall {
         bool wait_for_ready, unary;
         EvgrpcCallHandlers handlers;
         void *userdata;
+        OnceCall once;
+        RpcDeadline retry_at;
 
         /* The reply */
         unsigned http_status;
@@ -134,6 +139,8 @@ EvgrpcChannel *rpc_channel_unref(EvgrpcChannel *ch);
 void rpc_channel_defer(EvgrpcChannel *ch);
 void rpc_channel_submit_pending(EvgrpcChannel *ch);
 void rpc_channel_fail_pending(EvgrpcChannel *ch);
+void rpc_channel_enqueue(EvgrpcCall *call); /* PENDING: sends it when it can be */
+uint64_t rpc_channel_with_jitter(EvgrpcChannel *ch, uint64_t usec);
 bool rpc_channel_has_room(EvgrpcChannel *ch); /* connected, and the peer takes another stream */
 
 /* call.c */

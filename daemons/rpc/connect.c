@@ -62,7 +62,7 @@ static void on_backoff_over(evutil_socket_t fd, short what, void *userdata)
                 rpc_channel_dial(ch);
 }
 
-static uint64_t with_jitter(EvgrpcChannel *ch, uint64_t usec)
+uint64_t rpc_channel_with_jitter(EvgrpcChannel *ch, uint64_t usec)
 {
         /* Marsaglia's xorshift64 (2003): chance enough to spread clients. */
         ch->random ^= ch->random << 13;
@@ -80,7 +80,7 @@ static void attempt_failed(EvgrpcChannel *ch, const char *reason)
         ch->wanted = false;
         ch->backoff_usec = ch->backoff_usec == 0 ? BACKOFF_MIN_USEC : ch->backoff_usec * 2;
         ch->backoff_usec = RPC_MIN(ch->backoff_usec, ch->o.backoff_max_usec);
-        set_timer(ch, on_backoff_over, with_jitter(ch, ch->backoff_usec));
+        set_timer(ch, on_backoff_over, rpc_channel_with_jitter(ch, ch->backoff_usec));
         rpc_channel_fail_pending(ch);
         tell_state(ch, false, ch->error);
 }

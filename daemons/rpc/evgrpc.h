@@ -8,8 +8,9 @@
  * What a caller may rely on:
  *   - A call ends with exactly one status, and its done handler is called exactly once, from the loop,
  *     never from inside the function that started or cancelled it.
- *   - A call is sent at most once. Nothing here repeats a call; a lost connection ends every call on it
- *     with EVGRPC_UNAVAILABLE at once, and no reply is ever invented.
+ *   - A call is sent at most once. Nothing here repeats a call but one that its caller marked for it (see
+ *     "At most once"); a lost connection ends every other call on it with EVGRPC_UNAVAILABLE at once, and
+ *     no reply is ever invented.
  *   - Every queue has a limit that is stated beside it. Messages that have come in part take at most
  *     32 MiB of a connection (or two of the largest) and 512 MiB of a server (or eight); beyond that a call
  *     ends RESOURCE_EXHAUSTED.
@@ -121,6 +122,9 @@ typedef struct EvgrpcCallOptions {
         bool fail_fast_off;      /* wait for the connection (up to the deadline) instead of ending
                                      UNAVAILABLE when it cannot be made; gRPC's wait-for-ready */
         bool unary;              /* OK takes exactly one reply; see evgrpc_call_start() */
+        struct EvgrpcClientIdentity *once; /* marks the call; see "At most once" */
+        struct EvgrpcMark *mark;           /* the same, with a mark of the caller's */
+        bool retry;                        /* marked: try again when the connection is lost */
 } EvgrpcCallOptions;
 
 typedef struct EvgrpcCallHandlers {
@@ -231,6 +235,8 @@ typedef struct EvgrpcMethod {
         void (*handler)(EvgrpcServerCall *call, const ProtobufCMessage *request, void *userdata);
         bool client_streaming;
         bool server_streaming;
+        bool at_most_once; /* unary: keeps replies to marked calls; see "At most once" */
+        bool stored;       /* and the handler saves them: evgrpc_server_call_save() */
 } EvgrpcMethod;
 
 /* @methods is static; methods of the descriptor that are not in it are answered UNIMPLEMENTED. */
@@ -282,6 +288,106 @@ uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call);
 /* A call that is answered later, from somewhere that may outlive it, holds a reference. */
 EvgrpcServerCall *evgrpc_server_call_ref(EvgrpcServerCall *call);
 EvgrpcServerCall *evgrpc_server_call_unref(EvgrpcServerCall *call); /* returns NULL; takes NULL */
+
+/* ---- At most once, across connections -------------------------------------------------------------
+ *
+ * After a lost connection nobody knows whether a call was executed. A caller who wants to try again
+ * marks the call; a server whose method says .at_most_once runs a marked call once, however many tries
+ * arrive by whatever connections, and keeps its reply until the client has it. Unary methods only.
+ * Each marked call ends with one status:
+ *
+ *   what the method said   the reply of its one execution, repeated as often as it is asked for
+ *   ABORTED                "Outcome unknown: …": the server was restarted since the first try, or the
+ *                          client was silent for longer than its lease. It was executed once or never,
+ *                          and will not be now. Also a reply that there was no room to keep
+ *   RESOURCE_EXHAUSTED     the server's table is full: not executed
+ *   FAILED_PRECONDITION    a try of a call whose reply was acknowledged: not executed again
+ *   INVALID_ARGUMENT       the mark belongs to another method or request: this one was not executed
+ *   UNIMPLEMENTED          the method keeps no replies: not executed
+ *   UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED   of this library: no reply is known; the call was
+ *                          executed once or never
+ *
+ * On the wire these are metadata, for clients in any language: x-rpc-client (32 hex digits, random,
+ * fresh for each process), x-rpc-seq (the same on every try), x-rpc-ack (all replies below it are in
+ * hand; at most x-rpc-seq) and x-rpc-epoch: what the server told in the initial metadata of its replies,
+ * or in SETTINGS, as it was known at the first try; left out on a first try that knows none, "0" on a
+ * later one.
+ */
+
+/* The client's side. */
+typedef struct EvgrpcClientIdentity
+        EvgrpcClientIdentity;         /* 128 random bits, and a count of calls */
+typedef struct EvgrpcMark EvgrpcMark; /* one call, however often it is tried */
+
+/* One for a process is enough, whatever the number of channels. Return: 0, -ENOMEM, or what getrandom()
+ * says. */
+int evgrpc_client_identity_new(EvgrpcClientIdentity **ret);
+EvgrpcClientIdentity *evgrpc_client_identity_ref(EvgrpcClientIdentity *identity);
+EvgrpcClientIdentity *evgrpc_client_identity_unref(EvgrpcClientIdentity *identity);
+
+/**
+ * evgrpc_mark_new() - a mark, for a caller who decides on each try
+ *
+ * Set it as EvgrpcCallOptions.mark of each evgrpc_call_start() of this call. Give it back when no further
+ * try will follow, whatever the outcome: that acknowledges it. Until then the server keeps its reply, and
+ * those of all later calls.
+ *
+ * A caller who does not decide sets EvgrpcCallOptions.once, which makes a mark for the one call, and
+ * .retry: the library then tries again by itself, over a new connection, each time the connection is lost
+ * or could not be made: after 10 ms, doubling up to 2 s, by ±20 % of chance, until the deadline (without
+ * one: for ever). Such a call's on_message comes just before its on_done. A server that told no epoch may
+ * not know what a mark is: the call then ends UNAVAILABLE, as an unmarked one does.
+ */
+int evgrpc_mark_new(EvgrpcClientIdentity *identity, EvgrpcMark **ret);
+EvgrpcMark *evgrpc_mark_ref(EvgrpcMark *mark);
+EvgrpcMark *evgrpc_mark_unref(EvgrpcMark *mark); /* returns NULL; takes NULL */
+
+/* The server's side. A marked call, once begun, is run to its end: its handler is not told of a try that
+ * is cancelled or lost. (on_cancelled comes with evgrpc_server_free(), and when the client's lease is
+ * over.) Its metadata and its deadline are those of the first try. */
+
+typedef struct EvgrpcOnceKey {
+        const char *principal; /* who the peer proved to be; "" for one that proved nothing */
+        const char *client;    /* x-rpc-client */
+        uint64_t seq;
+        uint64_t acknowledged; /* records of this client below it may be deleted */
+} EvgrpcOnceKey;
+
+/* Where the replies of .stored methods are kept beside their effects: a table of the daemon's database. */
+typedef struct EvgrpcOnceStore {
+        /* Writes the record in the transaction that the caller of evgrpc_server_call_save() has open.
+         * Return: 0 or negative errno. */
+        int (*save)(const EvgrpcOnceKey *key, const void *record, size_t size, void *userdata);
+        /* Return: 1 and a malloc()ed copy; 0: there is none, and none with this key was ever deleted;
+         * -ESTALE: there may have been one (so a store that deletes remembers up to which seq); another
+         * negative errno. */
+        int (*load)(const EvgrpcOnceKey *key, void **ret_record, size_t *ret_size, void *userdata);
+} EvgrpcOnceStore;
+
+typedef struct EvgrpcOnceOptions {
+        size_t max_bytes;             /* of kept replies with all that belongs to them; 0: 64 MiB */
+        size_t max_client_bytes;      /* of one client's; 0: a quarter of it */
+        uint64_t lease_usec;          /* a client is forgotten after so long a silence; 0: 10 min */
+        const EvgrpcOnceStore *store; /* for .stored methods; static */
+        void *userdata;               /* the store's */
+} EvgrpcOnceOptions;
+
+/* Before the first method that says .at_most_once is added; without it the defaults hold.
+ * Return: 0; -EBUSY the second time; -ENOMEM, or what getrandom() says. */
+int evgrpc_server_set_once(EvgrpcServer *server, const EvgrpcOnceOptions *options);
+
+/**
+ * evgrpc_server_call_save() - a .stored method keeps its reply where its effect is
+ *
+ *     BEGIN; the effect; evgrpc_server_call_save(call, reply); COMMIT;
+ *     evgrpc_server_call_reply(call, reply);
+ *
+ * So after a restart a retry gets the reply of what was committed, and is run when nothing was. A handler
+ * that answers without it says that the call had no effect. Metadata is not stored.
+ * Return: 0, also for a call that is not marked; what EvgrpcOnceStore.save said; -EINVAL for a method that
+ * is not .stored or a message of another type; -EPIPE when the call is over; -ENOMEM.
+ */
+int evgrpc_server_call_save(EvgrpcServerCall *call, const ProtobufCMessage *reply);
 
 #ifdef __cplusplus
 }

@@ -179,6 +179,15 @@ int rpc_metadata_add_outgoing(RpcMetadata *m, RpcArena *arena, const char *key, 
         return text ? append(m, arena, own_key, text, size) : -ENOMEM;
 }
 
+int rpc_metadata_add_encoded(RpcMetadata *m, RpcArena *arena, const char *key, const char *value,
+                             size_t size)
+{
+        char *own_key = rpc_arena_dup(arena, key, strlen(key));
+        char *own_value = rpc_arena_dup(arena, value, size);
+
+        return own_key && own_value ? append(m, arena, own_key, own_value, size) : -ENOMEM;
+}
+
 size_t rpc_metadata_fields(const RpcMetadata *m, nghttp2_nv *ret)
 {
         for (size_t i = 0; i < m->count; i++)

@@ -34,6 +34,10 @@ int rpc_metadata_add_received(RpcMetadata *m, RpcArena *arena, const uint8_t *ke
 int rpc_metadata_add_outgoing(RpcMetadata *m, RpcArena *arena, const char *key, const void *value,
                               size_t size);
 
+/* One entry that is encoded for the wire already. Return: 0; -E2BIG; -ENOMEM. */
+int rpc_metadata_add_encoded(RpcMetadata *m, RpcArena *arena, const char *key, const char *value,
+                             size_t size);
+
 /* Fields for nghttp2 that point into the metadata. Returns how many were written, at most m->count. */
 size_t rpc_metadata_fields(const RpcMetadata *m, nghttp2_nv *ret);
 

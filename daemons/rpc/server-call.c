@@ -32,10 +32,8 @@ static EvgrpcServerCall *call_of(RpcStream *st)
 
 /* ---- Life --------------------------------------------------------------------------------------- */
 
-static RpcStream *server_stream_open(RpcSession *s)
+static EvgrpcServerCall *call_new(EvgrpcServer *sv)
 {
-        Connection *c = s->o.owner;
-        EvgrpcServer *sv = c->server;
         EvgrpcServerCall *call = sv->call_pool;
 
         if (call) {
@@ -50,10 +48,20 @@ static RpcStream *server_stream_open(RpcSession *s)
         call->refs = 1;
         call->server = sv;
         sv->refs++;
-        call->connection = c;
         call->timeout_usec = EVGRPC_TIMEOUT_NONE;
         rpc_stream_init(&call->stream);
         rpc_arena_init(&call->arena, call->arena_space, sizeof(call->arena_space), ARENA_LIMIT);
+        return call;
+}
+
+static RpcStream *server_stream_open(RpcSession *s)
+{
+        Connection *c = s->o.owner;
+        EvgrpcServerCall *call = call_new(c->server);
+
+        if (!call)
+                return NULL;
+        call->connection = c;
         c->calls++;
         (void) event_del(&c->idle);
         return &call->stream;
@@ -67,11 +75,13 @@ EvgrpcServerCall *evgrpc_server_call_ref(EvgrpcServerCall *call)
 
 EvgrpcServerCall *evgrpc_server_call_unref(EvgrpcServerCall *call)
 {
+        EvgrpcServerCall *origin;
         EvgrpcServer *sv;
 
         if (!call || --call->refs > 0)
                 return NULL;
         sv = call->server;
+        origin = call->origin;
         rpc_stream_done(&call->stream, &sv->blocks);
         rpc_arena_done(&call->arena);
         if (!sv->freed && sv->call_pool_count < RPC_SERVER_CALL_POOL_MAX) {
@@ -80,6 +90,7 @@ EvgrpcServerCall *evgrpc_server_call_unref(EvgrpcServerCall *call)
                 sv->call_pool_count++;
         } else
                 free(call);
+        evgrpc_server_call_unref(origin); /* has no origin of its own */
         rpc_server_unref(sv);
         return NULL;
 }
@@ -87,6 +98,7 @@ EvgrpcServerCall *evgrpc_server_call_unref(EvgrpcServerCall *call)
 /* Off the connection: the reference that the stream held is given back. */
 static void release(EvgrpcServerCall *call)
 {
+        rpc_once_leave(call);
         rpc_deadlines_remove(&call->server->deadlines, &call->deadline);
         rpc_queue_done(&call->stream.queue, &call->server->blocks);
         rpc_reader_done(&call->stream.reader);
@@ -178,6 +190,11 @@ static void finish(EvgrpcServerCall *call, EvgrpcCode code)
         call->code = (unsigned) code < _EVGRPC_CODE_MAX ? code : EVGRPC_UNKNOWN;
         call->stream.deaf = true;
         rpc_deadlines_remove(&call->server->deadlines, &call->deadline);
+        if (call->origin) {
+                rpc_once_finished(call);
+                return;
+        }
+        rpc_once_leave(call);
         if (!call->stream.session)
                 return;
         if (!call->responded) {
@@ -205,10 +222,12 @@ int evgrpc_server_call_send(EvgrpcServerCall *call, const ProtobufCMessage *mess
 {
         int r;
 
-        if (call->over || !call->stream.session)
+        if (call->over || (!call->stream.session && !call->origin))
                 return -EPIPE;
         if (message->descriptor != call->method->descriptor->output)
                 return -EINVAL;
+        if (call->origin)
+                return rpc_once_send(call, message);
         r = respond(call, false);
         if (r < 0)
                 return r;
@@ -409,6 +428,16 @@ static ProtobufCMessage *unpack(EvgrpcServerCall *call, const uint8_t *data, siz
         return m;
 }
 
+void rpc_server_call_run(EvgrpcServerCall *call, const uint8_t *data, size_t size)
+{
+        ProtobufCMessage *m = unpack(call, data, size);
+
+        if (!m)
+                return;
+        call->accepted = true;
+        call->method->method->handler(call, m, call->method->userdata);
+}
+
 static void server_message(RpcStream *st, const uint8_t *data, size_t size)
 {
         EvgrpcServerCall *call = call_of(st);
@@ -428,11 +457,8 @@ static void server_message(RpcStream *st, const uint8_t *data, size_t size)
                 }
                 return;
         }
-        m = unpack(call, data, size);
-        if (!m)
-                return;
-        call->accepted = true;
-        call->method->method->handler(call, m, call->method->userdata);
+        if (!rpc_once_take(call, data, size))
+                rpc_server_call_run(call, data, size);
 }
 
 static void server_bad_message(RpcStream *st, int error, size_t size)
@@ -499,6 +525,43 @@ const RpcSessionOps rpc_server_ops = {
         .closed = server_session_closed,
 };
 
+/* ---- Executions of marked calls, which have no stream ------------------------------------------- */
+
+EvgrpcServerCall *rpc_server_call_new_execution(EvgrpcServerCall *origin)
+{
+        EvgrpcServerCall *call = call_new(origin->server);
+
+        if (!call)
+                return NULL;
+        call->origin = evgrpc_server_call_ref(origin);
+        call->method = origin->method;
+        call->received = origin->received;
+        call->timeout_usec = origin->timeout_usec;
+        call->deadline.at_usec = origin->deadline.at_usec; /* told to the handler, not kept */
+        return call;
+}
+
+void rpc_server_call_abandon(EvgrpcServerCall *execution)
+{
+        tell_cancelled(execution);
+}
+
+void rpc_server_call_answer(EvgrpcServerCall *call, EvgrpcCode code, const uint8_t *packed,
+                            size_t size)
+{
+        int r = 0;
+
+        if (packed)
+                r = respond(call, false);
+        if (packed && r >= 0)
+                r = rpc_stream_send_packed(&call->stream, &call->server->blocks, packed, size);
+        if (r < 0) {
+                code = EVGRPC_INTERNAL;
+                call->message = "Failed to send the reply";
+        }
+        finish(call, code);
+}
+
 /* ---- What the handler asks ---------------------------------------------------------------------- */
 
 void evgrpc_server_call_set_handlers(EvgrpcServerCall *call,
@@ -540,7 +603,9 @@ int evgrpc_server_call_add_trailing_metadata(EvgrpcServerCall *call, const char 
 
 const char *evgrpc_server_call_peer(const EvgrpcServerCall *call)
 {
-        return call->connection ? call->connection->peer : "";
+        const Connection *c = call->origin ? call->origin->connection : call->connection;
+
+        return c ? c->peer : "";
 }
 
 uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call)

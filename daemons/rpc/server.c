@@ -65,6 +65,7 @@ EvgrpcServer *rpc_server_unref(EvgrpcServer *sv)
         rpc_server_free_methods(sv);
         rpc_block_pool_done(&sv->blocks);
         rpc_arena_done(&sv->arena);
+        rpc_once_free(sv->once);
         free(sv->read_buffer);
         free(sv);
         return NULL;
@@ -106,6 +107,7 @@ EvgrpcServer *evgrpc_server_free(EvgrpcServer *server)
 
                 rpc_session_close(c->session, "The server was freed");
         }
+        rpc_once_stop(server->once);
         rpc_deadlines_done(&server->deadlines);
         return rpc_server_unref(server);
 }
@@ -178,6 +180,7 @@ static void connection_new(EvgrpcServer *sv, int fd, const RpcSockaddr *peer, so
                 .keepalive_timeout_usec = sv->o.keepalive_timeout_usec,
                 .pool = &sv->blocks,
                 .read_buffer = sv->read_buffer,
+                .epoch = rpc_once_epoch(sv->once),
         };
         Connection *c = calloc(1, sizeof(*c));
 

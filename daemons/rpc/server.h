@@ -13,6 +13,7 @@
 
 #include "rpc/address.h"
 #include "rpc/deadline.h"
+#include "rpc/once-server.h"
 #include "rpc/session.h"
 #include "rpc/status.h"
 
@@ -68,6 +69,7 @@ struct EvgrpcServer {
         RpcArena arena; /* of the message a handler is called with */
         RpcBlockPool blocks;
         RpcBudget budget; /* of unfinished requests, all connections */
+        RpcOnce *once;    /* NULL: no method keeps replies */
         EvgrpcServerCall *call_pool;
         unsigned call_pool_count;
         uint8_t *read_buffer;
@@ -93,6 +95,9 @@ struct EvgrpcServerCall {
         const char *message; /* percent-encoded */
         EvgrpcServerCallHandlers handlers;
         void *userdata;
+        OnceEntry *once;          /* that it executes, or waits for */
+        EvgrpcServerCall *origin; /* an execution's: the first try, kept for its metadata */
+        RpcLink once_link;
         RpcMetadata received, initial, trailing;
         EvgrpcMetadata view;
         RpcArena arena;
@@ -112,3 +117,11 @@ void rpc_server_free_methods(EvgrpcServer *server);
 /* server-call.c */
 extern const RpcSessionOps rpc_server_ops;
 void rpc_server_call_expired(RpcDeadline *d, void *userdata);
+
+/* For once-server.c: a call without a stream that has the metadata of this one, or NULL; its handler called; its
+ * end without an answer; and the answer of a try, whose metadata and message are set. */
+EvgrpcServerCall *rpc_server_call_new_execution(EvgrpcServerCall *origin);
+void rpc_server_call_run(EvgrpcServerCall *call, const uint8_t *data, size_t size);
+void rpc_server_call_abandon(EvgrpcServerCall *execution);
+void rpc_server_call_answer(EvgrpcServerCall *call, EvgrpcCode code, const uint8_t *packed,
+                            size_t size);

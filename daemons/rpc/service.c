@@ -52,6 +52,13 @@ static int insert(EvgrpcServer *server, MethodEntry *e)
         return 0;
 }
 
+static bool may_keep_replies(const EvgrpcServer *server, const EvgrpcMethod *m)
+{
+        if (m->stored && !(m->at_most_once && rpc_once_has_store(server->once)))
+                return false;
+        return !m->at_most_once || (!m->client_streaming && !m->server_streaming);
+}
+
 int evgrpc_server_add_service(EvgrpcServer *server, const ProtobufCServiceDescriptor *descriptor,
                               const EvgrpcMethod *methods, void *userdata)
 {
@@ -61,8 +68,13 @@ int evgrpc_server_add_service(EvgrpcServer *server, const ProtobufCServiceDescri
                 MethodEntry *e;
                 int r;
 
-                if (!d || !m->handler)
+                if (!d || !m->handler || !may_keep_replies(server, m))
                         return -EINVAL;
+                if (m->at_most_once && !server->once) {
+                        r = evgrpc_server_set_once(server, NULL);
+                        if (r < 0)
+                                return r;
+                }
                 e = entry_new(descriptor, d);
                 if (!e)
                         return -ENOMEM;

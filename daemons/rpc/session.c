@@ -118,11 +118,27 @@ static void on_stream_frame(RpcSession *s, const nghttp2_frame *frame)
                 rpc_stream_input_end(st);
 }
 
+static void read_epoch(RpcSession *s, const nghttp2_settings *settings)
+{
+        for (size_t i = 0; i < settings->niv; i++) {
+                const nghttp2_settings_entry *e = &settings->iv[i];
+                RpcEpoch *epoch = &s->peer_epoch;
+
+                if (e->settings_id == RPC_SETTINGS_EPOCH_HIGH)
+                        epoch->process = (uint64_t) e->value << 32 | (uint32_t) epoch->process;
+                else if (e->settings_id == RPC_SETTINGS_EPOCH_LOW)
+                        epoch->process = (epoch->process >> 32) << 32 | e->value;
+                else if (e->settings_id == RPC_SETTINGS_EPOCH_GENERATION)
+                        epoch->generation = e->value;
+        }
+}
+
 static void on_settings(RpcSession *s, const nghttp2_frame *frame)
 {
         if (frame->hd.flags & NGHTTP2_FLAG_ACK)
                 return;
         s->settings_seen = true;
+        read_epoch(s, &frame->settings);
         if (s->o.ops->settings)
                 s->o.ops->settings(s);
 }
@@ -483,19 +499,45 @@ static int make_h2(RpcSession *s)
         return r == 0 ? 0 : -ENOMEM;
 }
 
+#define EPOCH_SETTINGS 3u
+
+static void epoch_settings(RpcEpoch epoch, nghttp2_settings_entry ret[static EPOCH_SETTINGS])
+{
+        ret[0] =
+                (nghttp2_settings_entry){RPC_SETTINGS_EPOCH_HIGH, (uint32_t) (epoch.process >> 32)};
+        ret[1] = (nghttp2_settings_entry){RPC_SETTINGS_EPOCH_LOW, (uint32_t) epoch.process};
+        ret[2] = (nghttp2_settings_entry){RPC_SETTINGS_EPOCH_GENERATION, epoch.generation};
+}
+
+void rpc_session_tell_epoch(RpcSession *s, RpcEpoch epoch)
+{
+        nghttp2_settings_entry e[EPOCH_SETTINGS];
+
+        if (s->dead)
+                return;
+        epoch_settings(epoch, e);
+        (void) nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, e, ELEMENTSOF(e));
+        rpc_session_flush_later(s);
+}
+
 static int submit_settings(RpcSession *s)
 {
         uint32_t window = (uint32_t) RPC_MIN(s->o.window_bytes, (size_t) INT32_MAX);
-        nghttp2_settings_entry e[4] = {
+        nghttp2_settings_entry e[4 + EPOCH_SETTINGS] = {
                 {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window},
                 {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, RPC_FRAME_SIZE_MAX},
                 {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t) s->o.max_header_bytes},
         };
+        size_t count = 4;
 
         e[3] = s->o.server ? (nghttp2_settings_entry){NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
                                                       s->o.max_streams}
                            : (nghttp2_settings_entry){NGHTTP2_SETTINGS_ENABLE_PUSH, 0};
-        if (nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, e, ELEMENTSOF(e)) != 0)
+        if (s->o.epoch.process != 0) {
+                epoch_settings(s->o.epoch, e + count);
+                count += EPOCH_SETTINGS;
+        }
+        if (nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, e, count) != 0)
                 return -ENOMEM;
         if (window > NGHTTP2_INITIAL_CONNECTION_WINDOW_SIZE &&
             nghttp2_session_set_local_window_size(s->h2, NGHTTP2_FLAG_NONE, 0, (int32_t) window) !=

@@ -25,6 +25,7 @@
 
 #include "rpc/framing.h"
 #include "rpc/metadata.h"
+#include "rpc/once.h"
 #include "rpc/transport.h"
 
 #define RPC_QUEUE_HIGH_BYTES ((size_t) 1 << 20)  /* beyond it a sender is told to wait */
@@ -103,6 +104,7 @@ typedef struct RpcSessionOptions {
         uint64_t keepalive_timeout_usec;
         RpcBlockPool *pool;
         RpcBudget *budget; /* outlives every stream */
+        RpcEpoch epoch;    /* server: told to the peer; see once.h */
         uint8_t *read_buffer;
 } RpcSessionOptions;
 
@@ -127,11 +129,12 @@ struct RpcSession {
         bool dead;
         bool goaway;  /* came */
         bool closing; /* GOAWAY left, ends with the last stream */
-        bool settings_seen;
         int32_t ended[RPC_ENDED_STREAMS]; /* server: the last streams that the client has ended */
         unsigned ended_at;
         int32_t ended_max;
-        char reason[160]; /* of the end */
+        bool settings_seen;
+        RpcEpoch peer_epoch; /* client: what the server told */
+        char reason[160];    /* of the end */
 };
 
 /**
@@ -147,6 +150,9 @@ void rpc_session_close(RpcSession *s, const char *reason);
 /* GOAWAY, and the end after the last stream's. */
 void rpc_session_shutdown(RpcSession *s);
 RpcSession *rpc_session_unref(RpcSession *s);
+
+/* Server: its epoch is another now. */
+void rpc_session_tell_epoch(RpcSession *s, RpcEpoch epoch);
 
 /* Sends soon: with everything else of this round of the loop. */
 void rpc_session_flush_later(RpcSession *s);
@@ -169,6 +175,7 @@ int rpc_stream_send_trailers(RpcStream *st, const nghttp2_nv *fields, size_t cou
 
 /* Return: as evgrpc_call_send(). */
 int rpc_stream_send(RpcStream *st, RpcBlockPool *pool, const ProtobufCMessage *message);
+int rpc_stream_send_packed(RpcStream *st, RpcBlockPool *pool, const void *data, size_t size);
 void rpc_stream_end(RpcStream *st);
 
 /* Takes the stream off its session, with RST_STREAM unless both sides have ended; the owner hears

@@ -246,18 +246,15 @@ static void wake_source(RpcStream *st)
         rpc_session_flush_later(st->session);
 }
 
-int rpc_stream_send(RpcStream *st, RpcBlockPool *pool, const ProtobufCMessage *message)
+static int may_send(const RpcStream *st)
 {
-        size_t before = st->queue.bytes;
-        int r;
-
         if (st->queue_ended)
                 return -EPIPE;
-        if (st->queue.bytes > RPC_QUEUE_MAX_BYTES)
-                return -ENOBUFS;
-        r = rpc_queue_append(&st->queue, pool, message);
-        if (r < 0)
-                return r;
+        return st->queue.bytes > RPC_QUEUE_MAX_BYTES ? -ENOBUFS : 0;
+}
+
+static int sent(RpcStream *st, size_t before)
+{
         if (st->session)
                 st->session->queued_bytes += st->queue.bytes - before;
         wake_source(st);
@@ -265,6 +262,26 @@ int rpc_stream_send(RpcStream *st, RpcBlockPool *pool, const ProtobufCMessage *m
                 return 1;
         st->told_to_wait = true;
         return 0;
+}
+
+int rpc_stream_send(RpcStream *st, RpcBlockPool *pool, const ProtobufCMessage *message)
+{
+        size_t before = st->queue.bytes;
+        int r = may_send(st);
+
+        if (r >= 0)
+                r = rpc_queue_append(&st->queue, pool, message);
+        return r < 0 ? r : sent(st, before);
+}
+
+int rpc_stream_send_packed(RpcStream *st, RpcBlockPool *pool, const void *data, size_t size)
+{
+        size_t before = st->queue.bytes;
+        int r = may_send(st);
+
+        if (r >= 0)
+                r = rpc_queue_append_packed(&st->queue, pool, data, size);
+        return r < 0 ? r : sent(st, before);
 }
 
 void rpc_stream_end(RpcStream *st)

@@ -97,7 +97,7 @@ void job_commit_part(MasterJob *j, FinishedAttempt *f)
         f->counters = NULL;
         w->output_dir = g_strdup(j->output_dir);
         w->attempt_dir = job_attempt_dir(j, TASK_REDUCE, f->task, f->attempt);
-        w->sync = !j->manager->conf->ephemeral && j->streamed;
+        w->sync = !j->manager->conf->ephemeral;
         j->working++;
         job_changed(j, CHANGED_NUMBERS);
         offload_run(j->manager->offload, part_work, part_done, w);

@@ -407,7 +407,7 @@ static void end_work(void *data)
         else if (w->discard)
                 w->result = output_discard(w->output_dir, w->parts, w->created, &w->error);
         else
-                w->result = output_finish(w->output_dir, !w->own, w->sync, &w->error);
+                w->result = output_finish(w->output_dir, w->parts, !w->own, w->sync, &w->error);
         (void) rm_rf_at(AT_FDCWD, w->files_dir);
 }
 

@@ -155,6 +155,9 @@ int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, 
                 r = sync_file(from);
         if (r >= 0 && rename(from, to) < 0)
                 r = -errno;
+        /* Before the store says so: else a power cut could leave a reduce that is done, and no part. */
+        if (r >= 0 && sync)
+                r = fsync_dir(dir);
         if (r == -ENOENT)
                 return error_setf(
                         e, r,
@@ -190,12 +193,34 @@ static int write_mark(const char *path, bool sync)
         return sync && fsync(fd) < 0 ? -errno : 0;
 }
 
-int output_finish(const char *dir, bool mark, bool sync, Error *e)
+static int check_parts(const char *dir, uint32_t parts, Error *e)
+{
+        for (uint32_t i = 0; i < parts; i++) {
+                g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, i);
+                g_autofree char *path = g_build_filename(dir, name, NULL);
+                struct stat st;
+
+                if (lstat(path, &st) >= 0)
+                        continue;
+                if (errno == ENOENT)
+                        return error_setf(e, ENOENT,
+                                          "the part %s was removed while the job ran: run it again",
+                                          path);
+                return error_setf(e, errno, "cannot look at the part %s: %s", path,
+                                  error_text(errno));
+        }
+        return 0;
+}
+
+int output_finish(const char *dir, uint32_t parts, bool mark, bool sync, Error *e)
 {
         g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
         g_autofree char *success = g_build_filename(dir, OUTPUT_SUCCESS, NULL);
         int r;
 
+        r = check_parts(dir, parts, e);
+        if (r < 0)
+                return r;
         r = remove_all(temporary);
         if (r >= 0 && sync)
                 r = fsync_dir(dir);

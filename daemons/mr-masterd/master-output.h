@@ -33,8 +33,9 @@ int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e
 int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, bool sync,
                        Error *e);
 
-/* Removes _temporary, then writes _SUCCESS if @mark. Repeating it is harmless. */
-int output_finish(const char *dir, bool mark, bool sync, Error *e);
+/* Sees that parts 0 to @parts - 1 are there, removes _temporary, then writes _SUCCESS if @mark. Repeating it is
+ * harmless. -ENOENT for a part that somebody took away. */
+int output_finish(const char *dir, uint32_t parts, bool mark, bool sync, Error *e);
 
 /* Removes what the job wrote: parts 0 to @parts - 1 and _temporary; and @dir itself if @created and then empty. */
 int output_discard(const char *dir, uint32_t parts, bool created, Error *e);

@@ -151,7 +151,7 @@ static void test_an_unreadable_file_is_named_with_the_remedy(void)
 static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
 {
         g_autofree char *out = NULL, *attempt = NULL, *success = NULL, *temporary = NULL;
-        _cleanup_error_ Error e = {};
+        _cleanup_error_ Error e = {}, missing = {};
         bool created = false;
         Place p;
 
@@ -168,8 +168,16 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
         put(&p, "x/out/_temporary/attempt-1/part-00007", "the part");
         g_assert_cmpint(output_commit_part(out, attempt, 7, true, NULL), ==, 0);
         g_assert_cmpint(output_commit_part(out, attempt, 7, true, NULL), ==, -ENOENT);
-        g_assert_cmpint(output_finish(out, true, true, NULL), ==, 0);
+        g_assert_cmpint(output_finish(out, 8, true, true, &missing), ==, -ENOENT);
+        g_assert_nonnull(strstr(missing.message, "out/part-00000 was removed while the job ran"));
         success = in(&p, "x/out/_SUCCESS");
+        g_assert_cmpint(access(success, F_OK), <, 0);
+        for (unsigned i = 0; i < 7; i++) {
+                g_autofree char *name = g_strdup_printf("x/out/part-%05u", i);
+
+                put(&p, name, "another part");
+        }
+        g_assert_cmpint(output_finish(out, 8, true, true, NULL), ==, 0);
         temporary = in(&p, "x/out/_temporary");
         g_assert_cmpint(access(success, F_OK), ==, 0);
         g_assert_cmpint(access(temporary, F_OK), <, 0);

@@ -153,6 +153,14 @@ static void give_up(Shuffle *s, uint32_t map, const char *reason)
         retry_after(s, map, LOST_RETRY_USEC);
 }
 
+/* Nothing but another attempt's output will do; the master may have missed the first report. */
+static void report_bad(Shuffle *s, uint32_t map, const char *reason)
+{
+        report(s, map, reason, true);
+        s->segments[map].banned = true;
+        retry_after(s, map, LOST_RETRY_USEC);
+}
+
 static uint64_t on_allocate(uint64_t size_bytes, void *userdata)
 {
         Shuffle *s = userdata;
@@ -241,7 +249,8 @@ static void look_at(Shuffle *s, uint32_t map)
         if (where.attempt == g->attempt && g->state == SEGMENT_FETCHING)
                 return;
         if (where.attempt == g->attempt && g->banned) {
-                report(s, map, "its bytes were found to be bad before", true);
+                segment_leave(s, map);
+                report_bad(s, map, "its bytes were found to be bad before");
                 return;
         }
         segment_leave(s, map);
@@ -374,9 +383,8 @@ void shuffle_drop(Shuffle *s, uint32_t map, uint32_t attempt, const char *reason
                 s->starting = true; /* the replacement is known already */
                 look_at(s, map);
                 s->starting = false;
-        } else if (corrupt) {
-                report(s, map, reason, true);
-                g->banned = true;
-        } else
+        } else if (corrupt)
+                report_bad(s, map, reason);
+        else
                 give_up(s, map, reason);
 }

@@ -250,6 +250,27 @@ static void test_a_corrupt_output_of_its_own_is_replaced(Harness *h, gconstpoint
         corrupt_output_is_replaced(h, a, a);
 }
 
+/* The first report may be lost with the master that got it: then this one is all there is. */
+static void test_a_corrupt_output_is_reported_until_it_is_replaced(Harness *h, gconstpointer data)
+{
+        Worker *a = worker_start(h, "w1", NULL);
+        g_autofree char *got = NULL;
+        Task *r0, *r1;
+
+        run_map(h, a, 0, 0, "a b c d e f g h\n");
+        damage(a, "map-00000.0.run");
+        announce_worker(h, 0, 0, a);
+        r0 = start_reduce(a, 0, 1);
+        r1 = start_reduce(a, 1, 1);
+        /* The last byte is bad, so only the last partition meets it. */
+        WAIT(h, r0->over && h->reports->len > 1);
+        g_assert_true(((Report *) h->reports->pdata[1])->corrupt);
+        run_map(h, a, 0, 1, "a b c d e f g h\n");
+        announce_worker(h, 0, 1, a);
+        got = finish_reduces(h, r0, r1);
+        g_assert_cmpstr(got, ==, "a\t1 b\t1 c\t1 d\t1 e\t1 f\t1 g\t1 h\t1");
+}
+
 /* A worker that has every output corrupt is given up: three replacements, and no more. */
 static void test_bad_outputs_end_the_attempt_in_the_end(Harness *h, gconstpointer data)
 {
@@ -324,6 +345,8 @@ int main(int argc, char *argv[])
                  test_a_corrupt_output_of_another_worker_is_replaced},
                 {"a-corrupt-output-of-its-own-is-replaced",
                  test_a_corrupt_output_of_its_own_is_replaced},
+                {"a-corrupt-output-is-reported-until-it-is-replaced",
+                 test_a_corrupt_output_is_reported_until_it_is_replaced},
                 {"bad-outputs-end-the-attempt-in-the-end",
                  test_bad_outputs_end_the_attempt_in_the_end},
                 {"a-worker-that-comes-back-is-used-again",

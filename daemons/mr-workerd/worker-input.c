@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
 #include "mr-workerd/worker-input.h"
 
 /* What a packet holds beside pieces or segments. */
@@ -11,6 +12,8 @@
 /* Tag and length of one piece or segment; and a whole segment at its longest. */
 #define FRAME_BYTES 8
 #define SEGMENT_BYTES (FRAME_BYTES + 4 * 11)
+
+#define PATH_SHOWN_BYTES 1024
 
 static bool passes(int error)
 {
@@ -20,6 +23,7 @@ static bool passes(int error)
 
 int input_open_piece(const Mapreduced__V1__Piece *p, int *ret_fd, bool *ret_permanent, Error *e)
 {
+        g_autofree char *path = text_escape(p->path, strlen(p->path), PATH_SHOWN_BYTES);
         _cleanup_close_ int fd = -EBADF;
         struct stat st;
         int r;
@@ -30,13 +34,13 @@ int input_open_piece(const Mapreduced__V1__Piece *p, int *ret_fd, bool *ret_perm
         if (fd < 0 || fstat(fd, &st) < 0) {
                 r = -errno;
                 *ret_permanent = !passes(r);
-                return error_setf(e, r, "cannot read %s: %s", p->path, error_text(r));
+                return error_setf(e, r, "cannot read %s: %s", path, error_text(r));
         }
         if (!S_ISREG(st.st_mode))
-                return error_setf(e, EINVAL, "cannot read %s: not a regular file", p->path);
+                return error_setf(e, EINVAL, "cannot read %s: not a regular file", path);
         if ((uint64_t) st.st_size != p->file_size ||
             st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec != p->mtime_ns)
-                return error_setf(e, ESTALE, "%s has changed since the job was planned", p->path);
+                return error_setf(e, ESTALE, "%s has changed since the job was planned", path);
         *ret_fd = TAKE_FD(fd);
         return 0;
 }

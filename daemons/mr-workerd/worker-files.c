@@ -139,7 +139,8 @@ static int fetch_commit(JobFiles *f)
         _cleanup_close_ int dir_fd = -EBADF;
         int r;
 
-        if (fchmod(f->fd, f->executable ? 0700 : 0600) < 0)
+        /* Attempts share it by links: one that wrote to it would change the answer of others. */
+        if (fchmod(f->fd, f->executable ? 0500 : 0400) < 0)
                 return -errno;
         r = spool_job_open(f->job->manager->spool, f->job->id, &dir_fd);
         if (r < 0)
@@ -300,6 +301,22 @@ static int copy_at(int from_dir, int to_dir, const char *name)
         return copy_bytes(from, to);
 }
 
+static int link_files(int files_fd, int work_fd, const Mapreduced__V1__Program *program)
+{
+        int r;
+
+        for (size_t i = 0; i < program->n_files; i++) {
+                const char *file = program->files[i]->name;
+
+                if (linkat(files_fd, file, work_fd, file, 0) >= 0)
+                        continue;
+                r = copy_at(files_fd, work_fd, file);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int job_work_make(Job *job, const char *name, const Mapreduced__V1__Program *program, int *ret_fd)
 {
         _cleanup_close_ int dir_fd = -EBADF, files_fd = -EBADF, fd = -EBADF;
@@ -313,16 +330,10 @@ int job_work_make(Job *job, const char *name, const Mapreduced__V1__Program *pro
         if (files_fd < 0 || mkdirat(dir_fd, path, 0700) < 0)
                 return -errno;
         fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        for (size_t i = 0; i < program->n_files; i++) {
-                const char *file = program->files[i]->name;
-
-                if (linkat(files_fd, file, fd, file, 0) >= 0)
-                        continue;
-                r = copy_at(files_fd, fd, file);
-                if (r < 0)
-                        return r;
+        r = fd < 0 ? -errno : link_files(files_fd, fd, program);
+        if (r < 0) {
+                job_work_remove(job, name);
+                return r;
         }
         *ret_fd = TAKE_FD(fd);
         return 0;

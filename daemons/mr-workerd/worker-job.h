@@ -43,7 +43,7 @@ int job_files_request(JobFiles *f, const Mapreduced__V1__Program *program, JobFi
 JobFilesWait *job_files_wait_free(JobFilesWait *w); /* @done will not be called; takes NULL */
 
 /**
- * job_work_make() - an attempt's working directory, with links to the shipped files
+ * job_work_make() - an attempt's working directory, with links to the shipped files (read-only)
  * @name:   "map-3.0"
  * @ret_fd: the directory; caller closes
  */

@@ -140,6 +140,20 @@ static void test_a_file_that_is_not_as_planned_fails_for_good(Harness *h, gconst
         assert_fails(h, w, &s, true, "not a regular file");
 }
 
+/* What goes into messages is UTF-8 on one line, whatever a file is called. */
+static void test_a_file_with_a_strange_name_is_named_safely(Harness *h, gconstpointer data)
+{
+        g_autofree char *path = put_file(h, "in\xff\nside", "a b c\n");
+        Worker *w = worker_start(h, "w1", NULL);
+        Spec s;
+
+        spec_map(&s, path, NULL, 0, 1);
+        task_free(task_run(h, w, &s.spec));
+        spec_map(&s, path, NULL, 1, 1);
+        (void) g_unlink(path);
+        assert_fails(h, w, &s, true, "in\\xff\\x0aside");
+}
+
 static void test_a_failing_command_says_so(Harness *h, gconstpointer data)
 {
         g_autofree char *path = put_file(h, "in", "a\n");
@@ -382,6 +396,46 @@ static void test_a_truncated_shipped_file_is_not_run(Harness *h, gconstpointer d
         assert_fails(h, w, &s, true, "none");
 }
 
+/* Attempts have it by links, so one that wrote to it would change what others read. */
+static void test_a_shipped_file_is_read_only(Harness *h, gconstpointer data)
+{
+        g_autofree char *path = put_file(h, "in", "hello\n");
+        Worker *w = worker_start(h, "w1", NULL);
+        g_autofree char *text = NULL;
+        Task *t;
+        Spec s;
+
+        spec_map(&s, path, "stat -c %a side", 0, 1);
+        ship(h, &s, "side", "table\n");
+        s.file.executable = false;
+        task_free(task_run(h, w, &s.spec));
+        announce_worker(h, 0, 0, w);
+        spec_reduce(&s, NULL, 1, 1);
+        s.program.app = (char *) "";
+        s.program.mapper = (char *) "cat";
+        t = task_run(h, w, &s.spec);
+        text = task_output(t);
+        g_assert_cmpstr(text, ==, "400\n");
+        task_free(t);
+}
+
+static void test_an_attempt_without_its_files_leaves_nothing(Harness *h, gconstpointer data)
+{
+        g_autofree char *path = put_file(h, "in", "hello\n"), *kept = NULL;
+        Worker *w = worker_start(h, "w1", NULL);
+        Spec s;
+
+        spec_map(&s, path, "./m", 0, 1);
+        ship(h, &s, "m", "#!/bin/sh\nexec cat\n");
+        task_free(task_run(h, w, &s.spec));
+        kept = g_build_filename(w->spool, "jobs/job-1/files/m", NULL);
+        g_assert_cmpint(g_unlink(kept), ==, 0);
+        spec_map(&s, path, "./m", 1, 1);
+        ship(h, &s, "m", "#!/bin/sh\nexec cat\n");
+        assert_fails(h, w, &s, false, "working directory");
+        WAIT(h, is_tidy(w));
+}
+
 static void test_without_room_attempts_go_elsewhere(Harness *h, gconstpointer data)
 {
         g_autofree char *path = put_file(h, "in", "a\n");
@@ -411,6 +465,8 @@ int main(int argc, char *argv[])
                 {"a-reduce-of-no-maps-is-empty", test_a_reduce_of_no_maps_is_empty},
                 {"a-file-that-is-not-as-planned-fails-for-good",
                  test_a_file_that_is_not_as_planned_fails_for_good},
+                {"a-file-with-a-strange-name-is-named-safely",
+                 test_a_file_with_a_strange_name_is_named_safely},
                 {"a-failing-command-says-so", test_a_failing_command_says_so},
                 {"cancelling-kills-the-command", test_cancelling_kills_the_command},
                 {"a-killed-mr-task-fails-the-attempt-and-leaves-nobody",
@@ -424,6 +480,9 @@ int main(int argc, char *argv[])
                 {"a-shipped-script-is-fetched-once-and-run",
                  test_a_shipped_script_is_fetched_once_and_run},
                 {"a-truncated-shipped-file-is-not-run", test_a_truncated_shipped_file_is_not_run},
+                {"a-shipped-file-is-read-only", test_a_shipped_file_is_read_only},
+                {"an-attempt-without-its-files-leaves-nothing",
+                 test_an_attempt_without_its_files_leaves_nothing},
                 {"without-room-attempts-go-elsewhere", test_without_room_attempts_go_elsewhere},
         };
 

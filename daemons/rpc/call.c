@@ -184,6 +184,7 @@ static size_t request_fields(EvgrpcCall *call, nghttp2_nv *f, char *timeout, cha
                 RPC_FIELD_STATIC(":method", "POST"),
                 RPC_FIELD_STATIC(":scheme", "http"),
         };
+        static const nghttp2_nv https = RPC_FIELD_STATIC(":scheme", "https");
         static const nghttp2_nv fixed_after[] = {
                 RPC_FIELD_STATIC("te", "trailers"),
                 RPC_FIELD_STATIC("content-type", "application/grpc"),
@@ -195,6 +196,8 @@ static size_t request_fields(EvgrpcCall *call, nghttp2_nv *f, char *timeout, cha
 
         memcpy(f, fixed, sizeof(fixed));
         n += ELEMENTSOF(fixed);
+        if (ch->o.tls)
+                f[1] = https;
         f[n] = RPC_FIELD(":path", call->path, strlen(call->path));
         f[n++].flags = NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE;
         f[n++] = RPC_FIELD(":authority", authority, strlen(authority));
@@ -551,6 +554,13 @@ const EvgrpcStatus *evgrpc_call_status(const EvgrpcCall *call)
 const ProtobufCMessage *evgrpc_call_reply(const EvgrpcCall *call)
 {
         return call->reply;
+}
+
+int64_t evgrpc_call_message_received_ns(const EvgrpcCall *call, bool *ret_from_kernel)
+{
+        if (ret_from_kernel)
+                *ret_from_kernel = call->stream.message_time.from_kernel;
+        return call->stream.message_time.ns;
 }
 
 const EvgrpcStatus *evgrpc_call_wait(EvgrpcCall *call)

@@ -45,6 +45,20 @@ static void set_options(EvgrpcChannel *ch, const EvgrpcChannelOptions *options)
         ch->o.backoff_max_usec = or_default(ch->o.backoff_max_usec, 30 * RPC_USEC_PER_SEC);
 }
 
+/* Whom the server has to be. */
+static int set_tls(EvgrpcChannel *ch)
+{
+        const char *name = ch->o.tls_server_name ? ch->o.tls_server_name : ch->address.host;
+
+        ch->o.tls_server_name = NULL; /* the caller's */
+        if (!ch->o.tls)
+                return 0;
+        if (strlen(name) > RPC_HOST_MAX || name[0] == 0 || strcmp(name, "*") == 0)
+                return -EINVAL;
+        (void) snprintf(ch->tls_server_name, sizeof(ch->tls_server_name), "%s", name);
+        return 0;
+}
+
 int evgrpc_channel_new(struct event_base *base, const char *target,
                        const EvgrpcChannelOptions *options, EvgrpcChannel **ret)
 {
@@ -66,6 +80,10 @@ int evgrpc_channel_new(struct event_base *base, const char *target,
                 return -ENOMEM;
         }
         r = rpc_address_parse(target, &ch->address);
+        if (r >= 0) {
+                set_options(ch, options);
+                r = set_tls(ch);
+        }
         if (r < 0) {
                 free(ch->read_buffer);
                 free(ch);
@@ -76,7 +94,8 @@ int evgrpc_channel_new(struct event_base *base, const char *target,
         ch->fd = -EBADF;
         ch->random = rpc_now_usec() ^ (uintptr_t) ch;
         (void) snprintf(ch->target, sizeof(ch->target), "%s", target);
-        set_options(ch, options);
+        if (ch->o.tls)
+                (void) evgrpc_tls_ref(ch->o.tls);
         ch->budget.limit = RPC_MAX(RPC_CONNECTION_GATHER_BYTES, 2 * ch->o.max_message_bytes);
         rpc_link_init(&ch->draining);
         rpc_link_init(&ch->pending);
@@ -117,6 +136,7 @@ EvgrpcChannel *rpc_channel_unref(EvgrpcChannel *ch)
         }
         rpc_block_pool_done(&ch->blocks);
         free_services(ch);
+        evgrpc_tls_unref(ch->o.tls);
         free(ch->read_buffer);
         free(ch);
         return NULL;

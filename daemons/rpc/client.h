@@ -53,6 +53,7 @@ struct EvgrpcChannel {
         struct event_base *base;
         EvgrpcChannelOptions o;
         char target[RPC_ADDRESS_TEXT_MAX];
+        char tls_server_name[RPC_HOST_MAX + 1];
         RpcAddress address;
         bool freed; /* evgrpc_channel_free() was called: only calls hold the memory */
 
@@ -65,7 +66,7 @@ struct EvgrpcChannel {
         uint64_t backoff_usec;
         uint64_t random;
         bool wanted;     /* connect again after the backoff */
-        char error[256]; /* of the last attempt */
+        char error[512]; /* of the last attempt */
         struct evdns_base *dns;
         struct evdns_getaddrinfo_request *dns_request;
         RpcSockaddr addresses[RPC_ADDRESSES_MAX];

@@ -74,7 +74,7 @@ uint64_t rpc_channel_with_jitter(EvgrpcChannel *ch, uint64_t usec)
 static void attempt_failed(EvgrpcChannel *ch, const char *reason)
 {
         drop_attempt(ch);
-        (void) snprintf(ch->error, sizeof(ch->error), "Failed to connect to %.120s: %.110s",
+        (void) snprintf(ch->error, sizeof(ch->error), "Failed to connect to %.120s: %.300s",
                         ch->target, reason);
         ch->state = CHANNEL_BACKOFF;
         ch->wanted = false;
@@ -88,10 +88,14 @@ static void attempt_failed(EvgrpcChannel *ch, const char *reason)
 static void on_attempt_timeout(evutil_socket_t fd, short what, void *userdata)
 {
         EvgrpcChannel *ch = userdata;
+        const char *missing = "No connection";
         char reason[64];
 
-        (void) snprintf(reason, sizeof(reason), "%s within %llu ms",
-                        ch->state == CHANNEL_SETTLING ? "No HTTP/2 settings" : "No connection",
+        if (ch->state == CHANNEL_SETTLING)
+                missing = rpc_transport_is_shaking_hands(&ch->session->transport)
+                                  ? "No TLS handshake"
+                                  : "No HTTP/2 settings";
+        (void) snprintf(reason, sizeof(reason), "%s within %llu ms", missing,
                         (unsigned long long) (ch->o.connect_timeout_usec / 1000));
         if (ch->state == CHANNEL_SETTLING)
                 rpc_session_close(ch->session, reason); /* comes back as attempt_failed() */
@@ -109,6 +113,9 @@ static void connected(EvgrpcChannel *ch)
                 .max_header_bytes = 64 * 1024,
                 .keepalive_usec = ch->o.keepalive_usec,
                 .keepalive_timeout_usec = ch->o.keepalive_timeout_usec,
+                .tls = ch->o.tls,
+                .tls_server_name = ch->tls_server_name,
+                .receive_timestamps = ch->o.receive_timestamps,
                 .pool = &ch->blocks,
                 .budget = &ch->budget,
                 .read_buffer = ch->read_buffer,
@@ -160,6 +167,8 @@ static void try_next_address(EvgrpcChannel *ch)
         }
         a = &ch->addresses[ch->address_next];
         ch->fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (ch->fd >= 0 && ch->o.receive_timestamps)
+                rpc_timestamps_enable(ch->fd);
         if (ch->fd < 0 || (connect(ch->fd, &a->sa, ch->address_sizes[ch->address_next++]) < 0 &&
                            errno != EINPROGRESS)) {
                 if (ch->fd < 0)

@@ -79,6 +79,37 @@ typedef struct EvgrpcMetadata {
 /* The first entry with this key, or NULL. */
 const EvgrpcMetadataEntry *evgrpc_metadata_find(const EvgrpcMetadata *metadata, const char *key);
 
+/* ---- TLS ---------------------------------------------------------------------------------------- */
+
+typedef struct EvgrpcTls
+        EvgrpcTls; /* one end's keys and whom it trusts; for channels and servers */
+
+/* PEM, each from a file or, when that is given, from text in memory. */
+typedef struct EvgrpcTlsSource {
+        const char *ca_file,
+                *ca_pem; /* whose signature on the peer's certificate counts; no other does */
+        const char *certificate_file, *certificate_pem; /* ours, then those between it and its CA; a
+                                                           server needs one, a client may have none */
+        const char *key_file, *key_pem;                 /* its private key, not encrypted */
+} EvgrpcTlsSource;
+
+/**
+ * evgrpc_tls_new() - mutual TLS 1.3, ALPN h2
+ * @source:    not kept, but for the names of its files
+ * @ret_error: what is wrong with which file, malloc()ed, NULL when there is no more to say; may be NULL
+ *
+ * Return: 0; -EINVAL without a CA, or with a certificate or key alone; -EBADMSG for what is no PEM of the
+ * kind; -EKEYREJECTED for a key of another certificate; -EFBIG beyond 1 MiB; an errno of open() or read().
+ */
+int evgrpc_tls_new(const EvgrpcTlsSource *source, EvgrpcTls **ret, char **ret_error);
+
+/* Renewed certificates, for every connection made from now on; those there are go on. @source NULL: the
+ * same files once more. On failure the old ones stay in use. Return: as evgrpc_tls_new(). */
+int evgrpc_tls_reload(EvgrpcTls *tls, const EvgrpcTlsSource *source, char **ret_error);
+
+EvgrpcTls *evgrpc_tls_ref(EvgrpcTls *tls);
+EvgrpcTls *evgrpc_tls_unref(EvgrpcTls *tls); /* returns NULL; takes NULL */
+
 /* ---- Client ------------------------------------------------------------------------------------- */
 
 typedef struct EvgrpcChannel EvgrpcChannel; /* one peer: a connection, remade when it is needed */
@@ -92,6 +123,11 @@ typedef struct EvgrpcChannelOptions {
         uint64_t keepalive_usec;         /* a PING after so long without a byte; 0: none */
         uint64_t keepalive_timeout_usec; /* the answer's limit; 0: 20 s */
         uint64_t backoff_max_usec; /* between connection attempts, doubling from 100 ms; 0: 30 s */
+        EvgrpcTls *tls;            /* a reference is taken; NULL: plain */
+        const char *
+                tls_server_name; /* the DNS name or address the server's certificate must have in its
+                                        SAN; copied; NULL: the target's host */
+        bool receive_timestamps; /* for evgrpc_call_message_received_ns() */
         /* Told of each change: connected, or why not (error is a sentence). May be NULL. */
         void (*on_state)(EvgrpcChannel *channel, bool connected, const char *error, void *userdata);
         void *userdata;
@@ -103,7 +139,8 @@ typedef struct EvgrpcChannelOptions {
  * @options: NULL for the defaults
  *
  * No connection is made before the first call or evgrpc_channel_connect().
- * Return: 0; -EINVAL for a target that is none of these.
+ * Return: 0; -EINVAL for a target that is none of these, or with TLS has no host and there is no
+ * tls_server_name.
  */
 int evgrpc_channel_new(struct event_base *base, const char *target,
                        const EvgrpcChannelOptions *options, EvgrpcChannel **ret);
@@ -178,6 +215,11 @@ void evgrpc_call_resume(EvgrpcCall *call);
 const EvgrpcStatus *evgrpc_call_status(const EvgrpcCall *call);
 /* The last message received, kept for the life of the call object; NULL if there was none. */
 const ProtobufCMessage *evgrpc_call_reply(const EvgrpcCall *call);
+/* When the kernel got the last piece of that message: CLOCK_REALTIME, nanoseconds since 1970; 0 without a
+ * message, or when the channel did not ask. @ret_from_kernel (may be NULL): false when the kernel told no
+ * time (local sockets; the first bytes of a connection) and it is that of the read. When one read takes several
+ * messages, all have the time of the last of them; one that was paused, that of the last bytes held. */
+int64_t evgrpc_call_message_received_ns(const EvgrpcCall *call, bool *ret_from_kernel);
 /* Runs the loop until the call is over and its on_done has run; returns its status. Not from inside a
  * handler of this loop: libevent does not nest, so that answers FAILED_PRECONDITION at once and the
  * call goes on. */
@@ -203,8 +245,17 @@ typedef struct EvgrpcServerOptions {
         uint64_t idle_usec;       /* a connection without calls is closed after this; 0: never */
         uint64_t keepalive_usec;  /* a PING after so long without a byte; 0: none */
         uint64_t keepalive_timeout_usec; /* 0: 20 s */
+        EvgrpcTls *tls;                  /* on every address; a reference is taken; NULL: plain */
+        uint64_t handshake_timeout_usec; /* of TLS; 0: 10 s */
+        bool receive_timestamps;         /* for evgrpc_server_call_message_received_ns() */
+        /* A connection has failed: a handshake, a peer that speaks something else, one that vanished. Those
+         * that end in order are not told of. @error is a sentence, @peer as evgrpc_server_call_peer().
+         * For a log: it must not free the server. May be NULL. */
+        void (*on_error)(EvgrpcServer *server, const char *peer, const char *error, void *userdata);
+        void *userdata; /* of on_error */
 } EvgrpcServerOptions;
 
+/* Return: 0; -EINVAL for TLS without a certificate; -ENOMEM. */
 int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *options,
                       EvgrpcServer **ret);
 
@@ -283,6 +334,11 @@ int evgrpc_server_call_add_trailing_metadata(EvgrpcServerCall *call, const char 
                                              const void *value, size_t size);
 /* "127.0.0.1:41234" or "unix", empty once the connection is lost; and microseconds until the deadline, TIMEOUT_NONE without one. */
 const char *evgrpc_server_call_peer(const EvgrpcServerCall *call);
+/* Who the client has proven to be: the first DNS name, URI or address in its certificate's SAN, else its
+ * CN. Empty without TLS and once the connection is lost. */
+const char *evgrpc_server_call_peer_name(const EvgrpcServerCall *call);
+/* Of the last message; as evgrpc_call_message_received_ns(). */
+int64_t evgrpc_server_call_message_received_ns(const EvgrpcServerCall *call, bool *ret_from_kernel);
 uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call);
 
 /* A call that is answered later, from somewhere that may outlive it, holds a reference. */

@@ -106,7 +106,29 @@ int rpc_output_take(RpcOutput *o, RpcQueue *q, size_t size)
         return 0;
 }
 
-static void forget(RpcOutput *o, size_t sent)
+size_t rpc_output_peek(const RpcOutput *o, uint8_t *space, size_t room, const uint8_t **ret)
+{
+        const RpcPiece *p = &o->pieces[o->first];
+        size_t size = 0;
+
+        assert(o->count > 0);
+        if (p->size >= room || o->count == 1) {
+                *ret = p->data;
+                return RPC_MIN(p->size, room);
+        }
+        for (unsigned i = 0; i < o->count && size < room; i++) {
+                size_t n;
+
+                p = &o->pieces[(o->first + i) % RPC_OUTPUT_PIECES_MAX];
+                n = RPC_MIN(p->size, room - size);
+                memcpy(space + size, p->data, n);
+                size += n;
+        }
+        *ret = space;
+        return size;
+}
+
+void rpc_output_forget(RpcOutput *o, size_t sent)
 {
         o->bytes -= sent;
         while (sent > 0) {
@@ -147,7 +169,7 @@ int rpc_output_send(RpcOutput *o, int fd)
                                 continue;
                         return errno == EAGAIN ? 0 : -errno;
                 }
-                forget(o, (size_t) n);
+                rpc_output_forget(o, (size_t) n);
         }
         return 1;
 }

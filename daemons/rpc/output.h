@@ -42,5 +42,10 @@ int rpc_output_copy(RpcOutput *o, const uint8_t *data, size_t size);
 /* Takes @size bytes from the head of the queue. Return: 0 or -ENOMEM. */
 int rpc_output_take(RpcOutput *o, RpcQueue *q, size_t size);
 
+/* Up to @room bytes from the head, where they lie if one piece has so many, else copied to @space.
+ * Not empty. Return: how many. */
+size_t rpc_output_peek(const RpcOutput *o, uint8_t *space, size_t room, const uint8_t **ret);
+void rpc_output_forget(RpcOutput *o, size_t size); /* they are sent */
+
 /* Return: 1: all is sent; 0: the socket takes no more now; negative errno. */
 int rpc_output_send(RpcOutput *o, int fd);

@@ -509,7 +509,7 @@ static void server_writable(RpcStream *st)
 
 static void server_session_closed(RpcSession *s, const char *reason)
 {
-        rpc_server_connection_closed(s->o.owner);
+        rpc_server_connection_closed(s->o.owner, s->failed ? reason : NULL);
 }
 
 const RpcSessionOps rpc_server_ops = {
@@ -606,6 +606,19 @@ const char *evgrpc_server_call_peer(const EvgrpcServerCall *call)
         const Connection *c = call->origin ? call->origin->connection : call->connection;
 
         return c ? c->peer : "";
+}
+
+const char *evgrpc_server_call_peer_name(const EvgrpcServerCall *call)
+{
+        return call->connection ? rpc_transport_peer_name(&call->connection->session->transport)
+                                : "";
+}
+
+int64_t evgrpc_server_call_message_received_ns(const EvgrpcServerCall *call, bool *ret_from_kernel)
+{
+        if (ret_from_kernel)
+                *ret_from_kernel = call->stream.message_time.from_kernel;
+        return call->stream.message_time.ns;
 }
 
 uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "rpc/server.h"
+#include "rpc/tls.h"
 
 #define ACCEPTS_PER_ROUND 64u /* connections taken before others have their turn */
 
@@ -25,6 +26,8 @@ int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *option
         assert(base);
         assert(ret);
 
+        if (options && options->tls && !options->tls->has_certificate)
+                return -EINVAL;
         sv = calloc(1, sizeof(*sv));
         if (!sv)
                 return -ENOMEM;
@@ -44,6 +47,10 @@ int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *option
         sv->o.max_header_bytes = or_default(sv->o.max_header_bytes, 16 << 10);
         sv->o.keepalive_timeout_usec =
                 or_default(sv->o.keepalive_timeout_usec, 20 * RPC_USEC_PER_SEC);
+        sv->o.handshake_timeout_usec =
+                or_default(sv->o.handshake_timeout_usec, 10 * RPC_USEC_PER_SEC);
+        if (sv->o.tls)
+                (void) evgrpc_tls_ref(sv->o.tls);
         sv->budget.limit = RPC_MAX(RPC_SERVER_GATHER_BYTES, 8 * sv->o.max_message_bytes);
         rpc_link_init(&sv->connections);
         rpc_deadlines_init(&sv->deadlines, base, rpc_server_call_expired, sv);
@@ -66,6 +73,7 @@ EvgrpcServer *rpc_server_unref(EvgrpcServer *sv)
         rpc_block_pool_done(&sv->blocks);
         rpc_arena_done(&sv->arena);
         rpc_once_free(sv->once);
+        evgrpc_tls_unref(sv->o.tls);
         free(sv->read_buffer);
         free(sv);
         return NULL;
@@ -155,10 +163,12 @@ void rpc_connection_call_ended(Connection *c)
         idle_start(c);
 }
 
-void rpc_server_connection_closed(Connection *c)
+void rpc_server_connection_closed(Connection *c, const char *error)
 {
         EvgrpcServer *sv = c->server;
 
+        if (error && sv->o.on_error && !sv->freed)
+                sv->o.on_error(sv, c->peer, error, sv->o.userdata);
         (void) event_del(&c->idle);
         rpc_link_remove(&c->link);
         sv->connection_count--;
@@ -178,6 +188,9 @@ static void connection_new(EvgrpcServer *sv, int fd, const RpcSockaddr *peer, so
                 .max_header_bytes = sv->o.max_header_bytes,
                 .keepalive_usec = sv->o.keepalive_usec,
                 .keepalive_timeout_usec = sv->o.keepalive_timeout_usec,
+                .tls = sv->o.tls,
+                .handshake_timeout_usec = sv->o.handshake_timeout_usec,
+                .receive_timestamps = sv->o.receive_timestamps,
                 .pool = &sv->blocks,
                 .read_buffer = sv->read_buffer,
                 .epoch = rpc_once_epoch(sv->once),
@@ -255,6 +268,8 @@ static int add_listener(EvgrpcServer *sv, int fd, Listener **ret)
         if (!l)
                 return -ENOMEM;
         *l = (Listener){.server = sv, .fd = fd, .next = sv->listeners};
+        if (sv->o.receive_timestamps)
+                rpc_timestamps_enable(fd);
         (void) event_assign(&l->event, sv->base, fd, EV_READ | EV_PERSIST, on_accept, l);
         (void) event_assign(&l->pause, sv->base, -1, 0, on_accept_again, l);
         if (event_add(&l->event, NULL) < 0) {

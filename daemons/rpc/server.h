@@ -107,7 +107,7 @@ struct EvgrpcServerCall {
 /* server.c */
 EvgrpcServer *rpc_server_unref(EvgrpcServer *server);
 void rpc_connection_call_ended(Connection *c);
-void rpc_server_connection_closed(Connection *c);
+void rpc_server_connection_closed(Connection *c, const char *error); /* NULL: in order */
 
 /* service.c */
 const MethodEntry *rpc_server_find_method(const EvgrpcServer *server, const char *path,

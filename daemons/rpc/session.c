@@ -325,17 +325,25 @@ static void tell_writable(RpcSession *s)
         }
 }
 
+/* A close that its owner may want to tell somebody of. */
+static void close_failed(RpcSession *s, const char *reason)
+{
+        s->failed = true;
+        rpc_session_close(s, reason);
+}
+
 static void close_errno(RpcSession *s, const char *what, int error)
 {
+        const char *why = rpc_transport_error(&s->transport);
         char text[160];
 
         (void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
-        rpc_session_close(s, text);
+        close_failed(s, why ? why : text);
 }
 
 static bool is_finished(const RpcSession *s)
 {
-        return s->transport.output.count == 0 && !nghttp2_session_want_read(s->h2) &&
+        return rpc_transport_is_empty(&s->transport) && !nghttp2_session_want_read(s->h2) &&
                !nghttp2_session_want_write(s->h2);
 }
 
@@ -359,10 +367,12 @@ static void flush(RpcSession *s)
         s->in_flush = true;
         tell_writable(s);
         s->in_flush = false;
-        if (!s->dead && is_finished(s))
+        if (!s->dead && is_finished(s)) {
+                s->failed = s->reason[0] && !s->goaway && !s->closing;
                 rpc_session_close(s, s->reason[0] ? s->reason
                                      : s->goaway  ? "The peer said goodbye"
                                                   : "Connection ended");
+        }
         rpc_session_unref(s);
 }
 
@@ -385,11 +395,29 @@ void rpc_session_flush_later(RpcSession *s)
                 event_active(&s->flush_event, EV_WRITE, 0);
 }
 
+/* The first byte of a TLS record that a handshake begins or an alert ends with (RFC 8446 §5.1). As HTTP/2 it
+ * would be a client's first letter, which is 'P', or the length of a server's SETTINGS, over 1 MiB. */
+static const char *speaks_tls(const RpcSession *s, uint8_t first)
+{
+        if (first == 22 && s->o.server)
+                return "The client speaks TLS, but this address is plain";
+        if (first == 21 && !s->o.server)
+                return "The server speaks TLS, but this channel is plain";
+        return NULL;
+}
+
 static void on_input(void *userdata, const uint8_t *data, size_t size)
 {
         RpcSession *s = userdata;
 
         s->refs++;
+        if (!s->input_seen) {
+                const char *wrong = s->o.tls ? NULL : speaks_tls(s, data[0]);
+
+                s->input_seen = true;
+                if (wrong)
+                        close_failed(s, wrong);
+        }
         while (size > 0 && !s->dead) {
                 ssize_t n;
 
@@ -403,7 +431,7 @@ static void on_input(void *userdata, const uint8_t *data, size_t size)
 
                         (void) snprintf(text, sizeof(text), "Not the HTTP/2 we speak: %s",
                                         nghttp2_strerror((int) n));
-                        rpc_session_close(s, text);
+                        close_failed(s, text);
                         break;
                 }
                 data += n;
@@ -423,7 +451,7 @@ static void on_lost(void *userdata, int error)
 {
         RpcSession *s = userdata;
 
-        if (error == 0)
+        if (error == 0 && !rpc_transport_error(&s->transport))
                 rpc_session_close(s, s->settings_seen ? "Connection closed by the peer"
                                                       : "Connection closed before HTTP/2 settings");
         else
@@ -445,7 +473,7 @@ static void on_keepalive(evutil_socket_t fd, short what, void *userdata)
         uint64_t now = rpc_now_usec(), read = s->transport.last_read_usec;
 
         if (s->ping_usec != 0 && read < s->ping_usec) {
-                rpc_session_close(s, "Keepalive: no answer from the peer");
+                close_failed(s, "Keepalive: no answer from the peer");
                 return;
         }
         s->ping_usec = 0;
@@ -567,10 +595,14 @@ int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *op
                                       .on_lost = on_lost,
                                       .userdata = s,
                                       .stamp = s->o.keepalive_usec > 0,
+                                      .timestamps = s->o.receive_timestamps,
                                       .last_read_usec = rpc_now_usec()};
         (void) event_assign(&s->flush_event, base, -1, 0, on_flush_event, s);
         (void) event_assign(&s->keepalive_event, base, -1, 0, on_keepalive, s);
         r = rpc_transport_init(&s->transport, base, fd, s->o.pool, s->o.read_buffer);
+        if (r >= 0 && s->o.tls)
+                r = rpc_transport_secure(&s->transport, s->o.tls, s->o.server, s->o.tls_server_name,
+                                         s->o.handshake_timeout_usec);
         if (r >= 0)
                 r = make_h2(s);
         if (r >= 0)

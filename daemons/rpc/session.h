@@ -52,6 +52,8 @@ typedef struct RpcStream {
         RpcLink link;          /* in the session's streams */
         RpcLink writable_link; /* among those to be told to go on */
         RpcReader reader;
+        RpcTime input_time;   /* of the last bytes that came */
+        RpcTime message_time; /* of the last message that was handed out */
         RpcQueue queue;
         uint8_t *held; /* bytes that came while it was paused; never more than its window */
         size_t held_size, held_room;
@@ -102,6 +104,10 @@ typedef struct RpcSessionOptions {
         size_t max_header_bytes; /* of one block */
         uint64_t keepalive_usec; /* 0: none */
         uint64_t keepalive_timeout_usec;
+        EvgrpcTls *tls;                  /* NULL: plain */
+        const char *tls_server_name;     /* client */
+        uint64_t handshake_timeout_usec; /* 0: the owner's timer */
+        bool receive_timestamps;
         RpcBlockPool *pool;
         RpcBudget *budget; /* outlives every stream */
         RpcEpoch epoch;    /* server: told to the peer; see once.h */
@@ -127,14 +133,16 @@ struct RpcSession {
         bool in_nghttp2; /* nghttp2 is on the stack: it must not be asked to send */
         bool in_flush;
         bool dead;
-        bool goaway;  /* came */
-        bool closing; /* GOAWAY left, ends with the last stream */
+        bool goaway;                      /* came */
+        bool closing;                     /* GOAWAY left, ends with the last stream */
         int32_t ended[RPC_ENDED_STREAMS]; /* server: the last streams that the client has ended */
         unsigned ended_at;
         int32_t ended_max;
         bool settings_seen;
         RpcEpoch peer_epoch; /* client: what the server told */
-        char reason[160];    /* of the end */
+        bool input_seen;
+        bool failed;      /* ended out of order, for the reason */
+        char reason[240]; /* of the end */
 };
 
 /**

@@ -88,9 +88,10 @@ static size_t hand_out(RpcStream *st, const uint8_t *data, size_t size)
 
                 if (r == 0)
                         break;
-                if (r > 0)
+                if (r > 0) {
+                        st->message_time = st->input_time;
                         st->ops->stream_message(st, message, message_size);
-                else {
+                } else {
                         st->deaf = true;
                         st->ops->stream_bad_message(st, r, message_size);
                 }
@@ -113,6 +114,7 @@ int rpc_stream_input(RpcStream *st, const uint8_t *data, size_t size)
         int32_t id = st->id;
         size_t used = 0;
 
+        st->input_time = s->transport.received;
         if (!st->paused && st->held_size == 0) {
                 used = hand_out(st, data, size);
                 if (used == SIZE_MAX) {

@@ -8,24 +8,139 @@
 
 #include "rpc/transport.h"
 
+/* Of the read buffer. Decrypted bytes are fewer than their records, but for one that came in parts:
+ * 16 KiB that OpenSSL keeps. */
+#define RECORDS_SIZE ((size_t) 112 * 1024)
+#define PLAIN_SIZE (RPC_READ_SIZE - RECORDS_SIZE)
+#define LINGER_USEC RPC_USEC_PER_SEC /* for an alert to arrive before the socket is closed */
+
+/* Return: how many bytes are in the buffer; 0: none now; -ESHUTDOWN: the peer closed; negative errno. */
+static ssize_t take(RpcTransport *t, size_t room)
+{
+        ssize_t n;
+
+        if (t->timestamps)
+                n = rpc_timestamps_receive(t->fd, t->read_buffer, room, &t->received);
+        else
+                n = recv(t->fd, t->read_buffer, room, MSG_DONTWAIT);
+        if (n < 0)
+                return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+        if (n == 0)
+                return -ESHUTDOWN;
+        if (t->stamp)
+                t->last_read_usec = rpc_now_usec();
+        return n;
+}
+
+/* ---- TLS ---------------------------------------------------------------------------------------- */
+
+static void set_handshake_timer(RpcTransport *t, uint64_t usec)
+{
+        struct timeval tv = rpc_timeval(usec);
+
+        (void) event_add(&t->handshake_timer, &tv);
+}
+
+static void on_handshake_timer(evutil_socket_t fd, short what, void *userdata)
+{
+        RpcTransport *t = userdata;
+
+        rpc_tls_set_error(t->tls, "No TLS handshake in time");
+        t->on_lost(t->userdata, -ETIMEDOUT);
+}
+
+/* The alert leaves, the client reads it and closes, then we do. */
+static void linger(RpcTransport *t)
+{
+        (void) rpc_output_send(&t->tls->cipher, t->fd);
+        (void) event_del(&t->write_event);
+        if (!t->tls->server || shutdown(t->fd, SHUT_WR) < 0) {
+                t->on_lost(t->userdata, -EPROTO);
+                return;
+        }
+        t->lingering = true;
+        set_handshake_timer(t, LINGER_USEC);
+}
+
+/* Answers of the handshake, and of what TLS sends beside data. Return: as rpc_transport_send(). */
+static int answer(RpcTransport *t)
+{
+        return t->tls->cipher.count > 0 ? rpc_transport_send(t) : 1;
+}
+
+static void on_records(RpcTransport *t, size_t size)
+{
+        uint8_t *plain = t->read_buffer + RECORDS_SIZE;
+        bool shaking = !t->tls->established, gone = false;
+        ssize_t n;
+        int r;
+
+        t->gone = &gone;
+        rpc_tls_feed(t->tls, t->read_buffer, size);
+        while ((n = rpc_tls_read(t->tls, plain, PLAIN_SIZE)) > 0) {
+                t->on_input(t->userdata, plain, (size_t) n);
+                if (gone)
+                        return;
+        }
+        t->gone = NULL;
+        if (n == -EPROTO) {
+                linger(t);
+                return;
+        }
+        if (n < 0) {
+                t->on_lost(t->userdata, n == -ECONNRESET ? 0 : (int) n);
+                return;
+        }
+        r = answer(t);
+        if (r < 0)
+                t->on_lost(t->userdata, r);
+        else if (shaking && t->tls->established) {
+                (void) event_del(&t->handshake_timer);
+                t->on_room(t->userdata);
+        }
+}
+
+/* The peer may have said why before it hung up. */
+static void read_last_words(RpcTransport *t)
+{
+        ssize_t n = take(t, RECORDS_SIZE);
+
+        if (n <= 0)
+                return;
+        rpc_tls_feed(t->tls, t->read_buffer, (size_t) n);
+        while (rpc_tls_read(t->tls, t->read_buffer + RECORDS_SIZE, PLAIN_SIZE) > 0)
+                ;
+}
+
+int rpc_transport_secure(RpcTransport *t, EvgrpcTls *tls, bool server, const char *server_name,
+                         uint64_t handshake_usec)
+{
+        int r = rpc_tls_new(tls, server, server_name, t->output.pool, &t->tls);
+
+        if (r >= 0 && handshake_usec > 0)
+                set_handshake_timer(t, handshake_usec);
+        return r;
+}
+
+/* ---- The socket --------------------------------------------------------------------------------- */
+
 static void on_readable(evutil_socket_t fd, short what, void *userdata)
 {
         RpcTransport *t = userdata;
-        ssize_t n;
+        ssize_t n = take(t, t->tls ? RECORDS_SIZE : RPC_READ_SIZE);
 
-        n = recv((int) fd, t->read_buffer, RPC_READ_SIZE, MSG_DONTWAIT);
+        if (n == 0)
+                return;
         if (n < 0) {
-                if (errno != EAGAIN && errno != EINTR)
-                        t->on_lost(t->userdata, -errno);
+                if (rpc_transport_is_shaking_hands(t))
+                        rpc_tls_set_error(t->tls, "The connection ended within the TLS handshake");
+                t->on_lost(t->userdata, n == -ESHUTDOWN ? 0 : (int) n);
                 return;
         }
-        if (n == 0) {
-                t->on_lost(t->userdata, 0);
-                return;
-        }
-        if (t->stamp)
-                t->last_read_usec = rpc_now_usec();
-        t->on_input(t->userdata, t->read_buffer, (size_t) n);
+        if (!t->tls)
+                t->on_input(t->userdata, t->read_buffer, (size_t) n);
+        else if (!t->lingering)
+                on_records(t, (size_t) n);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *userdata)
@@ -54,6 +169,7 @@ int rpc_transport_init(RpcTransport *t, struct event_base *base, int fd, RpcBloc
         rpc_output_init(&t->output, pool);
         (void) event_assign(&t->read_event, base, fd, EV_READ | EV_PERSIST, on_readable, t);
         (void) event_assign(&t->write_event, base, fd, EV_WRITE, on_writable, t);
+        (void) event_assign(&t->handshake_timer, base, -1, 0, on_handshake_timer, t);
         return event_add(&t->read_event, NULL) < 0 ? -ENOMEM : 0;
 }
 
@@ -61,8 +177,15 @@ void rpc_transport_done(RpcTransport *t)
 {
         if (t->fd < 0)
                 return;
+        if (t->gone)
+                *t->gone = true;
+        t->gone = NULL;
+        if (t->tls)
+                rpc_tls_say_goodbye(t->tls, t->fd);
+        t->tls = rpc_tls_free(t->tls);
         (void) event_del(&t->read_event);
         (void) event_del(&t->write_event);
+        (void) event_del(&t->handshake_timer);
         (void) close(t->fd);
         t->fd = -EBADF;
         rpc_output_done(&t->output);
@@ -72,13 +195,14 @@ int rpc_transport_send(RpcTransport *t)
 {
         int r;
 
-        if (t->write_waiting)
+        if (t->write_waiting || t->lingering)
                 return 0;
-        r = rpc_output_send(&t->output, t->fd);
+        r = t->tls ? rpc_tls_send(t->tls, &t->output, t->fd) : rpc_output_send(&t->output, t->fd);
         if (r == 0) {
                 if (event_add(&t->write_event, NULL) < 0)
                         return -ENOMEM;
                 t->write_waiting = true;
-        }
-        return r;
+        } else if (r < 0 && t->tls)
+                read_last_words(t);
+        return r > 0 && rpc_transport_is_shaking_hands(t) ? 0 : r;
 }

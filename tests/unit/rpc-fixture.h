@@ -14,6 +14,13 @@ typedef Evgrpc__Test__Answer Answer;
 #define ORDER_INIT EVGRPC__TEST__ORDER__INIT
 #define ECHO (&evgrpc__test__echo__descriptor)
 
+#ifndef FIXTURE_TLS
+#define FIXTURE_TLS NULL /* rpc-fixture-tls.h has another */
+#endif
+
+/* Of a further channel. */
+#define FIXTURE_CHANNEL ((EvgrpcChannelOptions){.tls = FIXTURE_TLS, .tls_server_name = "localhost"})
+
 typedef struct Fixture {
         struct event_base *base;
         EvgrpcServer *server;
@@ -37,11 +44,18 @@ static inline void fixture_begin_with(Fixture *f, const char *address,
                                       const EvgrpcServerOptions *server,
                                       const EvgrpcChannelOptions *channel)
 {
+        EvgrpcServerOptions so = server ? *server : (EvgrpcServerOptions){};
+        EvgrpcChannelOptions co = channel ? *channel : (EvgrpcChannelOptions){};
+
+        if (FIXTURE_TLS) {
+                so.tls = co.tls = FIXTURE_TLS;
+                co.tls_server_name = "localhost";
+        }
         *f = (Fixture){.base = event_base_new()};
-        g_assert_cmpint(evgrpc_server_new(f->base, server, &f->server), ==, 0);
+        g_assert_cmpint(evgrpc_server_new(f->base, &so, &f->server), ==, 0);
         g_assert_cmpint(echo_service_add(&f->echo, f->base, f->server), ==, 0);
         g_assert_cmpint(evgrpc_server_listen(f->server, address, &f->address), ==, 0);
-        g_assert_cmpint(evgrpc_channel_new(f->base, f->address, channel, &f->channel), ==, 0);
+        g_assert_cmpint(evgrpc_channel_new(f->base, f->address, &co, &f->channel), ==, 0);
 }
 
 static inline void fixture_begin(Fixture *f)

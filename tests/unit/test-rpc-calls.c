@@ -50,7 +50,7 @@ static void test_name_of_a_host_is_resolved(void)
 
         fixture_begin(&f);
         target = g_strdup_printf("localhost:%s", strrchr(f.address, ':') + 1);
-        g_assert_cmpint(evgrpc_channel_new(f.base, target, NULL, &channel), ==, 0);
+        g_assert_cmpint(evgrpc_channel_new(f.base, target, &FIXTURE_CHANNEL, &channel), ==, 0);
         story_start_on(&s, &f, channel, "Unary", &order, NULL);
         g_assert_cmpint(evgrpc_call_wait(s.call)->code, ==, EVGRPC_OK);
         story_end(&s);

@@ -22,7 +22,8 @@ static int wordcount_step(Attempt *a, PieceReader *piece, Words *w, Combiner *co
                                      piece->at);
         if (r < 0)
                 return r;
-        n = piece_reader_read(piece, space, size, &a->error);
+        /* After a long word there is room for as much again: that much at once would not be in any cache. */
+        n = piece_reader_read(piece, space, MIN(size, (size_t) WORDCOUNT_READ_BYTES), &a->error);
         if (n < 0)
                 return (int) n;
         r = words_scan(w, (size_t) n, n == 0, &found, &count);

@@ -866,6 +866,33 @@ static void test_long_lines_and_words_pass(void)
         task_end(&t);
 }
 
+static unsigned long peak_kib(const TaskProcess *t)
+{
+        g_autofree char *path = g_strdup_printf("/proc/%d/status", (int) t->pid), *text = NULL;
+
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        return strtoul(strstr(text, "VmHWM:") + strlen("VmHWM:"), NULL, 10);
+}
+
+/* 32 MiB of one word and 32 MiB of "a a a": the room the first needed is not filled at once by the rest. */
+static void test_a_long_word_costs_its_own_memory_alone(void)
+{
+        TaskProcess t = task_new();
+        g_autofree char *text = g_strnfill(MIB(64), 'a');
+        Try y = {.program = app("wordcount"), .partitions = 1, .memory_bytes = MIB(4)};
+
+        for (size_t i = MIB(32); i < MIB(64); i += 2)
+                text[i] = ' ';
+        set_text(&y, text, MIB(64), MIB(64));
+        must_succeed(&t, &y);
+        g_assert_cmpuint(counter(&y, "map_output_records"), ==, 1 + MIB(16));
+        g_test_message("peak %lu KiB", peak_kib(&t));
+        if (!SANITIZED)
+                g_assert_cmpuint(peak_kib(&t), <, 100 * 1024);
+        try_done(&y);
+        task_end(&t);
+}
+
 static void test_a_reduce_of_hundreds_of_maps_merges_in_passes(void)
 {
         TaskProcess t = task_new();
@@ -967,6 +994,7 @@ int main(int argc, char *argv[])
         ADD("an-output-that-is-never-closed-fails-the-attempt",
             test_an_output_that_is_never_closed_fails_the_attempt);
         ADD("long-lines-and-words-pass", test_long_lines_and_words_pass);
+        ADD("a-long-word-costs-its-own-memory-alone", test_a_long_word_costs_its_own_memory_alone);
         ADD("a-reduce-of-hundreds-of-maps-merges-in-passes",
             test_a_reduce_of_hundreds_of_maps_merges_in_passes);
         ADD("no-input-is-an-empty-part", test_no_input_is_an_empty_part);

@@ -236,11 +236,12 @@ MasterWorker *manager_worker(const Manager *m, uint32_t number);
 const char *manager_worker_name(const Manager *m, uint32_t number); /* "" for none */
 MasterWorker *manager_remember_worker(Manager *m, uint32_t number, const char *id, const char *name,
                                       const char *address, uint32_t slots);
-/* Return: 0; -EPERM, -EUSERS or -EINVAL with a sentence. */
+/* Both add to @forget, a set, jobs that the worker may forget; the strings are the request's.
+ * Return: 0; -EPERM, -EUSERS or -EINVAL with a sentence. */
 int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
-                            GPtrArray *forget, Error *e);
+                            GHashTable *forget, Error *e);
 int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,
-                      GPtrArray *forget);
+                      GHashTable *forget);
 void manager_arm_leases(Manager *m);
 unsigned manager_count_alive(const Manager *m);
 void worker_changed(MasterWorker *w, unsigned flags);

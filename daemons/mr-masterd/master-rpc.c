@@ -36,7 +36,8 @@ static void handle_register(EvgrpcServerCall *call, const ProtobufCMessage *mess
         const Mapreduced__V1__RegisterRequest *request =
                 (const Mapreduced__V1__RegisterRequest *) message;
         Mapreduced__V1__RegisterReply reply = MAPREDUCED__V1__REGISTER_REPLY__INIT;
-        g_autoptr(GPtrArray) forget = g_ptr_array_new();
+        g_autoptr(GHashTable) forget = g_hash_table_new(g_str_hash, g_str_equal);
+        g_autofree gpointer *jobs = NULL;
         _cleanup_error_ Error e = {};
         Manager *m = userdata;
         int r;
@@ -51,8 +52,9 @@ static void handle_register(EvgrpcServerCall *call, const ProtobufCMessage *mess
         reply.master_epoch = m->epoch;
         reply.lease_usec = m->conf->lease_usec;
         reply.heartbeat_usec = m->conf->heartbeat_usec;
-        reply.n_forget_jobs = forget->len;
-        reply.forget_jobs = (char **) forget->pdata;
+        jobs = g_hash_table_get_keys_as_array(forget, NULL);
+        reply.n_forget_jobs = g_hash_table_size(forget);
+        reply.forget_jobs = (char **) jobs;
         evgrpc_server_call_reply(call, &reply.base);
 }
 
@@ -60,7 +62,8 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
                              void *userdata)
 {
         Mapreduced__V1__HeartbeatReply reply = MAPREDUCED__V1__HEARTBEAT_REPLY__INIT;
-        g_autoptr(GPtrArray) forget = g_ptr_array_new();
+        g_autoptr(GHashTable) forget = g_hash_table_new(g_str_hash, g_str_equal);
+        g_autofree gpointer *jobs = NULL;
         int r;
 
         r = manager_heartbeat(userdata, (const Mapreduced__V1__HeartbeatRequest *) message, forget);
@@ -69,8 +72,9 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
                                           "not a registered worker: register again");
                 return;
         }
-        reply.n_forget_jobs = forget->len;
-        reply.forget_jobs = (char **) forget->pdata;
+        jobs = g_hash_table_get_keys_as_array(forget, NULL);
+        reply.n_forget_jobs = g_hash_table_size(forget);
+        reply.forget_jobs = (char **) jobs;
         evgrpc_server_call_reply(call, &reply.base);
 }
 
@@ -101,15 +105,18 @@ static void handle_lost_output(EvgrpcServerCall *call, const ProtobufCMessage *m
         const Mapreduced__V1__LostOutputReport *report =
                 (const Mapreduced__V1__LostOutputReport *) message;
         Mapreduced__V1__LostOutputReply reply = MAPREDUCED__V1__LOST_OUTPUT_REPLY__INIT;
-        const MasterWorker *holder, *reporter;
+        const MasterWorker *holder = NULL, *reporter;
         Manager *m = userdata;
         MasterJob *j = running_job(m, call, report->job_id);
+        uint32_t attempt, worker;
         bool certain;
         int r;
 
         if (!j)
                 return;
-        holder = g_hash_table_lookup(m->workers, report->worker_id);
+        /* Who holds it is for us to know: a report that names another is no more certain for it. */
+        if (task_table_output(j->table, report->map, &attempt, &worker) > 0)
+                holder = manager_worker(m, worker);
         reporter = g_hash_table_lookup(m->workers, report->reporter_id);
         certain = report->corrupt || !holder || !holder->alive || holder == reporter;
         r = task_table_report_lost(j->table, report->map, report->attempt,

@@ -89,6 +89,7 @@ static void save_worker(const MasterWorker *w)
 /* ---- Outputs ---- */
 
 typedef struct HeldKey {
+        uint64_t job;
         uint32_t map, attempt;
 } HeldKey;
 
@@ -96,7 +97,7 @@ static guint held_hash(gconstpointer p)
 {
         const HeldKey *k = p;
 
-        return k->map * 2654435761U ^ k->attempt;
+        return (guint) k->job * 40503U ^ k->map * 2654435761U ^ k->attempt;
 }
 
 static gboolean held_equal(gconstpointer a, gconstpointer b)
@@ -104,18 +105,20 @@ static gboolean held_equal(gconstpointer a, gconstpointer b)
         return memcmp(a, b, sizeof(HeldKey)) == 0;
 }
 
-/* The outputs of one job that a worker says it holds; @held may be NULL for none. */
-static GHashTable *held_of_job(const Mapreduced__V1__RegisterRequest *held, const char *job)
+/* The outputs of our jobs that a worker says it holds, looked at once: there may be a million; NULL for none. */
+static GHashTable *held_outputs(const Manager *m, const Mapreduced__V1__RegisterRequest *request)
 {
         GHashTable *set = g_hash_table_new_full(held_hash, held_equal, g_free, NULL);
 
-        for (size_t i = 0; held && i < held->n_held; i++) {
+        for (size_t i = 0; request && i < request->n_held; i++) {
+                const Mapreduced__V1__MapOutput *o = request->held[i];
+                const MasterJob *j = manager_find_job(m, o->job_id);
                 HeldKey *k;
 
-                if (!g_str_equal(held->held[i]->job_id, job))
+                if (!j)
                         continue;
                 k = g_new(HeldKey, 1);
-                *k = (HeldKey){.map = held->held[i]->map, .attempt = held->held[i]->attempt};
+                *k = (HeldKey){.job = j->number, .map = o->map, .attempt = o->attempt};
                 g_hash_table_add(set, k);
         }
         return set;
@@ -125,7 +128,7 @@ static GHashTable *held_of_job(const Mapreduced__V1__RegisterRequest *held, cons
 static unsigned settle_output(MasterJob *j, uint32_t map, const MasterWorker *w, GHashTable *held)
 {
         const Task *task = task_table_get(j->table, TASK_MAP, map);
-        HeldKey key = {.map = map, .attempt = task->done_attempt};
+        HeldKey key = {.job = j->number, .map = map, .attempt = task->done_attempt};
         uint64_t now = manager_now(j->manager);
 
         if (!task->committed || task->done_worker != w->number)
@@ -152,16 +155,15 @@ static void settle_outputs(MasterWorker *w, const Mapreduced__V1__RegisterReques
                            const char *why)
 {
         Manager *m = w->manager;
+        g_autoptr(GHashTable) held = held_outputs(m, request);
 
         for (guint i = 0; i < m->by_age->len; i++) {
                 MasterJob *j = m->by_age->pdata[i];
-                g_autoptr(GHashTable) held = NULL;
                 unsigned lost = 0;
                 uint32_t idle;
 
                 if (!j->table || j->ending != 0)
                         continue;
-                held = held_of_job(request, j->id);
                 for (uint32_t map = 0; map < j->maps; map++)
                         lost += settle_output(j, map, w, held);
                 if (lost == 0)
@@ -325,17 +327,14 @@ static void renew(MasterWorker *w)
         w->last_heard_usec = manager_realtime(w->manager);
 }
 
-/* Jobs that are over or that we never heard of: the worker may delete what it has of them. */
-static void forget_if_over(const Manager *m, const char *id, GPtrArray *forget)
+/* Jobs that are over or that we never heard of: the worker may delete what it has of them. @forget is a set, for
+ * a worker may name a job with each of its outputs. */
+static void forget_if_over(const Manager *m, const char *id, GHashTable *forget)
 {
         const MasterJob *j = manager_find_job(m, id);
 
-        if (j && !job_is_over(j) && j->ending == 0)
-                return;
-        for (guint i = 0; i < forget->len; i++)
-                if (g_str_equal(forget->pdata[i], id))
-                        return;
-        g_ptr_array_add(forget, (char *) id);
+        if (!j || job_is_over(j) || j->ending != 0)
+                g_hash_table_add(forget, (char *) id);
 }
 
 static int make_alive(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request, Error *e)
@@ -380,7 +379,7 @@ static void take_description(MasterWorker *w, const Mapreduced__V1__RegisterRequ
 }
 
 int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
-                            GPtrArray *forget, Error *e)
+                            GHashTable *forget, Error *e)
 {
         MasterWorker *w = g_hash_table_lookup(m->workers, request->worker_id);
         bool fresh = !w, again;
@@ -419,7 +418,7 @@ int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *r
 }
 
 int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,
-                      GPtrArray *forget)
+                      GHashTable *forget)
 {
         MasterWorker *w = g_hash_table_lookup(m->workers, request->worker_id);
 

@@ -200,6 +200,30 @@ static void test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one(vo
         fixture_done(&f);
 }
 
+/* A report that blames a worker which nobody knows is one report, not a certainty. */
+static void test_one_report_does_not_cost_the_output_of_a_healthy_worker(void)
+{
+        static const FakeWorker nobody = {.id = "00000000000000000000000000000000"};
+        g_autofree char *path = NULL, *input = NULL;
+        FakeWorker *w1, *w2;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w1 = fake_worker(&f, "w1", 4);
+        w1->deed = hold_reduces;
+        path = write_input(&f, "input", 100);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input), id);
+        wait_count(&f, &w1->reduces_started, 1, "the reduce");
+        w2 = fake_worker(&f, "w2", 1);
+        fake_report_lost(w2, id, 0, 0, &nobody, false);
+        g_assert_cmpuint(job_number(&f, id, "MapOutputsLost"), ==, 0);
+        fake_release(w1);
+        wait_for_state(&f, id, "done");
+        fixture_done(&f);
+}
+
 static void test_a_restarted_worker_keeps_its_outputs_and_loses_its_attempts(void)
 {
         g_autofree char *path = NULL, *input = NULL;
@@ -412,6 +436,8 @@ int main(int argc, char *argv[])
           test_a_silent_worker_loses_its_maps_which_run_again);
         T("a-shuffling-reduce-hears-of-a-lost-output-and-of-the-new-one",
           test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one);
+        T("one-report-does-not-cost-the-output-of-a-healthy-worker",
+          test_one_report_does_not_cost_the_output_of_a_healthy_worker);
         T("a-restarted-worker-keeps-its-outputs-and-loses-its-attempts",
           test_a_restarted_worker_keeps_its_outputs_and_loses_its_attempts);
         T("a-worker-that-lost-its-disk-makes-its-maps-again",

@@ -94,6 +94,54 @@ static void test_lost_workers_are_remembered_up_to_a_limit(void)
         fixture_done(&f);
 }
 
+static GPtrArray *outputs_of_unknown_jobs(unsigned count)
+{
+        GPtrArray *held = g_ptr_array_new();
+
+        for (unsigned i = 0; i < count; i++) {
+                Mapreduced__V1__MapOutput *o = g_new(Mapreduced__V1__MapOutput, 1);
+
+                *o = (Mapreduced__V1__MapOutput) MAPREDUCED__V1__MAP_OUTPUT__INIT;
+                o->job_id = g_strdup_printf("unknown-%u", i);
+                g_ptr_array_add(held, o);
+        }
+        return held;
+}
+
+static void free_outputs(GPtrArray *held)
+{
+        for (guint i = 0; i < held->len; i++) {
+                Mapreduced__V1__MapOutput *o = held->pdata[i];
+
+                g_free(o->job_id);
+                g_free(o);
+        }
+        g_ptr_array_unref(held);
+}
+
+/* Comparing each with each would take minutes. */
+static void test_a_worker_that_holds_much_is_answered_at_once(void)
+{
+        GPtrArray *held = outputs_of_unknown_jobs(200000);
+        gint64 began = g_get_monotonic_time();
+        char id[ID128_HEX_SIZE];
+        EvgrpcChannel *master;
+        Fixture f;
+
+        fixture_init(&f, NULL);
+        id128_make(id);
+        g_assert_cmpint(evgrpc_channel_new(f.base, f.listen,
+                                           &(EvgrpcChannelOptions){.max_message_bytes = 64 << 20},
+                                           &master),
+                        ==, 0);
+        g_assert_cmpint(register_as(master, id, id, "unix:/nonexistent/w", held, NULL), ==,
+                        EVGRPC_OK);
+        g_assert_cmpint(g_get_monotonic_time() - began, <, 20 * G_USEC_PER_SEC);
+        master = evgrpc_channel_free(master);
+        fixture_done(&f);
+        free_outputs(held);
+}
+
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
@@ -104,6 +152,8 @@ int main(int argc, char *argv[])
 #define T(name, function) g_test_add_func("/bus/masterd/" name, function)
         T("lost-workers-are-remembered-up-to-a-limit",
           test_lost_workers_are_remembered_up_to_a_limit);
+        T("a-worker-that-holds-much-is-answered-at-once",
+          test_a_worker_that_holds_much_is_answered_at_once);
 #undef T
         return g_test_run();
 }

@@ -1,0 +1,80 @@
+"""Holds the manual pages against the programs: every option of --help, every setting of the configuration files."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import tap  # noqa: E402
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("BUILD_ROOT", "build")).resolve()
+PROGRAMS = {
+    "mrctl.1": "cli/mrctl",
+    "mr-masterd.8": "daemons/mr-masterd/mr-masterd",
+    "mr-workerd.8": "daemons/mr-workerd/mr-workerd",
+}
+SETTINGS = {
+    "masterd.conf.5": ("Master", "daemons/mr-masterd/master-conf.c"),
+    "workerd.conf.5": ("Worker", "daemons/mr-workerd/worker-conf.c"),
+}
+
+
+def page(name):
+    return (SOURCE / "man" / f"{name}.scd").read_text().replace("\\_", "_")
+
+
+def options_of_help(text):
+    """Options stand at the beginning of a line, after blanks; prose that mentions one does not count."""
+    found = set()
+    for line in text.split("\n"):
+        if m := re.match(r"\s+(-\w )?\s*(--[a-z][a-z-]*)", line):
+            found.add(m.group(2))
+    return found
+
+
+def options_of_page(text):
+    """Headings are lines that begin with a bold option."""
+    found = set()
+    for line in text.split("\n"):
+        if line.startswith("*-"):
+            found |= set(re.findall(r"\*(--[a-z][a-z-]*)", line))
+    return found
+
+
+class Man(unittest.TestCase):
+    def test_options(self):
+        """each page has the options of its program's --help, and no others"""
+        for name, program in PROGRAMS.items():
+            with self.subTest(page=name):
+                p = subprocess.run([BUILD / program, "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   check=True, timeout=60)
+                wanted = options_of_help(p.stdout.decode())
+                self.assertGreater(len(wanted), 8)
+                self.assertEqual(options_of_page(page(name)), wanted)
+
+    def test_settings(self):
+        """each configuration page has the settings that its daemon reads, and no others"""
+        for name, (section, source) in SETTINGS.items():
+            with self.subTest(page=name):
+                wanted = set(re.findall(r'\{"%s", "(\w+)",' % section, (SOURCE / source).read_text()))
+                self.assertGreater(len(wanted), 5)
+                self.assertEqual(set(re.findall(r"^\*(\w+)=\*", page(name), re.M)), wanted)
+
+    def test_completion(self):
+        """the completion of mrctl knows every option of its help"""
+        p = subprocess.run([BUILD / "cli/mrctl", "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           check=True, timeout=60)
+        known = set(re.findall(r"--[a-z][a-z-]*", (SOURCE / "cli/completion/mrctl").read_text()))
+        self.assertEqual(options_of_help(p.stdout.decode()) - known, set())
+
+    def test_a_missing_option_would_be_seen(self):
+        """an option without its line is found"""
+        self.assertEqual(options_of_help("  -h --help  x\n     --a-b=N  as --c\n") ^ options_of_page("*-h*, *--help*\n"),
+                         {"--a-b"})
+
+
+tap.main()

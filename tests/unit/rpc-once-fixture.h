@@ -223,11 +223,12 @@ static inline void once_restart(OnceFixture *o)
         once_serve(o);
 }
 
-static inline void once_begin(OnceFixture *o, const EvgrpcOnceOptions *options)
+static inline void once_begin_on(OnceFixture *o, struct event_base *base,
+                                 const EvgrpcOnceOptions *options)
 {
         static const EvgrpcOnceStore store = {.save = once_save, .load = once_load};
 
-        *o = (OnceFixture){.f.base = event_base_new(), .dir = g_dir_make_tmp("once-XXXXXX", NULL)};
+        *o = (OnceFixture){.f.base = base, .dir = g_dir_make_tmp("once-XXXXXX", NULL)};
         if (options)
                 o->options = *options;
         o->options.store = &store;
@@ -245,16 +246,28 @@ static inline void once_begin(OnceFixture *o, const EvgrpcOnceOptions *options)
         g_assert_cmpint(evgrpc_channel_new(o->f.base, o->f.address, NULL, &o->f.channel), ==, 0);
 }
 
-static inline void once_end(OnceFixture *o)
+static inline void once_begin(OnceFixture *o, const EvgrpcOnceOptions *options)
+{
+        once_begin_on(o, event_base_new(), options);
+}
+
+static inline void once_end_on(OnceFixture *o)
 {
         evgrpc_channel_free(o->f.channel);
         evgrpc_server_free(o->f.server);
         g_assert_cmpuint(g_hash_table_size(o->held), ==, 0);
-        event_base_free(o->f.base);
         g_hash_table_unref(o->executed);
         g_hash_table_unref(o->held);
         sqlite3_close(o->db);
         g_assert_cmpint(rmdir(o->dir), ==, 0);
         g_free(o->dir);
         g_free(o->f.address);
+}
+
+static inline void once_end(OnceFixture *o)
+{
+        struct event_base *base = o->f.base;
+
+        once_end_on(o);
+        event_base_free(base);
 }

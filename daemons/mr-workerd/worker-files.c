@@ -173,6 +173,15 @@ static void judge(JobFiles *f, const EvgrpcStatus *status)
         }
 }
 
+/* What came of a file that will not be had: it may be what filled the disk. */
+static void drop_partial(const JobFiles *f)
+{
+        _cleanup_close_ int dir_fd = -EBADF;
+
+        if (spool_job_open(f->job->manager->spool, f->job->id, &dir_fd) >= 0)
+                (void) unlinkat(dir_fd, FETCH_NAME, 0);
+}
+
 /* Tells those whose wait is over because of @name. Each may come back with a new request. */
 static void tell(JobFiles *f, const char *name, int error, const char *sentence)
 {
@@ -204,6 +213,8 @@ static void on_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata
         name = TAKE_PTR(f->name);
         sentence = TAKE_PTR(f->sentence);
         error = f->error;
+        if (error < 0)
+                drop_partial(f);
         fetch_clear(f);
         tell(f, name, error, sentence);
         step(f);
@@ -256,6 +267,7 @@ static void step(JobFiles *f)
                         return;
                 name = TAKE_PTR(f->name);
                 sentence = TAKE_PTR(f->sentence);
+                drop_partial(f);
                 fetch_clear(f);
                 tell(f, name, r, sentence);
         }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "worker-harness.h"
@@ -436,6 +437,59 @@ static void test_an_attempt_without_its_files_leaves_nothing(Harness *h, gconstp
         WAIT(h, is_tidy(w));
 }
 
+static void unmount(char **path)
+{
+        (void) umount2(*path, MNT_DETACH);
+        g_free(*path);
+}
+
+/* Every place where bytes are written in turn, on a disk of 4 MiB: a shipped file, a run file, a result. */
+static void test_a_full_spool_is_said_and_given_back(Harness *h, gconstpointer data)
+{
+        g_autofree char *in = put_file(h, "in", "a\n"), *stuff = g_strnfill(MIB(6), 'x');
+        _cleanup_(unmount) char *spool = g_build_filename(h->dir, "w1", NULL);
+        _cleanup_(task_freep) Task *shipped = NULL, *run = NULL, *part = NULL;
+        g_autofree char *conf = put_file(h, "conf", "[Worker]\nMinFree=0\n");
+        g_autofree char *option = g_strconcat("--config=", conf, NULL);
+        Worker *w;
+        Spec s;
+
+        g_assert_cmpint(g_mkdir(spool, 0700), ==, 0);
+        if (mount("tmpfs", spool, "tmpfs", 0, "size=4m") < 0) {
+                g_test_skip("may not mount a small disk");
+                return;
+        }
+        w = worker_start(h, "w1", option, NULL);
+
+        spec_map(&s, in, "cat", 1, 1);
+        ship(h, &s, "big", stuff);
+        shipped = task_start(w, &s.spec);
+        WAIT(h, shipped->over);
+        g_assert_cmpint(shipped->outcome, ==, OUTCOME(FAILED));
+        g_assert_true(contains(shipped->error, "shipped file big: No space left"));
+
+        spec_map(&s, in, "od -v -An -N2500000 -tx1 /dev/urandom | tr ' ' '\\n'", 2, 1);
+        s.spec.memory_bytes = MIB(4);
+        run = task_start(w, &s.spec);
+        WAIT(h, run->over);
+        g_assert_cmpint(run->outcome, ==, OUTCOME(FAILED));
+        g_assert_true(contains(run->error, "disk full: cannot write"));
+
+        spec_map(&s, in, NULL, 0, 1);
+        task_free(task_run(h, w, &s.spec)); /* what was written before is gone again */
+        announce_worker(h, 0, 0, w);
+        spec_reduce(&s, NULL, 1, 1);
+        s.program.app = (char *) "";
+        s.program.mapper = (char *) "cat";
+        s.program.reducer = (char *) "head -c 6000000 /dev/zero";
+        part = task_start(w, &s.spec);
+        WAIT(h, part->over);
+        g_assert_cmpint(part->outcome, ==, OUTCOME(FAILED));
+        g_assert_true(contains(part->error, "disk full: cannot write the part"));
+        WAIT(h, is_tidy(w));
+        worker_kill(h, w, SIGTERM);
+}
+
 static void test_without_room_attempts_go_elsewhere(Harness *h, gconstpointer data)
 {
         g_autofree char *path = put_file(h, "in", "a\n");
@@ -483,6 +537,7 @@ int main(int argc, char *argv[])
                 {"a-shipped-file-is-read-only", test_a_shipped_file_is_read_only},
                 {"an-attempt-without-its-files-leaves-nothing",
                  test_an_attempt_without_its_files_leaves_nothing},
+                {"a-full-spool-is-said-and-given-back", test_a_full_spool_is_said_and_given_back},
                 {"without-room-attempts-go-elsewhere", test_without_room_attempts_go_elsewhere},
         };
 

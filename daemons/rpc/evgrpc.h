@@ -245,6 +245,7 @@ typedef struct EvgrpcServerOptions {
         uint64_t idle_usec;       /* a connection without calls is closed after this; 0: never */
         uint64_t keepalive_usec;  /* a PING after so long without a byte; 0: none */
         uint64_t keepalive_timeout_usec; /* 0: 20 s */
+        uint64_t header_timeout_usec;    /* of the opening, and of one call's headers; 0: 10 s */
         EvgrpcTls *tls;                  /* on every address; a reference is taken; NULL: plain */
         uint64_t handshake_timeout_usec; /* of TLS; 0: 10 s */
         bool receive_timestamps;         /* for evgrpc_server_call_message_received_ns() */

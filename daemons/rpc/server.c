@@ -51,6 +51,7 @@ int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *option
                 or_default(sv->o.handshake_timeout_usec, 10 * RPC_USEC_PER_SEC);
         if (sv->o.tls)
                 (void) evgrpc_tls_ref(sv->o.tls);
+        sv->o.header_timeout_usec = or_default(sv->o.header_timeout_usec, 10 * RPC_USEC_PER_SEC);
         sv->budget.limit = RPC_MAX(RPC_SERVER_GATHER_BYTES, 8 * sv->o.max_message_bytes);
         rpc_link_init(&sv->connections);
         rpc_deadlines_init(&sv->deadlines, base, rpc_server_call_expired, sv);
@@ -188,6 +189,7 @@ static void connection_new(EvgrpcServer *sv, int fd, const RpcSockaddr *peer, so
                 .max_header_bytes = sv->o.max_header_bytes,
                 .keepalive_usec = sv->o.keepalive_usec,
                 .keepalive_timeout_usec = sv->o.keepalive_timeout_usec,
+                .header_timeout_usec = sv->o.header_timeout_usec,
                 .tls = sv->o.tls,
                 .handshake_timeout_usec = sv->o.handshake_timeout_usec,
                 .receive_timestamps = sv->o.receive_timestamps,

@@ -48,6 +48,10 @@ static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, voi
         if (s->dead)
                 return NGHTTP2_ERR_CALLBACK_FAILURE;
         s->header_bytes = 0;
+        s->header_stream = frame->hd.stream_id;
+        if (s->header_waiting)
+                (void) event_del(&s->header_event); /* its time was another block's */
+        s->header_waiting = false;
         if (!s->o.server || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
                 return 0;
         st = s->o.ops->stream_open(s);
@@ -162,6 +166,9 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *userd
                 return NGHTTP2_ERR_CALLBACK_FAILURE;
         switch (frame->hd.type) {
         case NGHTTP2_HEADERS:
+                s->header_stream = 0;
+                on_stream_frame(s, frame);
+                break;
         case NGHTTP2_DATA:
                 on_stream_frame(s, frame);
                 break;
@@ -194,6 +201,8 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t h2_error, v
         if (s->dead)
                 return NGHTTP2_ERR_CALLBACK_FAILURE;
         st = nghttp2_session_get_stream_user_data(h2, id);
+        if (id == s->header_stream)
+                s->header_stream = 0; /* refused before its end */
         if (st && s->o.server && st->received_end)
                 note_ended(s, id);
         if (st) {
@@ -406,6 +415,27 @@ static const char *speaks_tls(const RpcSession *s, uint8_t first)
         return NULL;
 }
 
+/* A peer that takes its time with what must come whole (the opening, a block of headers) keeps a connection
+ * for nothing. The timer runs only while a part is here and the rest is not. */
+static void watch_headers(RpcSession *s)
+{
+        bool waits = !s->settings_seen || s->header_stream != 0;
+        struct timeval tv = rpc_timeval(s->o.header_timeout_usec);
+
+        if (s->o.header_timeout_usec == 0 || waits == s->header_waiting)
+                return;
+        s->header_waiting = waits;
+        if (waits)
+                (void) event_add(&s->header_event, &tv);
+        else
+                (void) event_del(&s->header_event);
+}
+
+static void on_header_timeout(evutil_socket_t fd, short what, void *userdata)
+{
+        rpc_session_close(userdata, "The peer's headers took too long");
+}
+
 static void on_input(void *userdata, const uint8_t *data, size_t size)
 {
         RpcSession *s = userdata;
@@ -439,6 +469,8 @@ static void on_input(void *userdata, const uint8_t *data, size_t size)
                 if (nghttp2_session_want_write(s->h2) || is_finished(s))
                         flush(s);
         }
+        if (!s->dead)
+                watch_headers(s);
         rpc_session_unref(s);
 }
 
@@ -599,6 +631,7 @@ int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *op
                                       .last_read_usec = rpc_now_usec()};
         (void) event_assign(&s->flush_event, base, -1, 0, on_flush_event, s);
         (void) event_assign(&s->keepalive_event, base, -1, 0, on_keepalive, s);
+        (void) event_assign(&s->header_event, base, -1, 0, on_header_timeout, s);
         r = rpc_transport_init(&s->transport, base, fd, s->o.pool, s->o.read_buffer);
         if (r >= 0 && s->o.tls)
                 r = rpc_transport_secure(&s->transport, s->o.tls, s->o.server, s->o.tls_server_name,
@@ -615,6 +648,7 @@ int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *op
         }
         if (s->o.keepalive_usec > 0)
                 keepalive_set(s, s->o.keepalive_usec);
+        watch_headers(s);
         rpc_session_flush_later(s);
         *ret = s;
         return 0;
@@ -630,6 +664,7 @@ void rpc_session_close(RpcSession *s, const char *reason)
                 (void) snprintf(s->reason, sizeof(s->reason), "%s", reason);
         (void) event_del(&s->flush_event);
         (void) event_del(&s->keepalive_event);
+        (void) event_del(&s->header_event);
         rpc_transport_done(&s->transport);
         while (!rpc_link_is_alone(&s->streams)) {
                 RpcStream *st = CONTAINER_OF(s->streams.next, RpcStream, link);

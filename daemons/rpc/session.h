@@ -104,6 +104,7 @@ typedef struct RpcSessionOptions {
         size_t max_header_bytes; /* of one block */
         uint64_t keepalive_usec; /* 0: none */
         uint64_t keepalive_timeout_usec;
+        uint64_t header_timeout_usec;    /* 0: none */
         EvgrpcTls *tls;                  /* NULL: plain */
         const char *tls_server_name;     /* client */
         uint64_t handshake_timeout_usec; /* 0: the owner's timer */
@@ -128,7 +129,10 @@ struct RpcSession {
         size_t header_bytes; /* of the block that is being read: blocks do not interleave */
         struct event flush_event;
         struct event keepalive_event;
-        uint64_t ping_usec; /* when a PING without answer left; 0: none */
+        struct event header_event;
+        int32_t header_stream; /* whose block is being read; 0: none */
+        bool header_waiting;   /* the timer runs */
+        uint64_t ping_usec;    /* when a PING without answer left; 0: none */
         bool flush_waiting;
         bool in_nghttp2; /* nghttp2 is on the stack: it must not be asked to send */
         bool in_flush;

@@ -12,6 +12,13 @@ int job_arguments_check(const JobArguments *a, Error *e)
 
         if (a->inputs->len == 0)
                 return error_setf(e, EINVAL, "no input: name a file, a directory or a glob");
+        for (guint i = 0; i < a->inputs->len; i++)
+                if (!*(const char *) a->inputs->pdata[i])
+                        return error_setf(e, EINVAL,
+                                          "an input is empty: is a variable not set? ('.' is the "
+                                          "working directory)");
+        if ((a->app && !*a->app) || (a->mapper && !*a->mapper))
+                return error_setf(e, EINVAL, "%s must not be empty", a->app ? "--app" : "--mapper");
         if (!a->app && !a->mapper)
                 return error_setf(e, EINVAL, "what shall run? Give --app or --mapper");
         if (a->app && (a->mapper || a->combiner || a->reducer))
@@ -39,20 +46,34 @@ static char *working_directory(void)
         return g_get_current_dir();
 }
 
+/* "a/.." as the kernel has it, where a link's parent is its target's; what is not there loses its name. */
+static void go_up(GString *path)
+{
+        _cleanup_free_ char *real = realpath(path->len > 0 ? path->str : "/", NULL);
+        const char *slash;
+
+        if (real)
+                g_string_assign(path, real);
+        slash = strrchr(path->str, '/');
+        g_string_truncate(path, slash ? (gsize) (slash - path->str) : 0);
+}
+
 char *path_make_absolute(const char *path)
 {
-        g_autofree char *here = NULL;
+        g_autofree char *here = path[0] == '/' ? NULL : working_directory();
+        g_autofree char *whole = here ? g_build_path("/", here, path, NULL) : g_strdup(path);
+        g_auto(GStrv) names = g_strsplit(whole, "/", -1);
+        GString *result = g_string_new(NULL);
 
-        if (path[0] == '/')
-                return g_strdup(path);
-        while (g_str_has_prefix(path, "./"))
-                for (path += 2; *path == '/'; path++)
-                        ;
-        here = working_directory();
-        if (!*path || g_str_equal(path, "."))
-                return g_strdup(here);
-        return g_str_has_suffix(here, "/") ? g_strconcat(here, path, NULL)
-                                           : g_strconcat(here, "/", path, NULL);
+        for (char **name = names; *name; name++) {
+                if (g_str_equal(*name, ".."))
+                        go_up(result);
+                else if (**name && !g_str_equal(*name, "."))
+                        g_string_append_printf(result, "/%s", *name);
+        }
+        if (result->len == 0)
+                g_string_append_c(result, '/');
+        return g_string_free(result, FALSE);
 }
 
 /* "scheme:" with at least two letters; a file of such a name is written ./a:b. */
@@ -208,9 +229,24 @@ static int check_texts(const JobRequest *q, Error *e)
         return r;
 }
 
+/* Relative paths mean nothing in a directory that was deleted, least of all paths below "/". */
+static int check_working_directory(const JobArguments *a, Error *e)
+{
+        _cleanup_free_ char *here = realpath(".", NULL);
+        bool relative = a->output && a->output[0] != '/';
+        int code = errno;
+
+        for (guint i = 0; i < a->inputs->len; i++)
+                relative = relative || *(const char *) a->inputs->pdata[i] != '/';
+        if (here || !relative)
+                return 0;
+        return error_setf(e, code, "cannot tell the working directory: %s; use absolute paths",
+                          error_text(code));
+}
+
 int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
 {
-        int r = 0;
+        int r;
 
         *q = (JobRequest){.arguments = a};
         id128_make(q->request_id);
@@ -218,6 +254,9 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         q->files = g_array_new(FALSE, FALSE, sizeof(ShippedFile));
         g_array_set_clear_func(q->files, shipped_clear);
 
+        r = check_working_directory(a, e);
+        if (r < 0)
+                return r;
         for (guint i = 0; i < a->inputs->len; i++)
                 g_ptr_array_add(q->inputs, input_make_absolute(a->inputs->pdata[i]));
         if (a->output)

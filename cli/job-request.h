@@ -48,5 +48,5 @@ void job_request_done(JobRequest *q);
 /* Appends both arguments of SubmitJob. */
 int job_request_append(const JobRequest *q, sd_bus_message *m);
 
-/* @path below the working directory, if it is relative. Caller frees. */
+/* @path below the working directory, if it is relative, without "." and ".." (the daemons refuse them). Caller frees. */
 char *path_make_absolute(const char *path);

@@ -142,12 +142,21 @@ static const ShippedFile *shipped(const JobRequest *q, guint i)
         return &g_array_index(q->files, ShippedFile, i);
 }
 
-static void test_relative_paths_become_absolute_and_keep_their_dots(Fixture *f, const void *data)
+static void test_relative_paths_become_absolute_without_dots(Fixture *f, const void *data)
 {
         static const struct {
                 const char *given, *suffix;
-        } cases[] = {{"a", "/a"}, {"./a", "/a"},  {"sub/../a", "/sub/../a"},  {".", ""},
-                     {"./", ""},  {".//a", "/a"}, {"sub/*.txt", "/sub/*.txt"}};
+        } cases[] = {{"a", "/a"},
+                     {"./a", "/a"},
+                     {"sub/../a", "/a"},
+                     {".", ""},
+                     {"./", ""},
+                     {".//a", "/a"},
+                     {"sub//./x/", "/sub/x"},
+                     {"sub/*.txt", "/sub/*.txt"},
+                     {"missing/../a", "/a"},
+                     {"sub/..", ""},
+                     {"...", "/..."}};
 
         for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
                 g_autofree char *expected = g_strconcat(f->dir, cases[i].suffix, NULL);
@@ -155,6 +164,19 @@ static void test_relative_paths_become_absolute_and_keep_their_dots(Fixture *f, 
 
                 g_assert_cmpstr(got, ==, expected);
         }
+}
+
+/* As cd -P and the kernel have it: the parent of a link is its target's. */
+static void test_the_parent_of_a_link_is_its_targets(Fixture *f, const void *data)
+{
+        g_autofree char *link = g_build_filename(f->dir, "usr-link", NULL);
+        g_autofree char *given = g_build_filename(link, "..", "a*", NULL), *got = NULL, *top = NULL;
+
+        g_assert_cmpint(symlink("/usr/lib", link), ==, 0);
+        got = path_make_absolute(given);
+        g_assert_cmpstr(got, ==, "/usr/a*");
+        top = path_make_absolute("/usr/../../..");
+        g_assert_cmpstr(top, ==, "/");
 }
 
 static void test_a_link_by_which_we_came_is_kept(Fixture *f, const void *data)
@@ -181,7 +203,7 @@ static void test_uris_stay_and_file_uris_become_absolute(Fixture *f, const void 
                                 "file:///y", "each:/var/log/*", "./a:b"),
                         ==, 0);
         g_assert_cmpstr(q.inputs->pdata[0], ==, first);
-        g_assert_cmpstr(q.inputs->pdata[1], ==, "file:///y");
+        g_assert_cmpstr(q.inputs->pdata[1], ==, "file:/y");
         g_assert_cmpstr(q.inputs->pdata[2], ==, "each:/var/log/*");
         g_assert_cmpstr(q.inputs->pdata[3], ==, fourth);
         g_assert_cmpstr(q.output, ==, output);
@@ -261,8 +283,10 @@ int main(int argc, char **argv)
                         test_every_mistake_has_its_sentence);
         g_test_add_func("/cli/arguments/numbers-out-of-range-say-the-range",
                         test_numbers_out_of_range_say_the_range);
-        ADD("/cli/request/relative-paths-become-absolute-and-keep-their-dots",
-            test_relative_paths_become_absolute_and_keep_their_dots);
+        ADD("/cli/request/relative-paths-become-absolute-without-dots",
+            test_relative_paths_become_absolute_without_dots);
+        ADD("/cli/request/the-parent-of-a-link-is-its-targets",
+            test_the_parent_of_a_link_is_its_targets);
         ADD("/cli/request/a-link-by-which-we-came-is-kept", test_a_link_by_which_we_came_is_kept);
         ADD("/cli/request/uris-stay-and-file-uris-become-absolute",
             test_uris_stay_and_file_uris_become_absolute);

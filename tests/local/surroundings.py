@@ -1,0 +1,95 @@
+"""mrctl --local from odd places: other directories, no directory, no room, closed descriptors, an ordinary user."""
+
+import os
+import pathlib
+import pwd
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+COUNT = ("--app", "wordcount")
+WANT = b"a\t2\nb\t1\n"
+
+
+class Surroundings(mr.Scratch):
+    def setUp(self):
+        super().setUp()
+        self.input = self.file("in/text", "a b a\n")
+
+    def tearDown(self):
+        self.assertNothingLeft()
+
+    def assertCounts(self, p, want=WANT):
+        self.assertOk(p)
+        self.assertEqual(p.stdout, want)
+
+    def shell(self, script):
+        return subprocess.run(["bash", "-c", script, "bash", mr.MRCTL, self.input], cwd=self.dir, env=self.env,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * mr.SLOW, check=False)
+
+    def test_parent_directory(self):
+        """paths with .. and . and // are read and written"""
+        (self.dir / "deep").mkdir()
+        p = self.local(*COUNT, "..//./in/../in/", "--output", "../deep/./x/../out", cwd=self.dir / "deep")
+        self.assertOk(p)
+        self.assertEqual((self.dir / "deep/out/part-00000").read_bytes(), WANT)
+        self.assertCounts(self.local(*COUNT, "../in/t*", cwd=self.dir / "deep"))
+
+    def test_deleted_directory(self):
+        """in a deleted directory absolute paths work, and relative ones are refused"""
+        script = 'mkdir gone && cd gone && rmdir ../gone && "$1" --local run --app wordcount '
+        self.assertCounts(self.shell(script + '"$2"'))
+        for what in (".", "x", "/ --output x"):
+            self.assertFails(self.shell(script + what), "cannot tell the working directory")
+
+    def test_empty_input(self):
+        """an empty input is an unset variable, not the working directory"""
+        self.assertFails(self.local(*COUNT, ""), "an input is empty", code=2)
+        self.assertFails(self.local(*COUNT, "--input="), "an input is empty", code=2)
+
+    def test_missing_tmpdir(self):
+        """a $TMPDIR that is not there is named"""
+        self.assertFails(self.local(*COUNT, self.input, env=dict(self.env, TMPDIR=f"{self.dir}/no")),
+                         f"{self.dir}/no", "No such file")
+        self.assertFails(self.local(*COUNT, self.input, env=dict(self.env, TMPDIR="rel")), "absolute")
+
+    def test_bare_environment(self):
+        """no variable at all is needed"""
+        self.assertCounts(self.local(*COUNT, self.input, env={"TMPDIR": str(self.tmp)}))
+
+    def test_closed_descriptors(self):
+        """standard input and standard error may be closed"""
+        for closed in ("<&-", "2>&-", "<&- 2>&-"):
+            self.assertCounts(self.shell(f'"$1" --local run --app wordcount "$2" {closed}'))
+
+    def test_input_twice(self):
+        """an input that is given twice is counted twice"""
+        self.assertCounts(self.local(*COUNT, self.input, self.input), b"a\t4\nb\t2\n")
+
+    def test_output_inside_input(self):
+        """an output below the input does not become input"""
+        for i in range(2):
+            self.assertOk(self.local(*COUNT, self.dir / "in/text", "--output", self.dir / f"in/_out{i}"))
+            self.assertEqual((self.dir / f"in/_out{i}/part-00000").read_bytes(), WANT)
+        self.assertOk(self.local(*COUNT, self.dir / "in", "--output", self.dir / "in/_out2"))
+        self.assertEqual((self.dir / "in/_out2/part-00000").read_bytes(), WANT)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can become another user")
+    def test_ordinary_user(self):
+        """an ordinary user without a home, in a directory he cannot write to"""
+        os.chmod(self.dir, 0o755)
+        os.chmod(self.tmp, 0o1777)
+        nobody = pwd.getpwnam("nobody")
+        env = {k: v for k, v in self.env.items() if k != "HOME"}
+        task = pathlib.Path(mr.MRCTL)
+        if any(not os.stat(d).st_mode & 0o001 for d in task.parents):
+            self.skipTest(f"{task} is not for every user")
+        p = self.local(*COUNT, "in", env=env, user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[])
+        self.assertCounts(p)
+
+
+tap.main()

@@ -7,16 +7,25 @@
 
 int master_connect(Master *m, const char *address, Error *e)
 {
+        _cleanup_error_ Error why = {};
         int r;
 
         *m = (Master){.name = MASTER_NAME};
         address = address ? address : "system";
         if (g_str_equal(address, "none"))
                 return error_setf(e, EINVAL, "--bus=none: mrctl speaks to the master over a bus");
-        r = bus_open_client(address, &m->bus, e);
-        if (r >= 0)
-                (void) sd_bus_set_allow_interactive_authorization(m->bus, true);
-        return r;
+        if (!*address)
+                return error_setf(e, EINVAL, "--bus must be system, session or a D-Bus address");
+        r = bus_open_client(address, &m->bus, &why);
+        if (r == -ENOMEDIUM)
+                return error_setf(e, r,
+                                  "cannot find the session bus: neither $DBUS_SESSION_BUS_ADDRESS "
+                                  "nor $XDG_RUNTIME_DIR is set");
+        if (r < 0)
+                return error_setf(e, r, "%s%s", error_message(&why, r),
+                                  r == -EINVAL ? "" : " ('mrctl --local run' needs no bus)");
+        (void) sd_bus_set_allow_interactive_authorization(m->bus, true);
+        return 0;
 }
 
 int master_connect_fd(Master *m, int fd, Error *e)
@@ -42,10 +51,13 @@ int master_explain(const sd_bus_error *error, int r, Error *e)
                                   "'mrctl --local run', which needs none)");
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
                 return error_setf(e, r, "not allowed: %s", error->message);
+        if (r == -ECONNRESET || r == -ENOTCONN)
+                return error_setf(e, r,
+                                  "the connection to the master was lost, or the bus does not "
+                                  "admit user %u",
+                                  (unsigned) geteuid());
         if (error && error->message && *error->message)
                 return error_setf(e, r, "%s", error->message);
-        if (r == -ECONNRESET || r == -ENOTCONN)
-                return error_setf(e, r, "the connection to the master was lost");
         return error_setf(e, r, "the call to the master failed: %s", error_text(r));
 }
 

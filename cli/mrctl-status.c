@@ -156,7 +156,11 @@ static void print_events(const GArray *events)
 
                 if (localtime_r(&seconds, &tm))
                         (void) strftime(when, sizeof(when), "%b %d %H:%M:%S", &tm);
-                (void) printf("%s %s: %s\n", when, event->kind, text);
+                /* "done: 4 maps" says its kind itself */
+                if (g_str_has_prefix(text, event->kind))
+                        (void) printf("%s %s\n", when, text);
+                else
+                        (void) printf("%s %s: %s\n", when, event->kind, text);
         }
 }
 

@@ -73,7 +73,7 @@ char *format_ago(uint64_t usec)
         if (usec == 0)
                 return g_strdup("-");
         if (now < usec + USEC_PER_SEC)
-                return g_strdup("now");
+                return g_strdup("just now");
         span = now - usec < 60 * USEC_PER_SEC
                        ? g_strdup_printf("%us", (unsigned) ((now - usec) / USEC_PER_SEC))
                        : format_timespan(now - usec);

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import mr  # noqa: E402
@@ -93,7 +94,7 @@ class Verbs(FakeMaster):
         self.assertRegex(got.pop("RequestId"), "^[0-9a-f]{32}$")
         self.assertEqual(got, {
             "Name": "done", "Output": f"{self.dir}/out", "Mapper": "./m.py -x", "Combiner": "sort",
-            "Reducer": "./m.py", "Input": f"{self.dir}/x/../y;{self.dir}/z*;", "Env": "A=b=c;", "Reduces": "3",
+            "Reducer": "./m.py", "Input": f"{self.dir}/y;{self.dir}/z*;", "Env": "A=b=c;", "Reduces": "3",
             "MaxAttempts": "2", "SplitSize": "1048576", "file data": "data", "file m.py": "mapper"})
 
     def test_app_arguments(self):
@@ -233,6 +234,21 @@ class Verbs(FakeMaster):
         for verb in (("list",), ("status", "1"), ("workers",)):
             self.assertNotIn(b"\x1b", self.ctl(*verb, env=env).stdout)
 
+    def test_no_bus(self):
+        """a bus that is not there is named, with what needs none"""
+        env = {k: v for k, v in self.env.items() if k not in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")}
+        for bus, needle in ((f"unix:path={self.dir}/no", f"{self.dir}/no"), ("session", "$DBUS_SESSION_BUS_ADDRESS"),
+                            ("", "--bus must be"), ("nonsense", "not a bus: nonsense")):
+            self.assertFails(self.mrctl(f"--bus={bus}", "list", env=env), needle, code=1)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can become another user")
+    def test_bus_of_another_user(self):
+        """a bus that does not admit us is said to be one"""
+        os.chmod(self.dir, 0o755)
+        for verb in (("list",), RUN):
+            p = self.ctl(*verb, user=65534, group=65534, extra_groups=[])
+            self.assertFails(p, "the bus does not admit user 65534", code=1)
+
     def test_full_disk(self):
         """a table that does not fit the disk is an error"""
         with open("/dev/full", "wb") as full:
@@ -243,7 +259,7 @@ class Verbs(FakeMaster):
 
     def test_usage_error_sends_nothing(self):
         """after a usage error nothing was sent"""
-        for args in (["--reduces=0"], ["--foo"], ["--reducer=x"], ["--json=short"]):
+        for args in (["--reduces=0"], ["--foo"], ["--reducer=x"], ["--json=short"], [""], ["--input="]):
             self.assertEqual(self.ctl(*RUN, *args).returncode, 2)
         self.assertEqual(self.states(), [])
 

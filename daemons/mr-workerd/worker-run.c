@@ -182,6 +182,15 @@ static void on_lost(const char *how, void *userdata)
         attempt_fail(userdata, false, "mr-task %s", how);
 }
 
+static void on_unavailable(int error, void *userdata)
+{
+        Attempt *a = userdata;
+        g_autofree char *sentence = g_strdup_printf("worker %s: cannot start mr-task: %s",
+                                                    a->manager->conf.name, g_strerror(-error));
+
+        attempt_end(a, OUTCOME(REJECTED), sentence);
+}
+
 static int open_part(Attempt *a)
 {
         const TaskSpec *s = a->spec;
@@ -268,6 +277,7 @@ static void run_when_granted(Attempt *a)
                 .on_granted = on_granted,
                 .on_message = on_message,
                 .on_lost = on_lost,
+                .on_unavailable = on_unavailable,
         };
 
         a->slot = task_slot_request(a->manager->pool, a->spec->job_id, &handlers, a);

@@ -314,9 +314,7 @@ static void grant(TaskPool *pool, TaskSlot *s)
 
         r = take_process(pool, s->job_id, &p);
         if (r < 0) {
-                g_autofree char *how = g_strdup_printf("could not be started: %s", g_strerror(-r));
-
-                s->handlers.on_lost(how, s->userdata);
+                s->handlers.on_unavailable(r, s->userdata);
                 return;
         }
         if (!p->job_id)

@@ -437,6 +437,32 @@ static void test_an_attempt_without_its_files_leaves_nothing(Harness *h, gconstp
         WAIT(h, is_tidy(w));
 }
 
+/* It may be the host's limit on processes, and fails no task: others have theirs. */
+static void test_without_a_process_attempts_go_elsewhere(Harness *h, gconstpointer data)
+{
+        g_autofree char *in = put_file(h, "in", "a\n");
+        g_autofree char *from =
+                g_build_filename(g_getenv("BUILD_ROOT") ?: ".", "daemons/mr-task/mr-task", NULL);
+        g_autofree char *to = g_build_filename(h->dir, "mr-task", NULL);
+        g_autofree char *copy = g_strdup_printf("cp '%s' '%s'", from, to);
+        _cleanup_(task_freep) Task *t = NULL;
+        Worker *w;
+        Spec s;
+
+        g_assert_cmpint(system(copy), ==, 0);
+        g_assert_true(g_setenv("MR_HELPER_DIR", h->dir, true));
+        w = worker_start(h, "w1", "--slots=1", NULL);
+        g_unsetenv("MR_HELPER_DIR");
+        spec_map(&s, in, NULL, 0, 1);
+        task_free(task_run(h, w, &s.spec));
+        g_assert_cmpint(g_unlink(to), ==, 0);
+        s.spec.job_id = (char *) "job-2"; /* the process there is is job-1's */
+        t = task_start(w, &s.spec);
+        WAIT(h, t->over);
+        g_assert_cmpint(t->outcome, ==, OUTCOME(REJECTED));
+        g_assert_true(contains(t->error, "worker w1: cannot start mr-task: No such file"));
+}
+
 static void unmount(char **path)
 {
         (void) umount2(*path, MNT_DETACH);
@@ -537,6 +563,8 @@ int main(int argc, char *argv[])
                 {"a-shipped-file-is-read-only", test_a_shipped_file_is_read_only},
                 {"an-attempt-without-its-files-leaves-nothing",
                  test_an_attempt_without_its_files_leaves_nothing},
+                {"without-a-process-attempts-go-elsewhere",
+                 test_without_a_process_attempts_go_elsewhere},
                 {"a-full-spool-is-said-and-given-back", test_a_full_spool_is_said_and_given_back},
                 {"without-room-attempts-go-elsewhere", test_without_room_attempts_go_elsewhere},
         };

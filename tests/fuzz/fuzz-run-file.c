@@ -1,0 +1,102 @@
+/*
+ * Run files and their blocks. The first byte says how the input is read: as it is, or as the payload of a
+ * block whose header is made right, since no mutation guesses a checksum. Records lie within the
+ * bytes that were read, and reading ends.
+ */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "records/run-file.h"
+
+#define RECORDS_MAX ((size_t) 1 << 20)
+
+static int file_of(const void *data, size_t size)
+{
+        int fd = memfd_create("fuzz", MFD_CLOEXEC);
+
+        CLAIM(fd >= 0);
+        CLAIM(block_pwrite(fd, data, size, 0) == 0);
+        return fd;
+}
+
+static void read_blocks(int fd, uint64_t offset, uint64_t length, uint64_t partition)
+{
+        Error e = {};
+        BlockCursor c;
+        Record record;
+        size_t count = 0;
+        int r;
+
+        block_cursor_init(&c, fd, offset, length, partition, NULL);
+        while ((r = block_cursor_next(&c, &record, &e)) > 0) {
+                CLAIM(record.key_size <= RECORD_MAX_BYTES);
+                CLAIM(record.value_size <= RECORD_MAX_BYTES);
+                CLAIM(partition == BLOCK_ANY_PARTITION || record.partition == partition);
+                (void) XXH3_64bits(record.key, record.key_size);
+                (void) XXH3_64bits(record.value, record.value_size);
+                if (++count > RECORDS_MAX)
+                        break;
+        }
+        CLAIM(r >= 0 || e.message);
+        block_cursor_done(&c);
+        error_done(&e);
+}
+
+static void try_file(const uint8_t *data, size_t size)
+{
+        uint32_t partitions = 1 + (size > 0 ? data[0] % 8u : 0);
+        int fd = file_of(data, size);
+
+        for (uint32_t p = 0; p < partitions; p++) {
+                uint64_t offset, length;
+                Error e = {};
+
+                if (run_file_segment(fd, partitions, p, &offset, &length, &e) == 0) {
+                        CLAIM(offset + length <= size);
+                        read_blocks(fd, offset, length, p);
+                } else
+                        CLAIM(e.message);
+                error_done(&e);
+        }
+        read_blocks(fd, 0, size, BLOCK_ANY_PARTITION);
+        (void) close(fd);
+}
+
+/* docs/run-file.md: magic, partition, payload bytes, records, then XXH3 of these and the payload. */
+static void try_payload(const uint8_t *data, size_t size)
+{
+        uint8_t *block;
+        uint32_t head[4];
+        uint64_t sum;
+        int fd;
+
+        if (size < 2)
+                return;
+        head[0] = GUINT32_TO_LE(BLOCK_MAGIC);
+        head[1] = 0;
+        head[2] = GUINT32_TO_LE((uint32_t) (size - 2));
+        head[3] = GUINT32_TO_LE((uint32_t) (data[0] | data[1] << 8));
+        sum = XXH3_64bits(head, sizeof(head));
+        sum = GUINT64_TO_LE(XXH3_64bits_withSeed(data + 2, size - 2, sum));
+        block = malloc(BLOCK_HEADER_BYTES + size);
+        CLAIM(block);
+        memcpy(block, head, sizeof(head));
+        memcpy(block + sizeof(head), &sum, sizeof(sum));
+        memcpy(block + BLOCK_HEADER_BYTES, data + 2, size - 2);
+        fd = file_of(block, BLOCK_HEADER_BYTES + size - 2);
+        read_blocks(fd, 0, BLOCK_HEADER_BYTES + size - 2, 0);
+        (void) close(fd);
+        free(block);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        if (size == 0)
+                return 0;
+        if (data[0] & 1)
+                try_payload(data + 1, size - 1);
+        else
+                try_file(data + 1, size - 1);
+        return 0;
+}

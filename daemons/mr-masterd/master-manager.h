@@ -108,6 +108,7 @@ struct MasterWorker {
         uint32_t number;
         char id[ID128_HEX_SIZE];
         char incarnation[ID128_HEX_SIZE]; /* "" for one that is only remembered */
+        char replaced[ID128_HEX_SIZE];    /* the incarnation before; "" for none */
         char *name;
         char *address;
         char *path;
@@ -237,7 +238,7 @@ const char *manager_worker_name(const Manager *m, uint32_t number); /* "" for no
 MasterWorker *manager_remember_worker(Manager *m, uint32_t number, const char *id, const char *name,
                                       const char *address, uint32_t slots);
 /* Both add to @forget, a set, jobs that the worker may forget; the strings are the request's.
- * Return: 0; -EPERM, -EUSERS or -EINVAL with a sentence. */
+ * Return: 0; -EPERM, -EUSERS, -EEXIST or -EINVAL with a sentence. */
 int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
                             GHashTable *forget, Error *e);
 int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,

@@ -22,6 +22,8 @@ static EvgrpcCode code_of(int error)
                 return EVGRPC_INVALID_ARGUMENT;
         case EPERM:
                 return EVGRPC_PERMISSION_DENIED;
+        case EEXIST:
+                return EVGRPC_ALREADY_EXISTS;
         case EUSERS:
                 return EVGRPC_RESOURCE_EXHAUSTED;
         case ENOENT:
@@ -138,7 +140,6 @@ typedef struct FileReader {
         int fd;
         uint64_t total_bytes;
         uint64_t sent_bytes;
-        uint8_t buffer[FILE_CHUNK_BYTES];
 } FileReader;
 
 static void file_reader_free(FileReader *f)
@@ -150,11 +151,12 @@ static void file_reader_free(FileReader *f)
 /* Until the call's queue is full, or all is said. The files are on our own disk and small: no thread. */
 static void send_chunks(EvgrpcServerCall *call, FileReader *f)
 {
+        static uint8_t buffer[FILE_CHUNK_BYTES]; /* of all: a thousand workers may read at a time */
         int more = 1;
 
         while (more > 0) {
                 Mapreduced__V1__Chunk chunk = MAPREDUCED__V1__CHUNK__INIT;
-                ssize_t n = read_full(f->fd, f->buffer, sizeof(f->buffer));
+                ssize_t n = read_full(f->fd, buffer, sizeof(buffer));
 
                 if (n < 0) {
                         evgrpc_server_call_finish(call, EVGRPC_DATA_LOSS, "%s",
@@ -164,7 +166,7 @@ static void send_chunks(EvgrpcServerCall *call, FileReader *f)
                 }
                 if (n == 0 && f->sent_bytes > 0)
                         break;
-                chunk.data = (ProtobufCBinaryData){.data = f->buffer, .len = (size_t) n};
+                chunk.data = (ProtobufCBinaryData){.data = buffer, .len = (size_t) n};
                 chunk.total_bytes = f->sent_bytes == 0 ? f->total_bytes : 0;
                 f->sent_bytes += (uint64_t) n;
                 more = evgrpc_server_call_send(call, &chunk.base);
@@ -309,7 +311,12 @@ static int listen_address(Manager *m, const char *address, char **ret_bound, Err
 
 int manager_serve_rpc(Manager *m, Error *e)
 {
-        EvgrpcServerOptions options = {.max_message_bytes = REQUEST_MAX_BYTES};
+        /* With keepalive: the calls and watches of a host that vanished must not be kept for ever. */
+        EvgrpcServerOptions options = {
+                .max_message_bytes = REQUEST_MAX_BYTES,
+                .keepalive_usec = 2 * m->conf->lease_usec,
+                .keepalive_timeout_usec = m->conf->lease_usec,
+        };
         int r;
 
         r = evgrpc_server_new(loop_base(m->loop), &options, &m->server);

@@ -230,7 +230,7 @@ static void lose_worker(MasterWorker *w, const char *why)
         worker_lose_attempts(w, why);
         scheduler_remove_worker(m->scheduler, w->number);
         w->alive = w->expected = false;
-        w->incarnation[0] = '\0';
+        w->incarnation[0] = w->replaced[0] = '\0';
         channel = TAKE_PTR(w->channel);
         (void) evgrpc_channel_free(channel);
         settle_outputs(w, NULL, why);
@@ -288,8 +288,11 @@ static bool is_address(const char *s)
         uint64_t port;
         char *end = NULL;
 
-        if (strlen(s) > 300 || !g_str_is_ascii(s))
+        if (strlen(s) > 300)
                 return false;
+        for (const char *p = s; *p; p++)
+                if (!g_ascii_isgraph(*p))
+                        return false;
         if (g_str_has_prefix(s, "unix:"))
                 return s[5] != '\0';
         if (!colon || colon == s)
@@ -298,14 +301,30 @@ static bool is_address(const char *s)
         return end && *end == '\0' && end != colon + 1 && port > 0 && port < 65536;
 }
 
+/* It is shown in logs and on terminals as it is. */
+static bool is_name(const char *s)
+{
+        if (!*s || strlen(s) > 255 || !g_utf8_validate(s, -1, NULL))
+                return false;
+        for (; *s; s = g_utf8_next_char(s))
+                if (!g_unichar_isprint(g_utf8_get_char(s)))
+                        return false;
+        return true;
+}
+
 static int check_registration(const Manager *m, const Mapreduced__V1__RegisterRequest *r, Error *e)
 {
         if (!id128_is_valid(r->worker_id) || !id128_is_valid(r->incarnation))
                 return error_setf(e, EINVAL, "worker_id and incarnation are 32 hexadecimal digits");
-        if (!*r->name || strlen(r->name) > 255 || !g_utf8_validate(r->name, -1, NULL))
-                return error_setf(e, EINVAL, "a worker's name has 1 to 255 bytes of UTF-8");
-        if (!is_address(r->address))
-                return error_setf(e, EINVAL, "not HOST:PORT or unix:PATH: %.300s", r->address);
+        if (!is_name(r->name))
+                return error_setf(
+                        e, EINVAL,
+                        "a worker's name has 1 to 255 bytes of UTF-8 that can be printed");
+        if (!is_address(r->address)) {
+                g_autofree char *shown = text_escape(r->address, strlen(r->address), 300);
+
+                return error_setf(e, EINVAL, "not HOST:PORT or unix:PATH: %s", shown);
+        }
         if (r->slots < 1 || r->slots > 4096)
                 return error_setf(e, EINVAL, "a worker has 1 to 4096 slots, not %u", r->slots);
         if (!m->conf->allow_plaintext && !address_is_local(r->address))
@@ -337,24 +356,30 @@ static void forget_if_over(const Manager *m, const char *id, GHashTable *forget)
                 g_hash_table_add(forget, (char *) id);
 }
 
-static int make_alive(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request, Error *e)
+/* With keepalive: a path that swallows everything must not keep attempts waiting as long as heartbeats,
+ * which take the other direction, arrive. */
+static int open_channel(Manager *m, const char *address, EvgrpcChannel **ret, Error *e)
 {
         EvgrpcChannelOptions options = {
                 .window_bytes = MIB(4),
-                .connect_timeout_usec = MIN(w->manager->conf->lease_usec, 10 * USEC_PER_SEC),
+                .connect_timeout_usec = MIN(m->conf->lease_usec, 10 * USEC_PER_SEC),
                 .backoff_max_usec = USEC_PER_SEC,
+                .keepalive_usec = m->conf->lease_usec,
+                .keepalive_timeout_usec = m->conf->lease_usec,
         };
         int r;
 
-        r = evgrpc_channel_new(loop_base(w->manager->loop), request->address, &options,
-                               &w->channel);
-        if (r < 0)
-                return error_setf(e, r, "cannot call %s: %s", request->address, error_text(r));
-        (void) g_strlcpy(w->incarnation, request->incarnation, sizeof(w->incarnation));
+        r = evgrpc_channel_new(loop_base(m->loop), address, &options, ret);
+        return r < 0 ? error_setf(e, r, "cannot call %s: %s", address, error_text(r)) : 0;
+}
+
+static void make_alive(MasterWorker *w, const char *incarnation, EvgrpcChannel *channel)
+{
+        w->channel = channel;
+        (void) g_strlcpy(w->incarnation, incarnation, sizeof(w->incarnation));
         w->alive = true;
         w->expected = false;
-        evgrpc_channel_connect(w->channel);
-        return 0;
+        evgrpc_channel_connect(channel);
 }
 
 /* A restarted worker: the old process is gone, but not what lies on its disk. */
@@ -367,6 +392,7 @@ static void replace_incarnation(MasterWorker *w)
         scheduler_remove_worker(w->manager->scheduler, w->number);
         w->channel = evgrpc_channel_free(w->channel);
         w->alive = false;
+        (void) g_strlcpy(w->replaced, w->incarnation, sizeof(w->replaced));
 }
 
 static void take_description(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request)
@@ -378,29 +404,49 @@ static void take_description(MasterWorker *w, const Mapreduced__V1__RegisterRequ
         w->slots = request->slots;
 }
 
+/* A process that was replaced by a newer one and speaks up again is no restart: two use one id, as cloned
+ * machines do, and would take turns for ever. */
+static int check_not_replaced(const MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
+                              Error *e)
+{
+        if (!w || !w->alive || !g_str_equal(w->replaced, request->incarnation))
+                return 0;
+        return error_setf(
+                e, EEXIST,
+                "the worker at %s has the same id %s: was its spool copied? Stop this one, "
+                "delete its spool directory and start it again",
+                w->address, w->id);
+}
+
 int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
                             GHashTable *forget, Error *e)
 {
         MasterWorker *w = g_hash_table_lookup(m->workers, request->worker_id);
         bool fresh = !w, again;
         LogFields fields = {.worker = request->name};
+        EvgrpcChannel *channel = NULL;
         int r;
 
         r = check_registration(m, request, e);
+        if (r >= 0)
+                r = check_not_replaced(w, request, e);
         if (r < 0)
                 return r;
+        again = w && w->alive && g_str_equal(w->incarnation, request->incarnation) &&
+                g_str_equal(w->address, request->address);
+        if (!again) { /* before anything is changed: a refusal leaves no trace */
+                r = open_channel(m, request->address, &channel, e);
+                if (r < 0)
+                        return r;
+        }
         if (fresh)
                 w = manager_remember_worker(m, m->next_worker, request->worker_id, request->name,
                                             request->address, request->slots);
-        again = w->alive && g_str_equal(w->incarnation, request->incarnation) &&
-                g_str_equal(w->address, request->address);
         if (w->alive && !again)
                 replace_incarnation(w);
         take_description(w, request);
         if (!again) {
-                r = make_alive(w, request, e);
-                if (r < 0)
-                        return r;
+                make_alive(w, request->incarnation, channel);
                 settle_outputs(w, request, "it does not hold them any more");
                 log_full(LOG_INFO, &fields, 0, "Worker %s registered at %s with %u slots", w->name,
                          w->address, w->slots);

@@ -1,6 +1,12 @@
 /*
  * mr-masterd and workers that are broken, or mean: what they say must cost the master little.
  */
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "masterd-fixture.h"
 
 /* One registration by hand, without a process behind it. */
@@ -142,6 +148,139 @@ static void test_a_worker_that_holds_much_is_answered_at_once(void)
         free_outputs(held);
 }
 
+static void test_a_refused_registration_leaves_no_trace(void)
+{
+        static const char *const bad[] = {"a:b:5", "host",        "host:0",
+                                          "unix:", "unix:/x\n/y", "[::1:5"};
+        EvgrpcChannel *master;
+        unsigned alive;
+        Fixture f;
+
+        fixture_init(&f, quick);
+        master = channel_to_master(&f);
+        for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+                g_autofree char *message = NULL;
+                char id[ID128_HEX_SIZE];
+
+                id128_make(id);
+                g_assert_cmpint(register_as(master, id, id, bad[i], NULL, &message), !=, EVGRPC_OK);
+                g_assert_null(strchr(message, '\n'));
+        }
+        g_assert_cmpuint(count_workers(&f, &alive), ==, 0);
+        master = evgrpc_channel_free(master);
+        fixture_done(&f);
+}
+
+/* Two machines made from one image: each would drive out the other once a second, for ever. */
+static void test_a_second_worker_with_the_same_id_is_refused_by_name(void)
+{
+        static const char first[] = "11111111111111111111111111111111";
+        static const char second[] = "22222222222222222222222222222222";
+        g_autofree char *message = NULL;
+        char id[ID128_HEX_SIZE];
+        EvgrpcChannel *master;
+        Fixture f;
+
+        fixture_init(&f, NULL);
+        master = channel_to_master(&f);
+        id128_make(id);
+        g_assert_cmpint(register_as(master, id, first, "unix:/nonexistent/a", NULL, NULL), ==,
+                        EVGRPC_OK);
+        g_assert_cmpint(register_as(master, id, second, "unix:/nonexistent/b", NULL, NULL), ==,
+                        EVGRPC_OK); /* as a restart would */
+        g_assert_cmpint(register_as(master, id, first, "unix:/nonexistent/a", NULL, &message), ==,
+                        EVGRPC_ALREADY_EXISTS);
+        assert_contains(message, "unix:/nonexistent/b has the same id");
+        assert_contains(message, "delete its spool directory");
+        g_assert_cmpint(register_as(master, id, second, "unix:/nonexistent/b", NULL, NULL), ==,
+                        EVGRPC_OK);
+        master = evgrpc_channel_free(master);
+        fixture_done(&f);
+}
+
+/* A relay to a worker, which may begin to swallow what it is given: a firewall that forgot the connection. */
+typedef struct Hole {
+        const char *to; /* path of the worker's socket */
+        struct bufferevent *ends[2];
+        bool swallows;
+} Hole;
+
+static void on_relay_read(struct bufferevent *bev, void *userdata)
+{
+        Hole *h = userdata;
+        struct evbuffer *in = bufferevent_get_input(bev);
+
+        if (h->swallows)
+                (void) evbuffer_drain(in, evbuffer_get_length(in));
+        else
+                (void) bufferevent_write_buffer(h->ends[bev == h->ends[0]], in);
+}
+
+static void on_relay_accept(struct evconnlistener *listener, evutil_socket_t fd,
+                            struct sockaddr *peer, int size, void *userdata)
+{
+        struct event_base *base = evconnlistener_get_base(listener);
+        struct sockaddr_un sa = {.sun_family = AF_UNIX};
+        Hole *h = userdata;
+
+        if (h->ends[0]) { /* one connection is enough: later ones get no answer */
+                (void) close(fd);
+                return;
+        }
+        (void) g_strlcpy(sa.sun_path, h->to, sizeof(sa.sun_path));
+        h->ends[0] = bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+        h->ends[1] = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+        g_assert_cmpint(bufferevent_socket_connect(h->ends[1], (struct sockaddr *) &sa, sizeof(sa)),
+                        ==, 0);
+        for (unsigned i = 0; i < 2; i++) {
+                bufferevent_setcb(h->ends[i], on_relay_read, NULL, NULL, h);
+                (void) bufferevent_enable(h->ends[i], EV_READ | EV_WRITE);
+        }
+}
+
+static bool job_lost_an_attempt(void *userdata)
+{
+        return job_number(userdata, "1", "AttemptsLost") > 0;
+}
+
+/* Its heartbeats go on arriving: only the master's own question can tell that nobody hears it. */
+static void test_a_worker_that_cannot_be_reached_any_more_keeps_no_task(void)
+{
+        struct sockaddr_un sa = {.sun_family = AF_UNIX};
+        g_autofree char *path = NULL, *input = NULL, *real = NULL;
+        struct evconnlistener *listener;
+        Hole hole = {};
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 1);
+        w->deed = hold_maps;
+        real = w->address;
+        hole.to = real + strlen("unix:");
+        (void) g_snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/relay", f.dir);
+        w->address = g_strconcat("unix:", sa.sun_path, NULL);
+        listener = evconnlistener_new_bind(f.base, on_relay_accept, &hole,
+                                           LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 8,
+                                           (struct sockaddr *) &sa, sizeof(sa));
+        g_assert_nonnull(listener);
+        id128_make(w->incarnation); /* its next heartbeat is not known: it registers again */
+        wait_count(&f, &w->registered, 2, "the registration at the relay");
+
+        path = write_input(&f, "input", 100);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input), id);
+        wait_count(&f, &w->maps_started, 1, "the map");
+        g_assert_cmpuint(job_number(&f, id, "AttemptsLost"), ==, 0);
+        hole.swallows = true;
+        fixture_wait(&f, job_lost_an_attempt, &f, "the end of an attempt nobody answers for");
+        evconnlistener_free(listener);
+        for (unsigned i = 0; i < 2; i++)
+                bufferevent_free(hole.ends[i]);
+        fixture_done(&f);
+}
+
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
@@ -154,6 +293,11 @@ int main(int argc, char *argv[])
           test_lost_workers_are_remembered_up_to_a_limit);
         T("a-worker-that-holds-much-is-answered-at-once",
           test_a_worker_that_holds_much_is_answered_at_once);
+        T("a-refused-registration-leaves-no-trace", test_a_refused_registration_leaves_no_trace);
+        T("a-second-worker-with-the-same-id-is-refused-by-name",
+          test_a_second_worker_with_the_same_id_is_refused_by_name);
+        T("a-worker-that-cannot-be-reached-any-more-keeps-no-task",
+          test_a_worker_that_cannot_be_reached_any_more_keeps_no_task);
 #undef T
         return g_test_run();
 }

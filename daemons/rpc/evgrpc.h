@@ -247,7 +247,7 @@ typedef struct EvgrpcServerOptions {
         uint64_t keepalive_timeout_usec; /* 0: 20 s */
         uint64_t header_timeout_usec;    /* of the opening, and of one call's headers; 0: 10 s */
         EvgrpcTls *tls;                  /* on every address; a reference is taken; NULL: plain */
-        uint64_t handshake_timeout_usec; /* of TLS; 0: 10 s */
+        uint64_t handshake_timeout_usec; /* 0: 10 s */
         bool receive_timestamps;         /* for evgrpc_server_call_message_received_ns() */
         /* A connection has failed: a handshake, a peer that speaks something else, one that vanished. Those
          * that end in order are not told of. @error is a sentence, @peer as evgrpc_server_call_peer().

@@ -479,13 +479,24 @@ static void on_room(void *userdata)
         flush(userdata);
 }
 
+/* In TLS 1.3 a client's handshake is over before the server looks at its certificate, and not every server says
+ * what it thinks of it. */
+static const char *closed_by_peer(const RpcSession *s)
+{
+        if (s->settings_seen)
+                return "Connection closed by the peer";
+        if (s->o.tls && !s->o.server)
+                return "Connection closed after the TLS handshake: "
+                       "the server may have refused our certificate";
+        return "Connection closed before HTTP/2 settings";
+}
+
 static void on_lost(void *userdata, int error)
 {
         RpcSession *s = userdata;
 
         if (error == 0 && !rpc_transport_error(&s->transport))
-                rpc_session_close(s, s->settings_seen ? "Connection closed by the peer"
-                                                      : "Connection closed before HTTP/2 settings");
+                rpc_session_close(s, closed_by_peer(s));
         else
                 close_errno(s, "Connection lost", error);
 }

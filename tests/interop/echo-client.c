@@ -6,6 +6,7 @@
 #include <glib.h>
 
 #include "echo-service.h"
+#include "echo-tls.h"
 
 #define ECHO (&evgrpc__test__echo__descriptor)
 
@@ -273,12 +274,14 @@ static void run_case(Client *c, const char *name)
 int main(int argc, char **argv)
 {
         Client c = {.base = event_base_new()};
+        EvgrpcChannelOptions options = {.tls = echo_tls()};
 
         g_assert_cmpint(argc, >=, 3);
-        g_assert_cmpint(evgrpc_channel_new(c.base, argv[1], NULL, &c.channel), ==, 0);
+        g_assert_cmpint(evgrpc_channel_new(c.base, argv[1], &options, &c.channel), ==, 0);
         for (int i = 2; i < argc; i++)
                 run_case(&c, argv[i]);
         evgrpc_channel_free(c.channel);
+        evgrpc_tls_unref(options.tls);
         event_base_free(c.base);
         return 0;
 }

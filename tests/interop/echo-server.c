@@ -6,6 +6,7 @@
 #include <glib.h>
 
 #include "echo-service.h"
+#include "echo-tls.h"
 
 static void on_stdin(evutil_socket_t fd, short what, void *userdata)
 {
@@ -15,15 +16,21 @@ static void on_stdin(evutil_socket_t fd, short what, void *userdata)
                 event_base_loopbreak(userdata);
 }
 
+static void on_error(EvgrpcServer *server, const char *peer, const char *error, void *userdata)
+{
+        (void) fprintf(stderr, "%s: %s\n", peer, error);
+}
+
 int main(int argc, char **argv)
 {
+        EvgrpcServerOptions options = {.tls = echo_tls(), .on_error = on_error};
         struct event_base *base = event_base_new();
         struct event *end = event_new(base, STDIN_FILENO, EV_READ | EV_PERSIST, on_stdin, base);
         EvgrpcServer *server;
         EchoService echo;
         char *bound;
 
-        g_assert_cmpint(evgrpc_server_new(base, NULL, &server), ==, 0);
+        g_assert_cmpint(evgrpc_server_new(base, &options, &server), ==, 0);
         g_assert_cmpint(echo_service_add(&echo, base, server), ==, 0);
         g_assert_cmpint(evgrpc_server_listen(server, argc > 1 ? argv[1] : "127.0.0.1:0", &bound),
                         ==, 0);
@@ -33,6 +40,7 @@ int main(int argc, char **argv)
         event_base_dispatch(base);
         printf("calls %zu cancelled %zu living %zu\n", echo.calls, echo.cancelled, echo.living);
         evgrpc_server_free(server);
+        evgrpc_tls_unref(options.tls);
         event_free(end);
         event_base_free(base);
         free(bound);

@@ -46,7 +46,7 @@ class Page(unittest.TestCase):
         wanted = {
             "max_message_bytes": "4 MiB", "window_bytes": "1 MiB", "max_outstanding_calls": "131072", "max_streams": "131072",
             "max_connections": "16384", "max_header_bytes": "16 KiB", "connect_timeout_usec": "10 s",
-            "backoff_max_usec": "30 s", "keepalive_timeout_usec": "20 s",
+            "backoff_max_usec": "30 s", "keepalive_timeout_usec": "20 s", "handshake_timeout_usec": "10 s",
         }
         for name, value in wanted.items():
             comments = re.findall(rf"\b{name};\s*/\*.*?0: ([^*;]*?)\s*\*/", header, re.S)

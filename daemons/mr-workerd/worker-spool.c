@@ -198,10 +198,10 @@ static int lock(Spool *s, Error *e)
                                   "the spool directory %s is in use by another mr-workerd (pid %s)",
                                   s->path, *pid ? pid : "unknown");
         }
+        /* The pid is for the message above alone: a disk that is full must not keep out who can empty it. */
         g_snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
-        if (ftruncate(s->lock_fd, 0) < 0 ||
-            pwrite(s->lock_fd, pid, strlen(pid), 0) != (ssize_t) strlen(pid))
-                return error_setf(e, EIO, "cannot write %s/lock", s->path);
+        if (ftruncate(s->lock_fd, 0) >= 0)
+                (void) !pwrite(s->lock_fd, pid, strlen(pid), 0);
         return 0;
 }
 

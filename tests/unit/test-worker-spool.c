@@ -1,7 +1,9 @@
 /*
  * The spool: one owner, outputs by rename, and what a restart finds.
  */
+#include <fcntl.h>
 #include <glib/gstdio.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
@@ -186,6 +188,45 @@ static void test_an_ephemeral_spool_spares_what_is_not_its_own(Fixture *f, gcons
         g_assert_false(is_there(f, "worker-id"));
 }
 
+static void fill_disk(Fixture *f)
+{
+        g_autofree char *lock = g_build_filename(f->path, "lock", NULL);
+        g_autofree char *path = g_build_filename(f->path, "filler", NULL);
+        _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        char page[4096] = {1};
+
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(truncate(lock, 0), ==, 0); /* no block of its own to write to */
+        while (write(fd, page, sizeof(page)) > 0)
+                ;
+        g_assert_cmpint(errno, ==, ENOSPC);
+}
+
+/* Only a worker that runs is told which jobs it may forget, and makes room. */
+static void test_a_full_disk_does_not_keep_its_owner_out(Fixture *f, gconstpointer data)
+{
+        g_autofree char *trash = NULL;
+        Spool *s;
+
+        g_assert_cmpint(g_mkdir(f->path, 0700), ==, 0);
+        if (mount("tmpfs", f->path, "tmpfs", 0, "size=256k") < 0) {
+                g_test_skip("may not mount a small disk");
+                return;
+        }
+        s = open_spool(f, false);
+        put_output(s, "job-1", 3, 0, "an output");
+        spool_free(s);
+        fill_disk(f);
+
+        s = open_spool(f, false);
+        g_assert_true(spool_output_exists(s, "job-1", 3, 0));
+        g_assert_cmpint(spool_job_forget(s, "job-1", &trash), ==, 0);
+        g_assert_cmpint(rm_rf_at(spool_trash_fd(s), trash), ==, 0);
+        g_assert_cmpuint(spool_free_bytes(s), >, 0);
+        spool_free(s);
+        g_assert_cmpint(umount2(f->path, MNT_DETACH), ==, 0);
+}
+
 static void test_a_scratch_file_has_no_name(Fixture *f, gconstpointer data)
 {
         _cleanup_(spool_freep) Spool *s = open_spool(f, false);
@@ -227,6 +268,8 @@ int main(int argc, char *argv[])
                 {"an-ephemeral-spool-leaves-nothing", test_an_ephemeral_spool_leaves_nothing},
                 {"an-ephemeral-spool-spares-what-is-not-its-own",
                  test_an_ephemeral_spool_spares_what_is_not_its_own},
+                {"a-full-disk-does-not-keep-its-owner-out",
+                 test_a_full_disk_does_not_keep_its_owner_out},
                 {"a-scratch-file-has-no-name", test_a_scratch_file_has_no_name},
                 {"job-ids-are-plain-names", test_job_ids_are_plain_names},
         };

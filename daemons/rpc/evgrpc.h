@@ -336,7 +336,7 @@ int evgrpc_server_call_add_trailing_metadata(EvgrpcServerCall *call, const char 
 /* "127.0.0.1:41234" or "unix", empty once the connection is lost; and microseconds until the deadline, TIMEOUT_NONE without one. */
 const char *evgrpc_server_call_peer(const EvgrpcServerCall *call);
 /* Who the client has proven to be: the first DNS name, URI or address in its certificate's SAN, else its
- * CN. Empty without TLS and once the connection is lost. */
+ * CN. Empty without TLS and once the connection is lost (a marked call keeps it). */
 const char *evgrpc_server_call_peer_name(const EvgrpcServerCall *call);
 /* Of the last message; as evgrpc_call_message_received_ns(). */
 int64_t evgrpc_server_call_message_received_ns(const EvgrpcServerCall *call, bool *ret_from_kernel);
@@ -372,9 +372,10 @@ EvgrpcServerCall *evgrpc_server_call_unref(EvgrpcServerCall *call); /* returns N
  */
 
 /* The client's side. */
-typedef struct EvgrpcClientIdentity
-        EvgrpcClientIdentity;         /* 128 random bits, and a count of calls */
-typedef struct EvgrpcMark EvgrpcMark; /* one call, however often it is tried */
+/* 128 random bits, and a count of calls. */
+typedef struct EvgrpcClientIdentity EvgrpcClientIdentity;
+/* One call, however often it is tried. */
+typedef struct EvgrpcMark EvgrpcMark;
 
 /* One for a process is enough, whatever the number of channels. Return: 0, -ENOMEM, or what getrandom()
  * says. */

@@ -261,16 +261,11 @@ void rpc_once_leave(EvgrpcServerCall *call)
 
 /* ---- The store ---------------------------------------------------------------------------------- */
 
-static const char *principal_of(const EvgrpcServerCall *call)
-{
-        return "";
-}
-
 static EvgrpcOnceKey key_of(const EvgrpcServerCall *call, const Mark *m,
                             char text[static RPC_CLIENT_TEXT_SIZE])
 {
         rpc_client_id_format(m->id, text);
-        return (EvgrpcOnceKey){.principal = principal_of(call),
+        return (EvgrpcOnceKey){.principal = evgrpc_server_call_peer_name(call),
                                .client = text,
                                .seq = m->seq,
                                .acknowledged = m->ack};
@@ -426,7 +421,8 @@ static int make_entry(RpcOnce *o, EvgrpcServerCall *call, OnceClient *c, const M
         int r = 0;
 
         if (!c)
-                r = once_table_add(t, principal_of(call), m->id, rpc_now_usec(), &c);
+                r = once_table_add(t, evgrpc_server_call_peer_name(call), m->id, rpc_now_usec(),
+                                   &c);
         if (r < 0)
                 return r;
         set_sweep(o);
@@ -467,7 +463,7 @@ static void take(RpcOnce *o, EvgrpcServerCall *call, const Mark *m, const uint8_
                  size_t size)
 {
         OnceTable *t = &o->table;
-        OnceClient *c = once_table_find(t, principal_of(call), m->id);
+        OnceClient *c = once_table_find(t, evgrpc_server_call_peer_name(call), m->id);
         OnceEntry *e = NULL;
 
         if (c) {

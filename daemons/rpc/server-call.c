@@ -610,12 +610,16 @@ const char *evgrpc_server_call_peer(const EvgrpcServerCall *call)
 
 const char *evgrpc_server_call_peer_name(const EvgrpcServerCall *call)
 {
+        if (call->origin)
+                return call->once ? call->once->client->principal : "";
         return call->connection ? rpc_transport_peer_name(&call->connection->session->transport)
                                 : "";
 }
 
 int64_t evgrpc_server_call_message_received_ns(const EvgrpcServerCall *call, bool *ret_from_kernel)
 {
+        if (call->origin)
+                call = call->origin;
         if (ret_from_kernel)
                 *ret_from_kernel = call->stream.message_time.from_kernel;
         return call->stream.message_time.ns;

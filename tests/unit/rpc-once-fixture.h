@@ -20,6 +20,7 @@ typedef struct OnceFixture {
         GHashTable *held;     /* body: EvgrpcServerCall that hangs */
         unsigned cancelled;
         bool fail_commit; /* of stored calls */
+        EvgrpcTls *tls;   /* of the next server */
 } OnceFixture;
 
 static inline unsigned times_executed(OnceFixture *o, const char *body)
@@ -211,7 +212,9 @@ static inline void once_serve(OnceFixture *o)
         };
         g_autofree char *address = g_strdup_printf("unix:%s/socket", o->dir);
 
-        g_assert_cmpint(evgrpc_server_new(o->f.base, NULL, &o->f.server), ==, 0);
+        EvgrpcServerOptions server = {.tls = o->tls};
+
+        g_assert_cmpint(evgrpc_server_new(o->f.base, &server, &o->f.server), ==, 0);
         g_assert_cmpint(evgrpc_server_set_once(o->f.server, &o->options), ==, 0);
         g_assert_cmpint(evgrpc_server_add_service(o->f.server, ECHO, methods, o), ==, 0);
         g_assert_cmpint(evgrpc_server_listen(o->f.server, address, NULL), ==, 0);

@@ -7,6 +7,7 @@
 #include "rpc/once-table.h"
 #include "rpc-once-fixture.h"
 #include "rpc-relay.h"
+#include "tls-certificates.h"
 
 #define CLIENT_A "00112233445566778899aabbccddeeff"
 #define CLIENT_B "ffeeddccbbaa99887766554433221100"
@@ -486,6 +487,59 @@ static void test_server_says_no_to_what_it_cannot_keep(void)
         event_base_free(base);
 }
 
+static EvgrpcChannel *channel_of(OnceFixture *o, const Authority *ca, const char *name)
+{
+        g_autofree char *san = g_strdup_printf("DNS:%s", name);
+        EvgrpcChannelOptions options = {.tls_server_name = "localhost"};
+        EvgrpcChannel *channel;
+        Identity own;
+
+        identity_make(&own, ca, name, san, NULL, -TLS_DAY, TLS_DAY);
+        options.tls = tls_make(ca, &own);
+        g_assert_cmpint(evgrpc_channel_new(o->f.base, o->f.address, &options, &channel), ==, 0);
+        evgrpc_tls_unref(options.tls);
+        identity_done(&own);
+        return channel;
+}
+
+static void test_kept_reply_is_for_the_principal_that_made_the_call(void)
+{
+        EvgrpcChannel *alice[2], *mallory;
+        OnceFixture o;
+        Authority ca;
+        Identity own;
+
+        once_begin(&o, NULL);
+        authority_make(&ca, "Test CA");
+        identity_make(&own, &ca, "localhost", "DNS:localhost", NULL, -TLS_DAY, TLS_DAY);
+        o.tls = tls_make(&ca, &own);
+        once_restart(&o);
+        alice[0] = channel_of(&o, &ca, "alice");
+        alice[1] = channel_of(&o, &ca, "alice");
+        mallory = channel_of(&o, &ca, "mallory");
+        for (unsigned i = 0; i < 2; i++)
+                g_assert_cmpint(
+                        try_on(&o, alice[i], "Unary", "secret", CLIENT_A, "1", "1", NULL, NULL), ==,
+                        EVGRPC_OK);
+        g_assert_cmpuint(times_executed(&o, "secret"), ==, 1);
+        /* Her words from another mouth are another call: not her reply, nor a hint that there is one. */
+        g_assert_cmpint(try_on(&o, mallory, "Unary", "guess", CLIENT_A, "1", "1", NULL, NULL), ==,
+                        EVGRPC_OK);
+        g_assert_cmpuint(times_executed(&o, "guess"), ==, 1);
+        g_assert_cmpint(try_on(&o, mallory, "Unary", "x", CLIENT_A, "9", "9", NULL, NULL), ==,
+                        EVGRPC_OK);
+        g_assert_cmpint(try_on(&o, alice[1], "Unary", "secret", CLIENT_A, "1", "1", NULL, NULL), ==,
+                        EVGRPC_OK);
+        g_assert_cmpuint(times_executed(&o, "secret"), ==, 1);
+        evgrpc_channel_free(alice[0]);
+        evgrpc_channel_free(alice[1]);
+        evgrpc_channel_free(mallory);
+        evgrpc_tls_unref(o.tls);
+        identity_done(&own);
+        authority_done(&ca);
+        once_end(&o);
+}
+
 /* ---- The client --------------------------------------------------------------------------------- */
 
 static void start_marked(Story *s, OnceFixture *o, const char *body, bool hang,
@@ -841,6 +895,7 @@ int main(int argc, char *argv[])
         TEST("stored", test_stored_reply_survives_a_restart);
         TEST("rolled-back", test_stored_call_that_was_rolled_back_runs_after_a_restart);
         TEST("not-to-be-kept", test_server_says_no_to_what_it_cannot_keep);
+        TEST("principal", test_kept_reply_is_for_the_principal_that_made_the_call);
         TEST("client/retry", test_lost_call_is_tried_again_until_it_is_answered);
         TEST("client/not-asked-for", test_nothing_is_repeated_without_being_asked_for);
         TEST("client/restart", test_retry_after_a_restart_ends_with_outcome_unknown);

@@ -234,6 +234,27 @@ class Verbs(FakeMaster):
         for verb in (("list",), ("status", "1"), ("workers",)):
             self.assertNotIn(b"\x1b", self.ctl(*verb, env=env).stdout)
 
+    def complete(self, *words):
+        """What TAB offers behind these words, cut as bash cuts them."""
+        script = 'source "$1"; shift; COMP_LINE="$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mrctl; ' \
+                 'printf "%s\\n" "${COMPREPLY[@]}"'
+        line = " ".join(words).replace(" = ", "=").replace(" : ", ":")
+        p = subprocess.run(["bash", "-c", script, "bash", mr.SOURCE / "cli/completion/mrctl", line, *words],
+                           env=dict(self.env, PATH=f"{mr.BUILD}/cli:{os.environ['PATH']}"), stdout=subprocess.PIPE,
+                           stderr=subprocess.DEVNULL, timeout=60 * mr.SLOW, check=False)
+        return p.stdout.decode().split()
+
+    def test_completion(self):
+        """completion offers verbs, values, and the jobs of the bus that was named"""
+        self.ctl("submit", *RUN[1:], "--name=hang")
+        self.ctl("wait", self.ctl("submit", *RUN[1:]).stdout.decode().strip())
+        bus = ["mrctl", "--bus", "=", "unix", ":", "path", "=", f"{self.dir}/bus"]
+        self.assertEqual(sorted(self.complete(*bus, "status", "")), ["1", "2"])
+        self.assertEqual(self.complete(*bus, "cancel", ""), ["1"])
+        self.assertEqual(self.complete(*bus, "cat", ""), ["2"])
+        self.assertEqual(self.complete("mrctl", "ca"), ["cat", "cancel"])
+        self.assertEqual(self.complete("mrctl", "list", "--json", "=", "p"), ["pretty"])
+
     def test_no_bus(self):
         """a bus that is not there is named, with what needs none"""
         env = {k: v for k, v in self.env.items() if k not in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")}

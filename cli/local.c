@@ -6,14 +6,17 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "base/fs.h"
+#include "base/parse.h"
 #include "cli/local.h"
 #include "platform/spawn.h"
 
+#define SPACE_MIN_BYTES MIB(64)              /* the default of MinFree= in workerd.conf */
 #define STOP_TIMEOUT_USEC (5 * USEC_PER_SEC) /* for tasks to be killed and a spool to be deleted */
 
 /* The descriptors that the daemons are given; the directory only where a path is too long. */
@@ -35,6 +38,24 @@ static int block_signals(void)
         return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
 }
 
+/* Below this a worker takes no task (MinFree=), and the job would wait for space that nobody frees. */
+static int check_space(const Local *l, Error *e)
+{
+        g_autofree char *text = NULL;
+        struct statvfs st;
+        uint64_t free_bytes;
+
+        if (statvfs(l->dir, &st) < 0)
+                return 0; /* the worker will say it */
+        free_bytes = (uint64_t) st.f_bavail * st.f_frsize;
+        if (free_bytes >= SPACE_MIN_BYTES)
+                return 0;
+        text = format_size(free_bytes);
+        return error_setf(e, ENOSPC,
+                          "%s has only %s free, and a job needs 64M: make room, or set $TMPDIR",
+                          l->dir, text);
+}
+
 static int make_directory(Local *l, Error *e)
 {
         const char *tmp = getenv("TMPDIR");
@@ -50,7 +71,7 @@ static int make_directory(Local *l, Error *e)
         l->dir_fd = open(l->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (l->dir_fd < 0 || mkdirat(l->dir_fd, "master", 0700) < 0)
                 return error_setf(e, errno, "cannot use %s: %s", l->dir, error_text(errno));
-        return 0;
+        return check_space(l, e);
 }
 
 /* Do the sockets' paths fit into an address? */

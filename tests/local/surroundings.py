@@ -57,6 +57,16 @@ class Surroundings(mr.Scratch):
                          f"{self.dir}/no", "No such file")
         self.assertFails(self.local(*COUNT, self.input, env=dict(self.env, TMPDIR="rel")), "absolute")
 
+    def test_small_tmpdir(self):
+        """a $TMPDIR too small for any task is named at once"""
+        mount = 'mount -t tmpfs -o size=1m tmpfs "$TMPDIR" && exec "$1" --local run --app wordcount "$2"'
+        p = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", mount, "bash", mr.MRCTL,
+                            self.input], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           timeout=60 * mr.SLOW, check=False)
+        if b"unshare" in p.stderr or b"mount:" in p.stderr:
+            self.skipTest("no mount namespace: " + p.stderr.decode(errors="replace").strip())
+        self.assertFails(p, "M free, and a job needs 64M", str(self.tmp))
+
     def test_bare_environment(self):
         """no variable at all is needed"""
         self.assertCounts(self.local(*COUNT, self.input, env={"TMPDIR": str(self.tmp)}))

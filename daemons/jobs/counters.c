@@ -111,7 +111,8 @@ static void add_line(void *userdata, const char *name, uint64_t value)
                 v = g_new0(uint64_t, 1);
                 g_tree_insert(c->values, g_strdup(name), v);
         }
-        *v += value;
+        if (__builtin_add_overflow(*v, value, v))
+                *v = UINT64_MAX; /* a program counts what it likes; less than nothing it did not count */
 }
 
 /* Never below zero: a name that was dropped when it was added is not there to be taken from. */

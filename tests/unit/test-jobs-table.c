@@ -268,6 +268,17 @@ static void test_a_status_is_cut_to_valid_text(void)
         task_table_set_status(t, TASK_MAP, 9, "beyond the end");
 }
 
+static void test_a_counter_stops_at_its_limit_and_does_not_begin_anew(void)
+{
+        _cleanup_(counters_freep) Counters *c = counters_new();
+        _cleanup_(counter_set_freep) CounterSet *huge = NULL;
+
+        huge = counter_set_add(NULL, "records", UINT64_MAX - 1);
+        counters_add(c, huge);
+        counters_add(c, huge);
+        g_assert_cmpuint(counters_get(c, "records"), ==, UINT64_MAX);
+}
+
 static void test_counters_count_each_record_once(void)
 {
         _cleanup_(counters_freep) Counters *c = counters_new();
@@ -340,6 +351,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/jobs/table/a-task-fits-in-a-kilobyte", test_a_task_fits_in_a_kilobyte);
         g_test_add_func("/jobs/table/a-status-is-cut-to-valid-text",
                         test_a_status_is_cut_to_valid_text);
+        g_test_add_func("/jobs/counters/stop-at-their-limit",
+                        test_a_counter_stops_at_its_limit_and_does_not_begin_anew);
         g_test_add_func("/jobs/counters/count-each-record-once",
                         test_counters_count_each_record_once);
         g_test_add_func("/jobs/counters/a-counter-for-each-word-does-not-grow-the-master",

@@ -138,8 +138,11 @@ static void commit_map(MasterJob *j, FinishedAttempt *f)
 {
         Manager *m = j->manager;
 
-        if (scheduler_commit(m->scheduler, j->table, TASK_MAP, f->task, f->attempt) < 0)
+        if (scheduler_commit(m->scheduler, j->table, TASK_MAP, f->task, f->attempt) < 0) {
+                /* Another one was first. */
+                (void) end_attempt(j, TASK_MAP, f->task, f->attempt, ATTEMPT_KILLED, NULL);
                 return;
+        }
         job_set_task_counters(j, TASK_MAP, f->task, TAKE_PTR(f->counters));
         job_save_task(j, TASK_MAP, f->task);
         job_kill_task_attempts(j, TASK_MAP, f->task, f->attempt);
@@ -300,19 +303,38 @@ static void on_update(EvgrpcCall *call, const ProtobufCMessage *message, void *u
         }
 }
 
+/* An answer that will be the same each time (a worker of another version, a task too large for its limits): it
+ * counts as a failure, or the job would go round for ever. */
+static bool is_refusal(EvgrpcCode code)
+{
+        return code == EVGRPC_INVALID_ARGUMENT || code == EVGRPC_UNIMPLEMENTED ||
+               code == EVGRPC_OUT_OF_RANGE || code == EVGRPC_RESOURCE_EXHAUSTED ||
+               code == EVGRPC_PERMISSION_DENIED || code == EVGRPC_UNAUTHENTICATED;
+}
+
 static void on_call_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
 {
         AttemptCall *c = userdata;
 
         if (c->job) {
-                Manager *m = c->job->manager;
+                FinishedAttempt f = {.kind = c->kind,
+                                     .task = c->task,
+                                     .attempt = c->attempt,
+                                     .worker = c->worker};
+                MasterJob *j = c->job;
+                Manager *m = j->manager;
                 g_autofree char *why = NULL;
 
                 why = g_strdup_printf("its worker's call ended with %s%s%s",
                                       evgrpc_code_to_string(status->code),
                                       *status->message ? ": " : "", status->message);
                 scheduler_back_off(m->scheduler, c->worker, manager_now(m));
-                lose_attempt(c, why);
+                if (is_refusal(status->code)) {
+                        attempt_detach(c);
+                        fail_attempt(j, &f, why, "", false);
+                } else {
+                        lose_attempt(c, why);
+                }
         }
         evgrpc_call_unref(c->call);
         g_free(c);

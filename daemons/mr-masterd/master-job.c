@@ -126,22 +126,36 @@ static void add_counter_line(const char *name, uint64_t value, void *userdata)
         *set = counter_set_add(*set, name, value);
 }
 
-/* The totals of a job that is over; while it runs, they follow from its tasks. */
+/* While a job runs they follow from its tasks; from its commit or its end on, from its row. */
 static char *final_counters(const MasterJob *j)
 {
         _cleanup_(counter_set_freep) CounterSet *set = NULL;
 
-        if (!job_is_over(j) || !j->counters)
+        if (!j->counters)
                 return NULL;
         counters_foreach(j->counters, add_counter_line, &set);
         return counter_set_to_text(set);
+}
+
+static void keep_numbers(MasterJob *j)
+{
+        if (!j->table)
+                return;
+        j->maps_done = task_table_count_in(j->table, TASK_MAP, TASK_DONE);
+        j->reduces_done = task_table_count_in(j->table, TASK_REDUCE, TASK_DONE);
+        j->attempts_failed = task_table_failed(j->table);
+        j->attempts_lost = task_table_lost(j->table);
+        j->outputs_lost = task_table_outputs_lost(j->table);
 }
 
 void job_save(MasterJob *j)
 {
         g_autoptr(GByteArray) description = job_desc_serialize(j->desc);
         g_autofree char *counters = final_counters(j);
-        StoreJob row = {
+        StoreJob row;
+
+        keep_numbers(j);
+        row = (StoreJob){
                 .number = j->number,
                 .description = description->data,
                 .description_size = description->len,
@@ -159,7 +173,7 @@ void job_save(MasterJob *j)
                 .reduces_done = j->reduces_done,
                 .attempts_failed = j->attempts_failed,
                 .attempts_lost = j->attempts_lost,
-                .outputs_lost = j->table ? task_table_outputs_lost(j->table) : j->outputs_lost,
+                .outputs_lost = j->outputs_lost,
                 .input_bytes = j->input_bytes,
                 .output_created = j->output_created,
                 .counters = counters,
@@ -419,17 +433,6 @@ static void end_work_free(EndWork *w)
         g_free(w);
 }
 
-static void keep_numbers(MasterJob *j)
-{
-        if (!j->table)
-                return;
-        j->maps_done = task_table_count_in(j->table, TASK_MAP, TASK_DONE);
-        j->reduces_done = task_table_count_in(j->table, TASK_REDUCE, TASK_DONE);
-        j->attempts_failed = task_table_failed(j->table);
-        j->attempts_lost = task_table_lost(j->table);
-        j->outputs_lost = task_table_outputs_lost(j->table);
-}
-
 /* Nothing of it is left to do. */
 static void job_over(MasterJob *j, JobState state)
 {
@@ -586,19 +589,22 @@ static void forget_job(Manager *m, guint index)
         offload_run(m->offload, remove_work, remove_done, w);
 }
 
-/* Of those that are over, the one that was first; UINT_MAX when there is none to forget. */
+/* Of those that are over, the one that was first; UINT_MAX when there is none to forget. Never the one with the
+ * highest number: numbers go on from it after a restart, and a number means one job for ever. */
 static guint first_over(const Manager *m, guint *ret_count)
 {
         guint first = UINT_MAX, count = 0;
-        uint64_t usec = UINT64_MAX;
+        uint64_t usec = UINT64_MAX, newest = 0;
 
+        for (guint i = 0; i < m->by_age->len; i++)
+                newest = MAX(newest, ((const MasterJob *) m->by_age->pdata[i])->number);
         for (guint i = 0; i < m->by_age->len; i++) {
                 const MasterJob *j = m->by_age->pdata[i];
 
                 if (!job_is_over(j))
                         continue;
                 count++;
-                if (j->working == 0 && j->finished_usec < usec) {
+                if (j->working == 0 && j->number < newest && j->finished_usec < usec) {
                         usec = j->finished_usec;
                         first = i;
                 }

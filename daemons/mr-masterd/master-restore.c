@@ -62,7 +62,7 @@ static void on_job(const StoreJob *row, void *userdata)
         j->input_bytes = row->input_bytes;
         j->output_created = row->output_created;
         j->output_prepared = j->state != JOB_PLANNING;
-        if (job_is_over(j)) {
+        if (j->state >= JOB_COMMITTING || j->ending != 0) {
                 _cleanup_(counter_set_freep) CounterSet *set = counter_set_from_text(row->counters);
 
                 j->counters = counters_new();

@@ -442,6 +442,10 @@ static void on_run_task(EvgrpcServerCall *call, const ProtobufCMessage *message,
                 evgrpc_server_call_finish(run->call, EVGRPC_UNAVAILABLE, "gone");
                 run_free(run);
                 break;
+        case REFUSE:
+                evgrpc_server_call_finish(run->call, EVGRPC_INVALID_ARGUMENT, "no such kind");
+                run_free(run);
+                break;
         }
 }
 
@@ -598,7 +602,8 @@ void fake_release(FakeWorker *w)
         for (guint i = 0; i < w->runs->len; i++)
                 g_ptr_array_add(runs, w->runs->pdata[i]);
         for (guint i = 0; i < runs->len; i++)
-                succeed(runs->pdata[i]);
+                if (!((FakeRun *) runs->pdata[i])->watch) /* else it shuffles already */
+                        succeed(runs->pdata[i]);
 }
 
 void fake_report_lost(FakeWorker *w, const char *job, uint32_t map, uint32_t attempt,

@@ -33,6 +33,7 @@ typedef enum Deed {
         FAIL_FOR_GOOD,
         REJECT,
         BREAK_OFF, /* end the call without a result */
+        REFUSE,    /* the same, as one that does not understand the task */
 } Deed;
 
 typedef struct FakeWorker FakeWorker;

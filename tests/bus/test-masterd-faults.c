@@ -3,8 +3,10 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "base/fs.h"
 #include "masterd-fixture.h"
@@ -125,6 +127,32 @@ static void test_a_call_that_ends_without_a_result_is_a_lost_attempt(void)
 static void test_a_rejected_task_is_offered_again_and_counts_for_nothing(void)
 {
         run_with_deed(reject_first_attempts, 0, 0);
+}
+
+static Deed refuse(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        return REFUSE;
+}
+
+/* Lost attempts are made again without end; this one would be lost each time. */
+static void test_a_task_that_no_worker_understands_fails_its_job(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *reason = NULL;
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 1);
+        w->deed = refuse;
+        path = write_input(&f, "input", 100);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input, "MaxAttempts=3"), id);
+        wait_for_state(&f, id, "failed");
+        reason = job_text(&f, id, "StateReason");
+        assert_contains(reason, "INVALID_ARGUMENT: no such kind");
+        g_assert_cmpuint(w->maps_started, ==, 3);
+        fixture_done(&f);
 }
 
 /* ---- Workers that go ---- */
@@ -402,6 +430,97 @@ static void test_jobs_that_are_over_are_there_after_a_restart(void)
         fixture_done(&f);
 }
 
+static void change_state(Fixture *f, const char *sql)
+{
+        g_autofree char *path = g_build_filename(f->state, "state.db", NULL);
+        sqlite3 *db = NULL;
+
+        g_assert_cmpint(sqlite3_open(path, &db), ==, SQLITE_OK);
+        g_assert_cmpint(sqlite3_exec(db, sql, NULL, NULL, NULL), ==, SQLITE_OK);
+        g_assert_cmpint(sqlite3_close(db), ==, SQLITE_OK);
+}
+
+static bool master_is_gone(void *userdata)
+{
+        const Fixture *f = userdata;
+        siginfo_t info = {};
+
+        return waitid(P_PID, (id_t) f->master_pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+               info.si_pid == f->master_pid;
+}
+
+/* The disk lets it write that the job commits, and not that it is done. */
+static void test_a_job_whose_commit_was_interrupted_keeps_its_numbers(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *counters = NULL;
+        const char *name;
+        uint64_t value;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        fixture_kill_master(&f, SIGTERM);
+        change_state(&f, "CREATE TRIGGER full BEFORE INSERT ON jobs WHEN NEW.state = 3 "
+                         "BEGIN SELECT RAISE(ABORT, 'no room'); END");
+        fixture_start_master(&f);
+        (void) fake_worker(&f, "w1", 4);
+        path = write_input(&f, "input", 3 * 4096);
+        out = g_build_filename(f.dir, "out", NULL);
+        input = setting("Input", path);
+        output = setting("Output", out);
+        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096", "Reduces=2"), id);
+        fixture_wait(&f, master_is_gone, &f, "the end of a master that cannot save");
+        fixture_kill_master(&f, SIGKILL);
+        change_state(&f, "DROP TRIGGER full");
+        fixture_start_master(&f);
+        wait_for_state(&f, id, "done");
+        g_assert_cmpuint(job_number(&f, id, "MapsDone"), ==, 3);
+        g_assert_cmpuint(job_number(&f, id, "ReducesDone"), ==, 2);
+        g_assert_true(exists(out, "_SUCCESS"));
+        g_assert_cmpint(sd_bus_get_property(
+                                f.bus, "org.mapreduced.Master1", "/org/mapreduced/Master1/job/1",
+                                "org.mapreduced.Master1.Job", "Counters", NULL, &counters, "a{st}"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_enter_container(counters, 'a', "{st}"), >, 0);
+        g_assert_cmpint(sd_bus_message_read(counters, "{st}", &name, &value), >, 0);
+        g_assert_cmpstr(name, ==, "maps-counted");
+        g_assert_cmpuint(value, ==, 3);
+        fixture_done(&f);
+}
+
+/* Job 2 is over long before job 1, and only one is kept. Its number must not come again. */
+static void test_a_number_is_never_given_to_two_jobs(void)
+{
+        g_autofree char *path = NULL, *input = NULL, *config = NULL, *option = NULL;
+        char first[16], second[16], third[16];
+        FakeWorker *w;
+        Fixture f;
+
+        fixture_init(&f, quick);
+        fixture_kill_master(&f, SIGTERM);
+        config = g_build_filename(f.dir, "masterd.conf", NULL);
+        g_assert_true(g_file_set_contents(config, "[Master]\nKeepJobs=1\n", -1, NULL));
+        option = g_strconcat("--config=", config, NULL);
+        g_ptr_array_insert(f.options, 0, g_steal_pointer(&option));
+        fixture_start_master(&f);
+        w = fake_worker(&f, "w1", 1);
+        w->deed = hold_maps;
+        path = write_input(&f, "input", 100);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input), first);
+        wait_count(&f, &w->maps_started, 1, "the map");
+        submit(&f, SETTINGS("App=wordcount", "Input=/nonexistent"), second);
+        wait_for_state(&f, second, "failed");
+        fake_release(w);
+        fixture_run_for(&f, 500);
+        fixture_kill_master(&f, SIGTERM);
+        fixture_start_master(&f);
+        submit(&f, SETTINGS("App=wordcount", "Input=/nonexistent"), third);
+        g_assert_cmpstr(third, ==, "3");
+        fixture_done(&f);
+}
+
 static void test_a_second_master_on_one_state_is_refused_by_name(void)
 {
         g_autofree char *words = NULL, *network = NULL;
@@ -450,6 +569,11 @@ int main(int argc, char *argv[])
           test_maps_of_a_worker_that_did_not_come_back_run_again);
         T("jobs-that-are-over-are-there-after-a-restart",
           test_jobs_that_are_over_are_there_after_a_restart);
+        T("a-task-that-no-worker-understands-fails-its-job",
+          test_a_task_that_no_worker_understands_fails_its_job);
+        T("a-job-whose-commit-was-interrupted-keeps-its-numbers",
+          test_a_job_whose_commit_was_interrupted_keeps_its_numbers);
+        T("a-number-is-never-given-to-two-jobs", test_a_number_is_never_given_to_two_jobs);
         T("a-second-master-on-one-state-is-refused-by-name",
           test_a_second_master_on_one_state_is_refused_by_name);
 #undef T

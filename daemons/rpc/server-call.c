@@ -168,6 +168,9 @@ static int respond(EvgrpcServerCall *call, bool last)
 }
 
 static void set_status_message(EvgrpcServerCall *call, const char *format, va_list ap)
+        __attribute__((format(printf, 2, 0)));
+
+static void set_status_message(EvgrpcServerCall *call, const char *format, va_list ap)
 {
         char text[RPC_STATUS_MESSAGE_MAX + 1], *encoded;
         size_t size;

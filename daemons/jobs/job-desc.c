@@ -272,8 +272,12 @@ static int check_program(const JobDesc *d, Error *e)
                                   "Combiner and Reducer go with Mapper; App=%s has its own",
                                   d->app);
         for (size_t i = 0; i < ELEMENTSOF(known_apps); i++)
-                if (g_str_equal(d->app, known_apps[i]))
-                        return 0;
+                if (g_str_equal(d->app, known_apps[i])) {
+                        if (d->args->len == 0)
+                                return 0;
+                        return error_setf(e, EINVAL, "App=%s takes no arguments, not \"%.64s\"",
+                                          d->app, (const char *) d->args->pdata[0]);
+                }
         return error_setf(e, EINVAL, "unknown app %.64s (known: wordcount)", d->app);
 }
 

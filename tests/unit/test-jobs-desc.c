@@ -132,6 +132,10 @@ static void test_parts_of_a_command_do_not_go_with_an_app(void)
         g_assert_cmpint(job_desc_set_string(d, "Mapper", "cat", NULL), ==, 0);
         g_assert_cmpint(job_desc_add_string(d, "Args", "-x", NULL), ==, 0);
         assert_refused(d, "Args go with App");
+
+        d = wordcount(); /* it has no use for them, and what is typed is never ignored */
+        g_assert_cmpint(job_desc_add_string(d, "Args", "-x", NULL), ==, 0);
+        assert_refused(d, "App=wordcount takes no arguments, not \"-x\"");
 }
 
 static void test_variables_are_name_and_value(void)

@@ -266,6 +266,9 @@ class Verbs(FakeMaster):
     def test_bus_of_another_user(self):
         """a bus that does not admit us is said to be one"""
         os.chmod(self.dir, 0o755)
+        reach = ["setpriv", "--reuid=65534", "--clear-groups", "test", "-x", mr.MRCTL]
+        if subprocess.run(reach, check=False).returncode:
+            self.skipTest("the build folder is closed to other users")
         for verb in (("list",), RUN):
             p = self.ctl(*verb, user=65534, group=65534, extra_groups=[])
             self.assertFails(p, "the bus does not admit user 65534", code=1)

@@ -36,9 +36,11 @@ class Cluster(mr.ClusterCase):
         return p.stdout
 
     def status(self, job):
-        p = self.ctl("status", job)
-        self.assertOk(p)
-        return p.stdout.decode()
+        """What status prints, and all events: the plain form ends with the newest few and says so."""
+        plain, whole = self.ctl("status", job), self.ctl("status", "--json=pretty", job)
+        self.assertOk(plain)
+        self.assertOk(whole)
+        return (plain.stdout + whole.stdout).decode()
 
     @unittest.skipUnless(mr.TEXT_DIRS, "no text under /usr/share to count")
     def test_real_text(self):

@@ -1,6 +1,8 @@
 /*
  * The link to the master — see worker-master.h.
  */
+#include <sys/sysinfo.h>
+
 #include "mr-workerd/worker-master.h"
 
 #define REGISTER_TIMEOUT_USEC (10 * USEC_PER_SEC)
@@ -167,16 +169,16 @@ static void send_heartbeat(MasterLink *l)
         EvgrpcCallOptions options = {.timeout_usec = l->lease_usec};
         Manager *m = l->manager;
         g_autoptr(GPtrArray) jobs = spool_list_jobs(m->spool);
-        double load = 0;
+        struct sysinfo info = {};
         int r;
 
-        (void) getloadavg(&load, 1);
+        (void) sysinfo(&info); /* getloadavg() reads /proc, which the unit hides */
         request.worker_id = (char *) spool_worker_id(m->spool);
         request.incarnation = m->incarnation;
         request.slots = m->conf.slots;
         request.slots_used = task_pool_busy(m->pool);
         request.free_bytes = spool_free_bytes(m->spool);
-        request.load = load;
+        request.load = (double) info.loads[0] / (1 << SI_LOAD_SHIFT);
         request.n_jobs = jobs->len;
         request.jobs = (char **) jobs->pdata;
         r = evgrpc_call_start(l->channel, &mapreduced__v1__master__descriptor, "Heartbeat",

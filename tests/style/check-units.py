@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Holds the units against systemd's own tools: they are sound, and as closed as they claim to be.
+
+What is installed is looked at, in a root of its own, beside the units that systemd ships.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as ET
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import tap  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("BUILD_ROOT", "build")).resolve()
+SYSTEM_UNITS = pathlib.Path("/usr/lib/systemd/system")
+# `systemd-analyze security`, at most: 0 is closed, 10 is open (systemd-timesyncd has 2.1, gearmand 9.2).
+EXPOSURE_MAX = {"mr-masterd": 1.5, "mr-workerd": 2.0, "mr-task@": 1.0,
+                "timesyncd-lite": 2.0, "timesyncd-lite-server": 2.0}
+
+
+def run(*args, **kwargs):
+    return subprocess.run([str(a) for a in args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False, timeout=120, **kwargs)
+
+
+class Units(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.root = pathlib.Path(tempfile.mkdtemp(prefix="mr-units-"))
+        cls.addClassCleanup(shutil.rmtree, cls.root, ignore_errors=True)
+        p = run("meson", "install", "-C", BUILD, "--no-rebuild", "--destdir", cls.root)
+        if p.returncode != 0:
+            raise AssertionError(p.stdout[-2000:])
+        cls.ours = sorted(p for p in cls.root.rglob("*") if p.suffix in (".service", ".socket", ".slice")
+                          and "dbus-1" not in p.parts)
+
+    def setUp(self):
+        if not shutil.which("systemd-analyze"):
+            self.skipTest("systemd-analyze is not installed")
+        if not SYSTEM_UNITS.is_dir():
+            self.skipTest("systemd's own units are not installed")
+
+    def test_verify(self):
+        """systemd-analyze verify has nothing to say"""
+        shutil.copytree(SYSTEM_UNITS, self.root / "usr/lib/systemd/system", symlinks=True, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns(*[p.name for p in self.ours]))
+        (self.root / "bin").mkdir(exist_ok=True)
+        for name in ("kill", "sh"):
+            shutil.copy(shutil.which(name), self.root / "bin" / name)
+        self.assertGreaterEqual(len(self.ours), 5)
+        p = run("systemd-analyze", "verify", "--man=no", f"--root={self.root}", *self.ours)
+        ours = [line for line in p.stdout.splitlines() if any(u.stem.rstrip("@") in line for u in self.ours)]
+        self.assertEqual(ours, [])
+
+    def test_verify_sees_mistakes(self):
+        """... and would say it"""
+        bad = self.ours[0].with_name("bad-mapreduced.service")
+        bad.write_text("[Service]\nExecStart=/nowhere/at-all\nNoSuchSetting=1\n")
+        self.addCleanup(bad.unlink)
+        self.assertIn("NoSuchSetting", run("systemd-analyze", "verify", "--man=no", f"--root={self.root}", bad).stdout)
+
+    def test_exposure(self):
+        """systemd-analyze security stays below the bars"""
+        services = [p for p in self.ours if p.suffix == ".service"]
+        for path in services:
+            with self.subTest(path.name):
+                self.assertIn(path.stem, EXPOSURE_MAX)
+                p = run("systemd-analyze", "security", "--offline=true", f"--root={self.root}", path)
+                found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", p.stdout)
+                self.assertTrue(found, p.stdout[-1000:])
+                self.assertLessEqual(float(found.group(1)), EXPOSURE_MAX[path.stem])
+
+    def test_users(self):
+        """systemd-sysusers makes every user and group that the units name"""
+        (self.root / "etc").mkdir(exist_ok=True)
+        conf = next(self.root.rglob("sysusers.d/mapreduced.conf"))
+        p = run("systemd-sysusers", f"--root={self.root}", conf)
+        self.assertEqual(p.returncode, 0, p.stdout)
+        users = {line.split(":")[0] for line in (self.root / "etc/passwd").read_text().splitlines()}
+        groups = {line.split(":")[0] for line in (self.root / "etc/group").read_text().splitlines()}
+        for path in self.ours:
+            text = path.read_text()
+            self.assertLessEqual(set(re.findall(r"^(?:Socket)?User=(.+)$", text, re.M)), users, path)
+            self.assertLessEqual(set(re.findall(r"^(?:Socket)?Group=(.+)$", text, re.M)), groups, path)
+        self.assertIn("mapreduce", groups)  # who may submit
+
+    def test_bus_files(self):
+        """each bus name has its policy, its activation file and a unit of that alias"""
+        for name in ("org.mapreduced.Master1", "org.mapreduced.Worker1"):
+            policy = ET.parse(next(self.root.rglob(f"system.d/{name}.conf"))).getroot()
+            owners = {p.get("user") for p in policy.iter("policy") for a in p.iter("allow") if a.get("own") == name}
+            activation = next(self.root.rglob(f"system-services/{name}.service")).read_text()
+            unit = re.search(r"^SystemdService=(.+)$", activation, re.M).group(1)
+            units = [u.read_text() for u in self.ours if f"Alias={unit}\n" in u.read_text()]
+            self.assertEqual(len(units), 1)
+            self.assertIn(f"BusName={name}\n", units[0])
+            self.assertIn(re.search(r"^User=(.+)$", units[0], re.M).group(1), owners)
+
+    def test_polkit_actions(self):
+        """the daemons ask for actions that there are, and ask for all of them"""
+        there = set()
+        for path in self.root.rglob("polkit-1/actions/org.mapreduced.*.policy"):
+            for action in ET.parse(path).getroot().iter("action"):
+                there.add(action.get("id"))
+                for kind in ("allow_any", "allow_inactive", "allow_active"):
+                    self.assertIn(action.find(f"defaults/{kind}").text, ("auth_admin", "auth_admin_keep"))
+        rules = next(self.root.rglob("rules.d/mapreduced.rules")).read_text()
+        self.assertLessEqual(set(re.findall(r'"(org\.mapreduced\.[a-z0-9]+\.[a-z-]+)"', rules)), there)
+
+
+if __name__ == "__main__":
+    tap.main()

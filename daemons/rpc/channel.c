@@ -184,6 +184,16 @@ bool evgrpc_channel_is_connected(const EvgrpcChannel *channel)
         return channel->state == CHANNEL_READY;
 }
 
+bool evgrpc_channel_recheck(EvgrpcChannel *channel)
+{
+        RpcTls *t = channel->session ? channel->session->transport.tls : NULL;
+
+        if (!t || rpc_tls_recheck(t, channel->o.tls))
+                return false;
+        rpc_session_fail(channel->session, t->error);
+        return true;
+}
+
 void rpc_channel_defer(EvgrpcChannel *ch)
 {
         /* A timer of zero, not event_active(): that one would run again before any socket is looked

@@ -91,6 +91,12 @@ typedef struct EvgrpcTlsSource {
         const char *certificate_file, *certificate_pem; /* ours, then those between it and its CA; a
                                                            server needs one, a client may have none */
         const char *key_file, *key_pem;                 /* its private key, not encrypted */
+        const char *crl_file,
+                *crl_pem;       /* the CA's list of certificates that it took back (RFC 5280 §5):
+                                           those and, for want of news, all once it is out of date are
+                                           refused. NULL: nobody asks */
+        bool anonymous_clients; /* for a server where strangers introduce themselves: a client may have
+                                   no certificate, and evgrpc_server_call_peer_name() is "" then */
 } EvgrpcTlsSource;
 
 /**
@@ -151,6 +157,8 @@ EvgrpcChannel *evgrpc_channel_free(EvgrpcChannel *channel);
 
 void evgrpc_channel_connect(EvgrpcChannel *channel);
 bool evgrpc_channel_is_connected(const EvgrpcChannel *channel);
+/* After evgrpc_tls_reload(): as evgrpc_server_recheck(). Return: whether the connection was ended. */
+bool evgrpc_channel_recheck(EvgrpcChannel *channel);
 
 typedef struct EvgrpcCallOptions {
         uint64_t
@@ -268,6 +276,11 @@ EvgrpcServer *evgrpc_server_free(EvgrpcServer *server);
 void evgrpc_server_shutdown(EvgrpcServer *server);
 /* 0 after a shutdown: all have left. */
 size_t evgrpc_server_connection_count(const EvgrpcServer *server);
+
+/* After evgrpc_tls_reload(): ends each connection whose peer would not be let in any more, because its
+ * certificate is revoked, has expired or is of another CA. Its calls end as with any lost connection, and
+ * on_error is told why. Not from inside a handler of this server. Return: how many were ended. */
+size_t evgrpc_server_recheck(EvgrpcServer *server);
 
 /**
  * evgrpc_server_listen() - serve an address; may be called for several

@@ -140,6 +140,24 @@ size_t evgrpc_server_connection_count(const EvgrpcServer *server)
         return server->connection_count;
 }
 
+size_t evgrpc_server_recheck(EvgrpcServer *server)
+{
+        RpcLink *head = &server->connections, *l = head->next, *next;
+        size_t ended = 0;
+
+        for (; server->o.tls && l != head; l = next) {
+                Connection *c = CONTAINER_OF(l, Connection, link);
+                RpcTls *t = c->session->transport.tls;
+
+                next = l->next;
+                if (rpc_tls_recheck(t, server->o.tls))
+                        continue;
+                rpc_session_fail(c->session, t->error);
+                ended++;
+        }
+        return ended;
+}
+
 /* ---- Connections -------------------------------------------------------------------------------- */
 
 static void idle_start(Connection *c)

@@ -335,7 +335,7 @@ static void tell_writable(RpcSession *s)
 }
 
 /* A close that its owner may want to tell somebody of. */
-static void close_failed(RpcSession *s, const char *reason)
+void rpc_session_fail(RpcSession *s, const char *reason)
 {
         s->failed = true;
         rpc_session_close(s, reason);
@@ -347,7 +347,7 @@ static void close_errno(RpcSession *s, const char *what, int error)
         char text[160];
 
         (void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
-        close_failed(s, why ? why : text);
+        rpc_session_fail(s, why ? why : text);
 }
 
 static bool is_finished(const RpcSession *s)
@@ -446,7 +446,7 @@ static void on_input(void *userdata, const uint8_t *data, size_t size)
 
                 s->input_seen = true;
                 if (wrong)
-                        close_failed(s, wrong);
+                        rpc_session_fail(s, wrong);
         }
         while (size > 0 && !s->dead) {
                 ssize_t n;
@@ -461,7 +461,7 @@ static void on_input(void *userdata, const uint8_t *data, size_t size)
 
                         (void) snprintf(text, sizeof(text), "Not the HTTP/2 we speak: %s",
                                         nghttp2_strerror((int) n));
-                        close_failed(s, text);
+                        rpc_session_fail(s, text);
                         break;
                 }
                 data += n;
@@ -516,7 +516,7 @@ static void on_keepalive(evutil_socket_t fd, short what, void *userdata)
         uint64_t now = rpc_now_usec(), read = s->transport.last_read_usec;
 
         if (s->ping_usec != 0 && read < s->ping_usec) {
-                close_failed(s, "Keepalive: no answer from the peer");
+                rpc_session_fail(s, "Keepalive: no answer from the peer");
                 return;
         }
         s->ping_usec = 0;

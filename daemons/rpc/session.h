@@ -159,6 +159,8 @@ int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *op
 
 /* Ends it now: streams are told, then closed(). No effect on a dead one. */
 void rpc_session_close(RpcSession *s, const char *reason);
+/* The same, for a reason that the owner may want to tell somebody of. */
+void rpc_session_fail(RpcSession *s, const char *reason);
 /* GOAWAY, and the end after the last stream's. */
 void rpc_session_shutdown(RpcSession *s);
 RpcSession *rpc_session_unref(RpcSession *s);

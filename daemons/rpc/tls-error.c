@@ -97,7 +97,12 @@ static void format_date(const ASN1_TIME *at, char *ret, size_t size)
 int rpc_tls_on_verify(int ok, X509_STORE_CTX *store)
 {
         const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
-        RpcTls *t = SSL_get_app_data(ssl);
+
+        return rpc_tls_note_verify(SSL_get_app_data(ssl), ok, store);
+}
+
+int rpc_tls_note_verify(RpcTls *t, int ok, X509_STORE_CTX *store)
+{
         const X509 *x = X509_STORE_CTX_get_current_cert(store);
         char name[RPC_TLS_NAME_MAX + 1];
 
@@ -119,7 +124,7 @@ int rpc_tls_on_verify(int ok, X509_STORE_CTX *store)
         return 0;
 }
 
-static void explain_certificate(RpcTls *t)
+void rpc_tls_explain_certificate(RpcTls *t)
 {
         const char *end = t->server ? "client" : "server";
         char whose[64];
@@ -148,6 +153,12 @@ static void explain_certificate(RpcTls *t)
         case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
                 rpc_tls_set_error(t, "The %s's certificate is not from a CA that we trust (%s)",
                                   end, X509_verify_cert_error_string(t->verify_error));
+                break;
+        case X509_V_ERR_CERT_REVOKED:
+                rpc_tls_set_error(t, "The %s is revoked (%.80s)", whose, t->verify_detail);
+                break;
+        case X509_V_ERR_CRL_HAS_EXPIRED:
+                rpc_tls_set_error(t, "Our list of revoked certificates is out of date");
                 break;
         case X509_V_ERR_INVALID_PURPOSE:
                 rpc_tls_set_error(t, "The %s is not meant for a %s (extended key usage)", whose,
@@ -257,7 +268,7 @@ void rpc_tls_explain(RpcTls *t)
                 rpc_tls_set_error(t, t->server ? "The client does not offer HTTP/2 (ALPN h2)"
                                                : "The server did not choose HTTP/2 (ALPN h2)");
         else if (t->verify_error != X509_V_OK)
-                explain_certificate(t);
+                rpc_tls_explain_certificate(t);
         else if (ERR_GET_LIB(error) != ERR_LIB_SSL)
                 rpc_tls_set_error(t, "TLS: %s", reason_text(error));
         else if (!explain_alert(t, ERR_GET_REASON(error)))

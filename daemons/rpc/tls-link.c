@@ -177,6 +177,31 @@ static int shake_hands(RpcTls *t)
         return 1;
 }
 
+/* ---- Later on ----------------------------------------------------------------------------------- */
+
+bool rpc_tls_recheck(RpcTls *t, EvgrpcTls *tls)
+{
+        X509 *peer = t->established ? SSL_get0_peer_certificate(t->ssl) : NULL;
+        X509_STORE_CTX *c;
+        bool ok;
+
+        if (!peer || t->failed)
+                return true;
+        c = X509_STORE_CTX_new();
+        ok = c &&
+             X509_STORE_CTX_init(c, SSL_CTX_get_cert_store(tls->context), peer,
+                                 SSL_get_peer_cert_chain(t->ssl)) &&
+             X509_STORE_CTX_set_default(c, t->server ? "ssl_client" : "ssl_server") &&
+             X509_verify_cert(c) == 1;
+        if (!ok && c)
+                (void) rpc_tls_note_verify(t, 0, c);
+        X509_STORE_CTX_free(c);
+        ERR_clear_error();
+        if (!ok)
+                rpc_tls_explain_certificate(t);
+        return ok;
+}
+
 /* ---- Bytes -------------------------------------------------------------------------------------- */
 
 void rpc_tls_feed(RpcTls *t, const uint8_t *data, size_t size)

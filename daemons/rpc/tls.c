@@ -192,6 +192,32 @@ static int use_key(SSL_CTX *context, const EvgrpcTlsSource *s, char **ret_error)
         return 0;
 }
 
+static int use_revocations(SSL_CTX *context, const EvgrpcTlsSource *s, char **ret_error)
+{
+        const char *where = s->crl_pem ? "memory" : s->crl_file;
+        X509_STORE *store = SSL_CTX_get_cert_store(context);
+        _cleanup_(pem_done) Pem p = {};
+        _cleanup_(bio_freep) BIO *bio = NULL;
+        unsigned count = 0;
+        int r;
+
+        r = pem_load(s->crl_file, s->crl_pem, &p, ret_error);
+        if (r < 0)
+                return r;
+        bio = BIO_new_mem_buf(p.data, (int) p.size);
+        for (bool more = bio; more && count < CHAIN_MAX; count += more) {
+                X509_CRL *list = PEM_read_bio_X509_CRL(bio, NULL, no_password, NULL);
+
+                more = list && X509_STORE_add_crl(store, list);
+                X509_CRL_free(list);
+        }
+        if (count == 0 || ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+                return fail(-EBADMSG, ret_error, "No list of revoked certificates in %s: %s", where,
+                            reason());
+        ERR_clear_error();
+        return X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) ? 0 : -ENOMEM;
+}
+
 /* ---- Rules -------------------------------------------------------------------------------------- */
 
 static const unsigned char alpn[] = {2, 'h', '2'};
@@ -271,8 +297,12 @@ static int load(const EvgrpcTlsSource *s, SSL_CTX **ret, bool *ret_has_certifica
                 r = use_certificate(c, s, ret_error);
         if (r >= 0 && has_key)
                 r = use_key(c, s, ret_error);
+        if (r >= 0 && (s->crl_file || s->crl_pem))
+                r = use_revocations(c, s, ret_error);
         if (r < 0)
                 return r;
+        if (s->anonymous_clients) /* a client takes no notice: it verifies a server or fails */
+                SSL_CTX_set_verify(c, SSL_VERIFY_PEER, rpc_tls_on_verify);
         *ret = c;
         c = NULL;
         *ret_has_certificate = has_certificate;
@@ -311,6 +341,9 @@ int evgrpc_tls_new(const EvgrpcTlsSource *source, EvgrpcTls **ret, char **ret_er
                               source->certificate_pem);
         if (r >= 0)
                 r = keep_name(&tls->key_file, source->key_file, source->key_pem);
+        if (r >= 0)
+                r = keep_name(&tls->crl_file, source->crl_file, source->crl_pem);
+        tls->anonymous_clients = source->anonymous_clients;
         if (r < 0) {
                 evgrpc_tls_unref(tls);
                 return r;
@@ -323,7 +356,9 @@ int evgrpc_tls_reload(EvgrpcTls *tls, const EvgrpcTlsSource *source, char **ret_
 {
         const EvgrpcTlsSource same = {.ca_file = tls->ca_file,
                                       .certificate_file = tls->certificate_file,
-                                      .key_file = tls->key_file};
+                                      .key_file = tls->key_file,
+                                      .crl_file = tls->crl_file,
+                                      .anonymous_clients = tls->anonymous_clients};
         bool has_certificate;
         SSL_CTX *context;
         int r;
@@ -357,6 +392,7 @@ EvgrpcTls *evgrpc_tls_unref(EvgrpcTls *tls)
         free(tls->ca_file);
         free(tls->certificate_file);
         free(tls->key_file);
+        free(tls->crl_file);
         free(tls);
         return NULL;
 }

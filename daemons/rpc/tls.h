@@ -29,7 +29,8 @@ struct EvgrpcTls {
         unsigned refs;
         SSL_CTX *context; /* of new connections; each connection holds its own reference */
         bool has_certificate;
-        char *ca_file, *certificate_file, *key_file; /* NULL: from memory */
+        bool anonymous_clients;
+        char *ca_file, *certificate_file, *key_file, *crl_file; /* NULL: from memory, or none */
 };
 
 /* One connection's. */
@@ -74,10 +75,16 @@ int rpc_tls_send(RpcTls *t, RpcOutput *plain, int fd);
 /* A last word to the peer (close_notify), if the socket takes it. */
 void rpc_tls_say_goodbye(RpcTls *t, int fd);
 
+/* Looks at the certificate of an established peer once more, with what @tls trusts now. Return: true; false,
+ * and rpc_tls_error() says why. One without a certificate passes. */
+bool rpc_tls_recheck(RpcTls *t, EvgrpcTls *tls);
+
 /* tls-error.c: notes why @t failed, from OpenSSL's queue, which is empty then; and says it. */
 void rpc_tls_explain(RpcTls *t);
 void rpc_tls_set_error(RpcTls *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void rpc_tls_explain_certificate(RpcTls *t);          /* after rpc_tls_note_verify() */
 int rpc_tls_on_verify(int ok, X509_STORE_CTX *store); /* SSL_verify_cb: keeps the first error */
+int rpc_tls_note_verify(RpcTls *t, int ok, X509_STORE_CTX *store);
 /* The first DNS name, URI or IP address in the certificate's SAN, else its CN; what is no
  * printable ASCII becomes '?'. */
 void rpc_tls_name_of(const X509 *certificate, char ret[static RPC_TLS_NAME_MAX + 1]);

@@ -10,9 +10,11 @@
 typedef struct SchedWorker {
         uint32_t number;
         uint32_t slots;
-        uint32_t used;     /* attempts that hold a slot, or stand in the worker's queue for one */
-        uint32_t reduces;  /* attempts of reduces in any phase, to spread them */
-        uint32_t failures; /* in a row */
+        uint32_t used;      /* attempts that hold a slot, or stand in the worker's queue for one */
+        uint32_t reduces;   /* attempts of reduces in any phase, to spread them */
+        uint32_t shuffling; /* of these, those that hold no slot */
+        uint32_t failures;  /* in a row */
+        bool drained;
         uint64_t backoff_usec; /* the last wait; 0 after a success */
         uint64_t not_before_usec;
 } SchedWorker;
@@ -77,6 +79,14 @@ void scheduler_set_worker(Scheduler *s, uint32_t worker, uint32_t slots)
         w->slots = slots;
 }
 
+void scheduler_set_drained(Scheduler *s, uint32_t worker, bool drained)
+{
+        SchedWorker *w = find_worker(s, worker);
+
+        if (w)
+                w->drained = drained;
+}
+
 bool scheduler_has_worker(const Scheduler *s, uint32_t worker)
 {
         return find_worker(s, worker);
@@ -121,6 +131,13 @@ uint32_t scheduler_worker_used(const Scheduler *s, uint32_t worker)
         const SchedWorker *w = find_worker(s, worker);
 
         return w ? w->used : 0;
+}
+
+uint32_t scheduler_worker_attempts(const Scheduler *s, uint32_t worker)
+{
+        const SchedWorker *w = find_worker(s, worker);
+
+        return w ? w->used + w->shuffling : 0;
 }
 
 void scheduler_add_job(Scheduler *s, TaskTable *t)
@@ -192,6 +209,8 @@ static void account(Scheduler *s, SchedJob *job, TaskKind kind, const Attempt *a
         }
         if (kind == TASK_REDUCE)
                 w->reduces += (uint32_t) sign;
+        if (!takes_slot(kind, a->phase))
+                w->shuffling += (uint32_t) sign;
         if (job && is_shuffling(kind, a->phase))
                 add_shuffling(job, a->worker, sign);
 }
@@ -216,7 +235,7 @@ static bool any_healthy(const Scheduler *s)
 
         g_hash_table_iter_init(&iter, s->workers);
         while (g_hash_table_iter_next(&iter, NULL, &w))
-                if (is_healthy(w))
+                if (is_healthy(w) && !((SchedWorker *) w)->drained)
                         return true;
         return false;
 }
@@ -229,7 +248,7 @@ static bool has_elsewhere(const Scheduler *s, const Task *task)
 
         g_hash_table_iter_init(&iter, s->workers);
         while (g_hash_table_iter_next(&iter, NULL, &w))
-                if (!failed_on(task, ((SchedWorker *) w)->number))
+                if (!((SchedWorker *) w)->drained && !failed_on(task, ((SchedWorker *) w)->number))
                         return true;
         return false;
 }
@@ -238,6 +257,8 @@ static bool has_room(const SchedWorker *w, const SchedJob *job, TaskKind kind, b
 {
         uint32_t slots = on_probation ? 1 : w->slots;
 
+        if (w->drained)
+                return false;
         return kind == TASK_MAP ? w->used < slots : shuffling_on(job, w->number) < slots;
 }
 

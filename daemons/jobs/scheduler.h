@@ -43,6 +43,9 @@ DEFINE_CLEANUP(Scheduler, scheduler_free);
 void scheduler_set_worker(Scheduler *s, uint32_t worker, uint32_t slots);
 bool scheduler_has_worker(const Scheduler *s, uint32_t worker);
 
+/* A drained worker keeps what it has and gets nothing new. */
+void scheduler_set_drained(Scheduler *s, uint32_t worker, bool drained);
+
 /* Forgets a worker that has no running attempt any more: end those first. */
 void scheduler_remove_worker(Scheduler *s, uint32_t worker);
 
@@ -52,6 +55,7 @@ void scheduler_back_off(Scheduler *s, uint32_t worker, uint64_t now_usec);
 uint32_t scheduler_slots(const Scheduler *s);      /* of all workers */
 uint32_t scheduler_slots_used(const Scheduler *s); /* of all workers */
 uint32_t scheduler_worker_used(const Scheduler *s, uint32_t worker);
+uint32_t scheduler_worker_attempts(const Scheduler *s, uint32_t worker); /* in any phase */
 
 /* The jobs come in the order of their age. The table stays the caller's, who removes it before freeing it. */
 void scheduler_add_job(Scheduler *s, TaskTable *t);

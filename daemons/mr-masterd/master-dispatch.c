@@ -48,6 +48,7 @@ static int end_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t atte
         r = scheduler_end(m->scheduler, j->table, kind, task, attempt, end, manager_now(m));
         if (r < 0)
                 return r;
+        job_attempt_ended(j, kind, task, attempt, end, why);
         if (why)
                 task_table_set_status(j->table, kind, task, why);
         (void) task_table_rerun_lost(j->table, manager_now(m));
@@ -124,6 +125,7 @@ static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *err
 
         job_event(j, "attempt-failed", "attempt %u of %s %u on %s failed: %s", f->attempt,
                   kind_name(f->kind), f->task, manager_worker_name(j->manager, f->worker), why);
+        job_keep_tail(j, f, stderr_tail);
         r = end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why);
         if (r < 0 || (r == 0 && !permanent))
                 return;
@@ -143,6 +145,7 @@ static void commit_map(MasterJob *j, FinishedAttempt *f)
                 (void) end_attempt(j, TASK_MAP, f->task, f->attempt, ATTEMPT_KILLED, NULL);
                 return;
         }
+        job_attempt_committed(j, TASK_MAP, f->task, f->attempt);
         job_set_task_counters(j, TASK_MAP, f->task, TAKE_PTR(f->counters));
         job_save_task(j, TASK_MAP, f->task);
         job_kill_task_attempts(j, TASK_MAP, f->task, f->attempt);
@@ -195,6 +198,7 @@ static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1_
                 return;
         }
         attempt_detach(c);
+        job_keep_tail(j, f, result->stderr_tail);
         f->counters = counters_of(result);
         if (f->kind == TASK_MAP)
                 commit_map(j, f);
@@ -480,6 +484,7 @@ void manager_schedule(Manager *m, GArray *ret_assignments)
                 MasterJob *j = manager_find_job_by_table(m, a.table);
 
                 job_save_task(j, a.kind, a.task);
+                job_attempt_started(j, &a);
                 j->changed |= CHANGED_NUMBERS;
                 g_array_append_val(ret_assignments, a);
         }
@@ -492,7 +497,51 @@ void manager_start_attempts(Manager *m, const GArray *assignments)
                 start_attempt(m, &g_array_index(assignments, Assignment, i));
 }
 
+/* ---- Progress ---- */
+
+/* Of one attempt, what it adds to the progress of the maps, the shuffle or the reduces: 0 to 1. */
+static double fraction_of(const Attempt *a, TaskKind kind, char of)
+{
+        if ((of == 'M') != (kind == TASK_MAP))
+                return 0;
+        if (of == 'S')
+                return a->phase == ATTEMPT_STARTED ? a->fraction : 1;
+        if (a->phase < ATTEMPT_RUNNING)
+                return 0;
+        return a->phase == ATTEMPT_RUNNING ? a->fraction : 1;
+}
+
+double job_fractions(const MasterJob *j, char of)
+{
+        GHashTableIter iter;
+        double sum = 0;
+        gpointer p;
+
+        g_hash_table_iter_init(&iter, j->calls);
+        while (g_hash_table_iter_next(&iter, &p, NULL)) {
+                const AttemptCall *c = p;
+                const Attempt *a = task_table_attempt(j->table, c->kind, c->task, c->attempt);
+
+                /* A backup does not make its task twice as done. */
+                if (a && a->number + 1 == task_table_get(j->table, c->kind, c->task)->started)
+                        sum += fraction_of(a, c->kind, of);
+        }
+        return sum;
+}
+
 /* ---- Why nothing runs ---- */
+
+static bool all_drained(const Manager *m)
+{
+        GHashTableIter iter;
+        gpointer w;
+
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &w))
+                if (((MasterWorker *) w)->alive && !((MasterWorker *) w)->drained)
+                        return false;
+        return true;
+}
 
 static char *waiting_for(const Manager *m, const MasterJob *j)
 {
@@ -502,6 +551,8 @@ static char *waiting_for(const Manager *m, const MasterJob *j)
         if (scheduler_slots(m->scheduler) == 0)
                 return g_strdup_printf("waiting for a worker: none is registered at %s",
                                        m->address);
+        if (all_drained(m))
+                return g_strdup("waiting for a worker: all are drained");
         if (scheduler_slots_used(m->scheduler) >= scheduler_slots(m->scheduler))
                 return g_strdup("waiting for a slot: all are taken by older jobs");
         return g_strdup("waiting for a worker that takes its tasks: see the job's events");

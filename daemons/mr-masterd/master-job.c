@@ -97,17 +97,6 @@ MasterJob *manager_find_job(const Manager *m, const char *id)
         return g_hash_table_lookup(m->jobs, id);
 }
 
-MasterJob *manager_find_job_by_table(const Manager *m, const TaskTable *t)
-{
-        for (guint i = 0; i < m->by_age->len; i++) {
-                MasterJob *j = m->by_age->pdata[i];
-
-                if (j->table == t)
-                        return j;
-        }
-        return NULL;
-}
-
 void job_add(MasterJob *j)
 {
         Manager *m = j->manager;
@@ -368,7 +357,8 @@ void job_run(MasterJob *j)
 {
         g_autofree char *size = NULL;
 
-        scheduler_add_job(j->manager->scheduler, j->table);
+        scheduler_add_job(j->manager->scheduler, j->table,
+                          &(SchedJobOptions){.uid = j->uid, .backups = true, .userdata = j});
         if (j->state == JOB_PLANNING) {
                 size = format_size(j->input_bytes);
                 j->state = JOB_RUNNING;

@@ -193,7 +193,6 @@ MasterJob *job_free(MasterJob *j);
 DEFINE_CLEANUP(MasterJob, job_free);
 
 MasterJob *manager_find_job(const Manager *m, const char *id);
-MasterJob *manager_find_job_by_table(const Manager *m, const TaskTable *t);
 void job_add(MasterJob *j); /* into the manager's tables */
 /* A new job is in the store, durably, or not there at all. Then it is planned. */
 int job_submit(MasterJob *j);
@@ -224,7 +223,8 @@ int manager_restore(Manager *m, Error *e);
 void manager_schedule(Manager *m, GArray *ret_assignments);
 void manager_start_attempts(Manager *m, const GArray *assignments);
 void job_kill_attempts(MasterJob *j);
-void job_kill_task_attempts(MasterJob *j, TaskKind kind, uint32_t task, uint32_t but_attempt);
+/* One attempt of the task was committed: the others are told to stop. */
+void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
 void worker_lose_attempts(MasterWorker *w, const char *why);
 void manager_update_waiting(Manager *m);
 double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R' reduces: summed */

@@ -19,6 +19,14 @@ void service_ready(void)
         (void) sd_notify(false, "READY=1");
 }
 
+void service_reloading(void)
+{
+        g_autofree char *text = g_strdup_printf("RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT,
+                                                g_get_monotonic_time());
+
+        (void) sd_notify(false, text);
+}
+
 void service_stopping(void)
 {
         (void) sd_notify(false, "STOPPING=1");

@@ -9,6 +9,7 @@
 int service_start_watchdog(Loop *l);
 
 void service_ready(void);
+void service_reloading(void); /* until service_ready() is called again */
 void service_stopping(void);
 void service_status(const char *format, ...) _printf_(1, 2); /* what `systemctl status` shows */
 

@@ -96,6 +96,20 @@ TimeKeeper *keeper_free(TimeKeeper *k)
         return NULL;
 }
 
+void keeper_set_config(TimeKeeper *k, const KeeperConfig *c)
+{
+        k->config = *c;
+        k->discipline.limits = c->limits;
+        for (size_t i = 0; i < KEEPER_SERVERS_MAX; i++) {
+                TimeSource *s = k->sources[i];
+
+                if (!s)
+                        continue;
+                s->config = c->source;
+                s->poll = CLAMP(s->poll, c->source.min_poll, c->source.max_poll);
+        }
+}
+
 int keeper_add_server(TimeKeeper *k, const TimeReading *now)
 {
         for (unsigned i = 0; i < KEEPER_SERVERS_MAX; i++) {

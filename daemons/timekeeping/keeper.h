@@ -75,6 +75,9 @@ TimeKeeper *keeper_new(const KeeperConfig *c, const TimeReading *now, const Drif
 TimeKeeper *keeper_free(TimeKeeper *k);
 DEFINE_CLEANUP(TimeKeeper, keeper_free);
 
+/* Other polls and limits from now on; what is known stays. */
+void keeper_set_config(TimeKeeper *k, const KeeperConfig *c);
+
 /* Return: the server's number from 0 up, or -ENOSPC. Numbers of removed servers are given again. */
 int keeper_add_server(TimeKeeper *k, const TimeReading *now);
 /* The caller has ended the exchange under way: a late answer must not reach the number's next owner. */

@@ -15,6 +15,7 @@ static const Verb verbs[] = {
         {"workers", VERB_WORKERS, 0, 0, verb_workers},
         {"tasks", VERB_TASKS, 1, 1, verb_tasks},
         {"cat", VERB_CAT, 1, 1, verb_cat},
+        {"time", VERB_TIME, 0, UINT_MAX, verb_time},
 };
 
 const Verb *verb_find(const char *name)

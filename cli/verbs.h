@@ -20,7 +20,8 @@ enum {
         VERB_WORKERS = 1 << 6,
         VERB_TASKS = 1 << 7,
         VERB_CAT = 1 << 8,
-        VERB_ANY = (1 << 9) - 1,
+        VERB_TIME = 1 << 9,
+        VERB_ANY = (1 << 10) - 1,
 };
 
 typedef struct Verb {
@@ -42,6 +43,7 @@ int verb_cancel(const Arguments *a);
 int verb_workers(const Arguments *a);
 int verb_tasks(const Arguments *a);
 int verb_cat(const Arguments *a);
+int verb_time(const Arguments *a);
 
 /* "mrctl: …" on stderr; returns EXIT_JOB_FAILED. */
 int complain(const char *format, ...) _printf_(1, 2);

@@ -17,29 +17,6 @@ static inline int verdict(const RpcSession *s)
         return s->dead ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-/* A stream that the peer itself has ended is not to be used again (RFC 9113 §5.1). nghttp2 keeps no
- * closed streams for us, so the last ones are noted here; what crossed our own reset is none of them. */
-static void note_ended(RpcSession *s, int32_t id)
-{
-        s->ended[s->ended_at++ % RPC_ENDED_STREAMS] = id;
-        s->ended_max = RPC_MAX(s->ended_max, id);
-}
-
-static int on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *hd, void *userdata)
-{
-        RpcSession *s = userdata;
-
-        if ((hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA) || hd->stream_id == 0 ||
-            hd->stream_id > s->ended_max || nghttp2_session_get_stream_user_data(h2, hd->stream_id))
-                return 0;
-        for (size_t i = 0; i < RPC_ENDED_STREAMS; i++)
-                if (s->ended[i] == hd->stream_id) {
-                        (void) nghttp2_session_terminate_session(h2, NGHTTP2_STREAM_CLOSED);
-                        break;
-                }
-        return 0;
-}
-
 static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *userdata)
 {
         RpcSession *s = userdata;
@@ -180,7 +157,7 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *userd
                 break;
         case NGHTTP2_RST_STREAM:
                 if (s->o.server)
-                        note_ended(s, frame->hd.stream_id);
+                        rpc_frame_watch_ended(&s->watch, frame->hd.stream_id);
                 break;
         case NGHTTP2_GOAWAY:
                 s->goaway = true;
@@ -204,7 +181,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t h2_error, v
         if (id == s->header_stream)
                 s->header_stream = 0; /* refused before its end */
         if (st && s->o.server && st->received_end)
-                note_ended(s, id);
+                rpc_frame_watch_ended(&s->watch, id);
         if (st) {
                 bool waits = !s->o.server && st->received_end && st->sent_end &&
                              (st->paused || st->held_size > 0);
@@ -436,6 +413,13 @@ static void on_header_timeout(evutil_socket_t fd, short what, void *userdata)
         rpc_session_close(userdata, "The peer's headers took too long");
 }
 
+/* How much nghttp2 gets at once; 0: the peer breaks a rule that only we notice. */
+static size_t slice(RpcSession *s, const uint8_t *data, size_t size)
+{
+        size = RPC_MIN(size, SLICE_BYTES);
+        return s->o.server ? rpc_frame_watch_scan(&s->watch, s->h2, data, size) : size;
+}
+
 static void on_input(void *userdata, const uint8_t *data, size_t size)
 {
         RpcSession *s = userdata;
@@ -449,10 +433,16 @@ static void on_input(void *userdata, const uint8_t *data, size_t size)
                         rpc_session_fail(s, wrong);
         }
         while (size > 0 && !s->dead) {
+                size_t part = slice(s, data, size);
                 ssize_t n;
 
+                if (part == 0) {
+                        (void) nghttp2_session_terminate_session(s->h2, NGHTTP2_STREAM_CLOSED);
+                        flush(s);
+                        break;
+                }
                 s->in_nghttp2 = true;
-                n = nghttp2_session_mem_recv(s->h2, data, RPC_MIN(size, SLICE_BYTES));
+                n = nghttp2_session_mem_recv(s->h2, data, part);
                 s->in_nghttp2 = false;
                 if (s->dead)
                         break;
@@ -552,10 +542,9 @@ static int make_h2(RpcSession *s)
         nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
         nghttp2_session_callbacks_set_data_source_read_length_callback(cb, frame_length);
         nghttp2_session_callbacks_set_error_callback2(cb, on_error);
-        if (s->o.server) {
-                nghttp2_session_callbacks_set_on_begin_frame_callback(cb, on_begin_frame);
+        if (s->o.server)
                 nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_sent);
-        } else
+        else
                 nghttp2_session_callbacks_set_on_frame_not_send_callback(cb, on_frame_not_sent);
         nghttp2_option_set_no_auto_window_update(option, 1); /* rpc_stream_input() does */
         nghttp2_option_set_no_closed_streams(option, 1);
@@ -591,12 +580,19 @@ void rpc_session_tell_epoch(RpcSession *s, RpcEpoch epoch)
         rpc_session_flush_later(s);
 }
 
+/* A large frame lets no other call through before its end, so only a connection for bulk asks for them. */
+static uint32_t frame_size_max(const RpcSession *s)
+{
+        return s->o.window_bytes > RPC_FRAME_SIZE_MAX ? RPC_FRAME_SIZE_MAX
+                                                      : 16384 /* HTTP/2's own */;
+}
+
 static int submit_settings(RpcSession *s)
 {
         uint32_t window = (uint32_t) RPC_MIN(s->o.window_bytes, (size_t) INT32_MAX);
         nghttp2_settings_entry e[4 + EPOCH_SETTINGS] = {
                 {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window},
-                {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, RPC_FRAME_SIZE_MAX},
+                {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, frame_size_max(s)},
                 {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t) s->o.max_header_bytes},
         };
         size_t count = 4;
@@ -633,6 +629,7 @@ int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *op
         rpc_link_init(&s->link);
         rpc_link_init(&s->streams);
         rpc_link_init(&s->writable);
+        rpc_frame_watch_init(&s->watch);
         s->transport = (RpcTransport){.on_input = on_input,
                                       .on_room = on_room,
                                       .on_lost = on_lost,

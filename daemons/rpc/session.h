@@ -23,6 +23,7 @@
 
 #include <unistd.h>
 
+#include "rpc/frame-watch.h"
 #include "rpc/framing.h"
 #include "rpc/metadata.h"
 #include "rpc/once.h"
@@ -31,8 +32,7 @@
 #define RPC_QUEUE_HIGH_BYTES ((size_t) 1 << 20)  /* beyond it a sender is told to wait */
 #define RPC_QUEUE_LOW_BYTES ((size_t) 512 << 10) /* below it, to go on */
 #define RPC_QUEUE_MAX_BYTES ((size_t) 64 << 20)  /* beyond it a message is refused */
-#define RPC_ENDED_STREAMS 64u /* of a client's finished streams: use of them again is noticed */
-#define RPC_FRAME_SIZE_MAX ((uint32_t) 1 << 20) /* of one frame we are willing to get */
+#define RPC_FRAME_SIZE_MAX ((uint32_t) 1 << 20)  /* of one frame we are willing to get, for bulk */
 
 typedef struct RpcSession RpcSession;
 typedef struct RpcSessionOps RpcSessionOps;
@@ -111,7 +111,7 @@ typedef struct RpcSessionOptions {
         bool receive_timestamps;
         RpcBlockPool *pool;
         RpcBudget *budget; /* outlives every stream */
-        RpcEpoch epoch;    /* server: told to the peer; see once.h */
+        RpcEpoch epoch; /* server: told to the peer; see once.h */
         uint8_t *read_buffer;
 } RpcSessionOptions;
 
@@ -137,11 +137,9 @@ struct RpcSession {
         bool in_nghttp2; /* nghttp2 is on the stack: it must not be asked to send */
         bool in_flush;
         bool dead;
-        bool goaway;                      /* came */
-        bool closing;                     /* GOAWAY left, ends with the last stream */
-        int32_t ended[RPC_ENDED_STREAMS]; /* server: the last streams that the client has ended */
-        unsigned ended_at;
-        int32_t ended_max;
+        bool goaway;         /* came */
+        bool closing;        /* GOAWAY left, ends with the last stream */
+        RpcFrameWatch watch; /* server */
         bool settings_seen;
         RpcEpoch peer_epoch; /* client: what the server told */
         bool input_seen;

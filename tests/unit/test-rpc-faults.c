@@ -2,6 +2,7 @@
  * Peers that wear a server down: slowly, by numbers, or by size. Each costs a bounded amount, others are
  * served meanwhile, and in the end nothing is kept.
  */
+#include "rpc/framing.h"
 #include "rpc-raw.h"
 
 static void check_good_call(Fixture *f)
@@ -346,7 +347,25 @@ static void test_bad_messages_end_their_call_and_the_handler_hears_of_it(void)
         }
 }
 
-static void test_stream_that_its_client_has_ended_is_not_used_again(void)
+/* The error code of the one GOAWAY that came. */
+static uint32_t goaway_code(const Raw *p)
+{
+        size_t at = 0;
+        RawFrame frame;
+
+        g_assert_cmpuint(raw_count(p, RAW_GOAWAY, 0), ==, 1);
+        while (raw_next(p, &at, &frame))
+                if (frame.type == RAW_GOAWAY)
+                        return (uint32_t) frame.data[4] << 24 | (uint32_t) frame.data[5] << 16 |
+                               (uint32_t) frame.data[6] << 8 | frame.data[7];
+        g_assert_not_reached();
+}
+
+/* RFC 9113 §7 */
+#define RAW_STREAM_CLOSED 5u
+#define RAW_FRAME_SIZE_ERROR 6u
+
+static void check_misuse(bool after_the_end, bool headers, bool split)
 {
         Order order = ORDER_INIT;
         Fixture f;
@@ -354,13 +373,113 @@ static void test_stream_that_its_client_has_ended_is_not_used_again(void)
 
         fixture_begin(&f);
         raw_begin(&p, &f, NULL, 0);
-        raw_call(&p, 1, "Unary", &order);
-        RUN_UNTIL(&f, (raw_turn(&p), raw_count(&p, RAW_HEADERS, 1) == 2));
-        raw_headers(&p, 1, "Unary");
+        if (after_the_end) {
+                raw_call(&p, 1, "Unary", &order);
+                RUN_UNTIL(&f, (raw_turn(&p), raw_count(&p, RAW_HEADERS, 1) == 2));
+        } else { /* all in one piece */
+                raw_headers(&p, 1, "Collect");
+                raw_frame(&p, RAW_RST, 0, 1, "\0\0\0\x08", 4);
+        }
+        if (headers)
+                raw_headers(&p, 1, "Unary");
+        else
+                raw_frame(&p, RAW_DATA, RAW_END_STREAM, 1, "test", 4);
+        if (split) { /* within the frame's head */
+                GByteArray *rest = g_byte_array_new();
+
+                g_byte_array_append(rest, p.out->data + p.out->len - 8, 8);
+                g_byte_array_set_size(p.out, p.out->len - 8);
+                RUN_UNTIL(&f, !raw_turn(&p));
+                run_for(&f, 20);
+                g_assert_false(p.closed);
+                g_byte_array_unref(p.out);
+                p.out = rest;
+        }
         check_is_thrown_out(&f, &p);
-        g_assert_cmpuint(raw_count(&p, RAW_GOAWAY, 0), ==, 1);
+        g_assert_cmpuint(goaway_code(&p), ==, RAW_STREAM_CLOSED);
         raw_end(&p);
         fixture_end(&f);
+}
+
+static void test_stream_that_its_client_has_ended_is_not_used_again(void)
+{
+        for (unsigned i = 0; i < 8; i++)
+                check_misuse(i & 1, i & 2, (i & 4) && !(i & 2));
+}
+
+/* What crosses the end that the server made is no misuse. */
+static void test_stream_that_the_server_has_ended_may_go_on_a_little(void)
+{
+        static const char *const methods[] = {"Missing", "Collect"};
+        Fixture f;
+        Raw p;
+
+        fixture_begin(&f);
+        raw_begin(&p, &f, NULL, 0);
+        for (uint32_t i = 0; i < 2; i++) {
+                uint32_t id = 1 + 2 * i;
+
+                raw_headers(&p, id, methods[i]);
+                raw_frame(&p, RAW_DATA, 0, id, "\2\0\0\0\1", 5); /* wrong framing */
+                RUN_UNTIL(&f, (raw_turn(&p), raw_count(&p, RAW_RST, id) == 1));
+                raw_frame(&p, RAW_DATA, 0, id, "test", 4);
+                raw_frame(&p, RAW_DATA, RAW_END_STREAM, id, "test", 4);
+        }
+        raw_call(&p, 5, "Unary", &(Order) ORDER_INIT);
+        RUN_UNTIL(&f, (raw_turn(&p), raw_count(&p, RAW_HEADERS, 5) == 2));
+        g_assert_cmpuint(raw_count(&p, RAW_GOAWAY, UINT32_MAX), ==, 0);
+        raw_end(&p);
+        fixture_end(&f);
+}
+
+/* 20 KB of headers in one frame: more than HTTP/2's 16384, which is what is announced but for bulk. */
+static void test_headers_above_the_frame_size_are_thrown_out(void)
+{
+        g_autoptr(GByteArray) block = raw_block("Unary");
+        g_autofree char *value = g_strnfill(20000, 'v');
+        Fixture f;
+        Raw p;
+
+        fixture_begin(&f);
+        raw_begin(&p, &f, NULL, 0);
+        /* 20000 = 127 + 19873 as a 7-bit prefix integer. */
+        g_byte_array_append(block, (const uint8_t *) "\0\3x-b\x7f\xa1\x9b\1", 9);
+        g_byte_array_append(block, (const uint8_t *) value, 20000);
+        raw_frame(&p, RAW_HEADERS, RAW_END_STREAM | RAW_END_HEADERS, 1, block->data, block->len);
+        check_is_thrown_out(&f, &p);
+        g_assert_cmpuint(goaway_code(&p), ==, RAW_FRAME_SIZE_ERROR);
+        g_assert_cmpuint(f.echo.calls, ==, 1); /* the good one */
+        raw_end(&p);
+        fixture_end(&f);
+}
+
+static void test_server_for_bulk_takes_frames_of_a_mebibyte(void)
+{
+        EvgrpcServerOptions options = {.window_bytes = 4 << 20};
+        Order order = ORDER_INIT;
+        uint8_t *message = g_malloc(1 << 20);
+        size_t size;
+        Fixture f;
+        Raw p;
+
+        fixture_begin_with(&f, "127.0.0.1:0", &options, NULL);
+        raw_begin(&p, &f, NULL, 0);
+        RUN_UNTIL(&f, (raw_turn(&p),
+                       raw_count(&p, RAW_SETTINGS, 0) == 2)); /* its, and ours agreed to */
+        raw_frame(&p, RAW_SETTINGS, 1, 0, NULL, 0);
+        order.body.data = g_malloc0((1 << 20) - 64);
+        order.body.len = (1 << 20) - 64;
+        size = evgrpc__test__order__pack(&order, message + 5);
+        rpc_prefix_write(message, (uint32_t) size);
+        raw_headers(&p, 1, "Collect");
+        raw_frame(&p, RAW_DATA, RAW_END_STREAM, 1, message, 5 + size);
+        RUN_UNTIL(&f, (raw_turn(&p), raw_count(&p, RAW_HEADERS, 1) == 2));
+        g_assert_cmpuint(f.echo.calls, ==, 1);
+        g_assert_false(p.closed);
+        raw_end(&p);
+        fixture_end(&f);
+        g_free(order.body.data);
+        g_free(message);
 }
 
 static void test_request_that_is_not_grpc_is_answered_as_http(void)
@@ -396,6 +515,9 @@ int main(int argc, char **argv)
         ADD("frame-too-large", test_frame_above_our_limit_is_thrown_out);
         ADD("bad-messages", test_bad_messages_end_their_call_and_the_handler_hears_of_it);
         ADD("stream-used-again", test_stream_that_its_client_has_ended_is_not_used_again);
+        ADD("stream-crosses-its-end", test_stream_that_the_server_has_ended_may_go_on_a_little);
+        ADD("headers-frame-size", test_headers_above_the_frame_size_are_thrown_out);
+        ADD("frames-for-bulk", test_server_for_bulk_takes_frames_of_a_mebibyte);
         ADD("not-grpc", test_request_that_is_not_grpc_is_answered_as_http);
         return g_test_run();
 }

@@ -232,6 +232,8 @@ void rpc_call_submit(EvgrpcCall *call)
                                request_fields(call, fields, timeout, mark));
         if (r < 0)
                 rpc_call_end(call, EVGRPC_INTERNAL, strerror(-r), false);
+        else
+                rpc_spin_begin(&ch->spin);
 }
 
 /* ---- Ending ------------------------------------------------------------------------------------- */

@@ -105,6 +105,7 @@ int evgrpc_channel_new(struct event_base *base, const char *target,
         rpc_link_init(&ch->retrying);
         rpc_deadlines_init(&ch->retries, base, rpc_call_retry_due, ch);
         rpc_deadlines_init(&ch->deadlines, base, rpc_call_expired, ch);
+        rpc_spin_init(&ch->spin, base, ch->o.spin_usec);
         (void) event_assign(&ch->deferred_event, base, -1, 0, on_deferred, ch);
         (void) event_assign(&ch->timer, base, -1, 0, NULL, ch);
         (void) event_assign(&ch->connect_event, base, -1, 0, NULL, ch);
@@ -169,6 +170,7 @@ EvgrpcChannel *evgrpc_channel_free(EvgrpcChannel *channel)
                 rpc_call_done(CONTAINER_OF(ch->ended.next, EvgrpcCall, link));
         rpc_deadlines_done(&ch->deadlines);
         rpc_deadlines_done(&ch->retries);
+        rpc_spin_done(&ch->spin);
         return rpc_channel_unref(ch);
 }
 

@@ -86,6 +86,7 @@ struct EvgrpcChannel {
 
         RpcBlockPool blocks;
         RpcBudget budget; /* of unfinished replies */
+        RpcSpin spin;
         EvgrpcCall *call_pool;
         unsigned call_pool_count;
         uint8_t *read_buffer;

@@ -118,6 +118,7 @@ static void connected(EvgrpcChannel *ch)
                 .receive_timestamps = ch->o.receive_timestamps,
                 .pool = &ch->blocks,
                 .budget = &ch->budget,
+                .spin = &ch->spin,
                 .read_buffer = ch->read_buffer,
         };
         int fd = ch->fd, r;

@@ -34,6 +34,7 @@ extern "C" {
 #endif
 
 #define EVGRPC_TIMEOUT_NONE UINT64_MAX
+#define EVGRPC_SPIN_NONE UINT64_MAX
 
 /* The codes of gRPC (grpc/statuscodes.md), with its numbers. */
 typedef enum EvgrpcCode {
@@ -137,6 +138,10 @@ typedef struct EvgrpcChannelOptions {
         /* Told of each change: connected, or why not (error is a sentence). May be NULL. */
         void (*on_state)(EvgrpcChannel *channel, bool connected, const char *error, void *userdata);
         void *userdata;
+        /* Polls for up to so long before the loop sleeps, while replies are awaited and come within a few
+         * hundred microseconds of each other: saves the time a sleeping core takes to wake. 0: 50 us, at most
+         * 1 ms; EVGRPC_SPIN_NONE: never (on battery). Never on a single processor. */
+        uint64_t spin_usec;
 } EvgrpcChannelOptions;
 
 /**
@@ -262,6 +267,8 @@ typedef struct EvgrpcServerOptions {
          * For a log: it must not free the server. May be NULL. */
         void (*on_error)(EvgrpcServer *server, const char *peer, const char *error, void *userdata);
         void *userdata; /* of on_error */
+        uint64_t
+                spin_usec; /* after requests that follow each other closely; as EvgrpcChannelOptions' */
 } EvgrpcServerOptions;
 
 /* Return: 0; -EINVAL for TLS without a certificate; -ENOMEM. */

@@ -55,6 +55,7 @@ int evgrpc_server_new(struct event_base *base, const EvgrpcServerOptions *option
         sv->budget.limit = RPC_MAX(RPC_SERVER_GATHER_BYTES, 8 * sv->o.max_message_bytes);
         rpc_link_init(&sv->connections);
         rpc_deadlines_init(&sv->deadlines, base, rpc_server_call_expired, sv);
+        rpc_spin_init(&sv->spin, base, sv->o.spin_usec);
         rpc_arena_init(&sv->arena, NULL, 0, 64 * 1024 + 16 * sv->o.max_message_bytes);
         *ret = sv;
         return 0;
@@ -118,6 +119,7 @@ EvgrpcServer *evgrpc_server_free(EvgrpcServer *server)
         }
         rpc_once_stop(server->once);
         rpc_deadlines_done(&server->deadlines);
+        rpc_spin_done(&server->spin);
         return rpc_server_unref(server);
 }
 
@@ -213,6 +215,7 @@ static void connection_new(EvgrpcServer *sv, int fd, const RpcSockaddr *peer, so
                 .receive_timestamps = sv->o.receive_timestamps,
                 .pool = &sv->blocks,
                 .read_buffer = sv->read_buffer,
+                .spin = &sv->spin,
                 .epoch = rpc_once_epoch(sv->once),
         };
         Connection *c = calloc(1, sizeof(*c));

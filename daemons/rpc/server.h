@@ -69,7 +69,8 @@ struct EvgrpcServer {
         RpcArena arena; /* of the message a handler is called with */
         RpcBlockPool blocks;
         RpcBudget budget; /* of unfinished requests, all connections */
-        RpcOnce *once;    /* NULL: no method keeps replies */
+        RpcSpin spin;
+        RpcOnce *once; /* NULL: no method keeps replies */
         EvgrpcServerCall *call_pool;
         unsigned call_pool_count;
         uint8_t *read_buffer;

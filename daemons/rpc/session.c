@@ -425,6 +425,7 @@ static void on_input(void *userdata, const uint8_t *data, size_t size)
         RpcSession *s = userdata;
 
         s->refs++;
+        rpc_spin_input(s->o.spin);
         if (!s->input_seen) {
                 const char *wrong = s->o.tls ? NULL : speaks_tls(s, data[0]);
 
@@ -459,8 +460,13 @@ static void on_input(void *userdata, const uint8_t *data, size_t size)
                 if (nghttp2_session_want_write(s->h2) || is_finished(s))
                         flush(s);
         }
-        if (!s->dead)
+        if (!s->dead) { /* else its owner may be gone, and the spin with it */
                 watch_headers(s);
+                if (s->o.server || s->stream_count > 0)
+                        rpc_spin_begin(s->o.spin);
+                else
+                        rpc_spin_stop(s->o.spin);
+        }
         rpc_session_unref(s);
 }
 

@@ -27,6 +27,7 @@
 #include "rpc/framing.h"
 #include "rpc/metadata.h"
 #include "rpc/once.h"
+#include "rpc/spin.h"
 #include "rpc/transport.h"
 
 #define RPC_QUEUE_HIGH_BYTES ((size_t) 1 << 20)  /* beyond it a sender is told to wait */
@@ -111,6 +112,7 @@ typedef struct RpcSessionOptions {
         bool receive_timestamps;
         RpcBlockPool *pool;
         RpcBudget *budget; /* outlives every stream */
+        RpcSpin *spin;
         RpcEpoch epoch; /* server: told to the peer; see once.h */
         uint8_t *read_buffer;
 } RpcSessionOptions;

@@ -12,6 +12,7 @@
 #include "rpc/framing.h"
 #include "rpc/metadata.h"
 #include "rpc/output.h"
+#include "rpc/spin.h"
 #include "rpc/status.h"
 #include "rpc/timeout.h"
 
@@ -301,6 +302,82 @@ static void test_addresses_are_read_or_refused(void)
                         g_error("\"%s\" was accepted", bad[i]);
 }
 
+/* ---- Spinning ----------------------------------------------------------------------------------- */
+
+/* Two inputs close to each other: a conversation, however busy the machine. */
+static void converse(RpcSpin *s)
+{
+        do {
+                rpc_spin_input(s);
+                rpc_spin_input(s);
+        } while (!s->soon);
+}
+
+static void test_spinning_is_for_conversations(void)
+{
+        struct event_base *base = event_base_new();
+        RpcSpin s;
+
+        rpc_spin_init(&s, base, RPC_SPIN_USEC_MAX);
+        if (s.window_usec == 0) {
+                g_test_skip("there is one processor");
+                event_base_free(base);
+                return;
+        }
+        rpc_spin_input(&s);
+        rpc_spin_begin(&s);
+        g_assert_false(s.spinning); /* the first for long */
+        converse(&s);
+        rpc_spin_begin(&s);
+        g_assert_true(s.spinning);
+        event_base_dispatch(base); /* its window passes, and nothing keeps the loop any more */
+        g_assert_false(s.spinning);
+        converse(&s);
+        rpc_spin_begin(&s);
+        rpc_spin_stop(&s);
+        g_assert_false(s.spinning);
+        g_assert_cmpint(event_base_dispatch(base), ==, 1); /* there is no event */
+        rpc_spin_done(&s);
+        event_base_free(base);
+}
+
+static void test_spinning_that_does_not_pay_is_given_up(void)
+{
+        struct event_base *base = event_base_new();
+        unsigned spun = 0;
+        RpcSpin s;
+
+        rpc_spin_init(&s, base, 1);
+        s.window_usec = RPC_SPIN_USEC_MAX;
+        for (unsigned i = 0; i < 10 * (RPC_SPIN_MISSES + RPC_SPIN_REST); i++) {
+                rpc_spin_input(&s);
+                s.soon = true; /* each input comes soon, and just too late */
+                rpc_spin_begin(&s);
+                spun += s.spinning;
+                s.until_usec = 1;
+                event_base_dispatch(base);
+                g_assert_false(s.spinning);
+        }
+        g_assert_cmpuint(spun, >=, 9 * RPC_SPIN_MISSES);
+        g_assert_cmpuint(spun, <=, 11 * RPC_SPIN_MISSES);
+        rpc_spin_done(&s);
+        event_base_free(base);
+}
+
+static void test_spinning_can_be_turned_off(void)
+{
+        struct event_base *base = event_base_new();
+        RpcSpin s;
+
+        rpc_spin_init(&s, base, EVGRPC_SPIN_NONE);
+        rpc_spin_input(&s);
+        rpc_spin_input(&s);
+        rpc_spin_begin(&s);
+        g_assert_false(s.spinning);
+        rpc_spin_done(&s);
+        event_base_free(base);
+}
+
 #define ADD(name, function) g_test_add_func("/rpc/pieces/" name, function)
 
 int main(int argc, char **argv)
@@ -318,6 +395,9 @@ int main(int argc, char **argv)
         ADD("large-blocks", test_a_few_large_blocks_come_back);
         ADD("blocks-in-bytes", test_kept_blocks_are_bounded_in_bytes);
         ADD("output-idle", test_an_output_that_is_sent_keeps_no_block);
+        ADD("spin/conversation", test_spinning_is_for_conversations);
+        ADD("spin/gives-up", test_spinning_that_does_not_pay_is_given_up);
+        ADD("spin/off", test_spinning_can_be_turned_off);
         ADD("deadlines", test_deadlines_expire_in_order_and_removed_ones_never);
         ADD("addresses", test_addresses_are_read_or_refused);
         return g_test_run();

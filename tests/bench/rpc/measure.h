@@ -45,6 +45,14 @@ static inline void print_latency(uint64_t *ns, size_t count)
                (double) ns[(count - 1) / 2] / 1e3, (double) ns[(count - 1) * 99 / 100] / 1e3);
 }
 
+/* Microseconds that both ends of ours spin: $BENCH_SPIN_USEC, else the default. */
+static inline uint64_t spin_usec(void)
+{
+        const char *text = getenv("BENCH_SPIN_USEC");
+
+        return !text ? 0 : text[0] == '0' ? UINT64_MAX : strtoull(text, NULL, 10);
+}
+
 static inline double argument_number(char *argv[], int at, double fallback)
 {
         return argv[at] ? strtod(argv[at], NULL) : fallback;

@@ -227,7 +227,8 @@ int main(int argc, char *argv[])
 {
         /* A bulk stream has windows that cover the way of 16 MiB. */
         bool bulk = argc > 2 && strcmp(argv[2], "bulk") == 0;
-        const EvgrpcChannelOptions options = {.window_bytes = bulk ? 16u << 20 : 0,
+        const EvgrpcChannelOptions options = {.spin_usec = spin_usec(),
+                                              .window_bytes = bulk ? 16u << 20 : 0,
                                               .max_message_bytes = bulk ? 16u << 20 : 0};
         Client client = {};
         bool good = false;

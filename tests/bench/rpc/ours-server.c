@@ -130,13 +130,14 @@ static int map_file(const char *path)
 
 int main(int argc, char *argv[])
 {
+        const EvgrpcServerOptions options = {.spin_usec = spin_usec()};
         struct event_base *base = event_base_new();
         EvgrpcServer *server = NULL;
         struct event *end;
         char *bound = NULL;
 
         if (!base || argc < 2 || (argc > 2 && map_file(argv[2]) < 0) ||
-            evgrpc_server_new(base, NULL, &server) < 0 ||
+            evgrpc_server_new(base, &options, &server) < 0 ||
             evgrpc_server_add_service(server, &rpcbench__bench__descriptor, methods, NULL) < 0 ||
             evgrpc_server_listen(server, argv[1], &bound) < 0) {
                 fprintf(stderr, "usage: ours-server ADDRESS [FILE]\n");

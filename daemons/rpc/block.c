@@ -4,6 +4,8 @@
 #include "rpc/block.h"
 #include "rpc/framing.h"
 
+#define FIELD_HEAD_MAX 15 /* two varints, of 32 bits with 3 more and of 64 */
+
 static void free_list(RpcBlock *b)
 {
         while (b) {
@@ -91,6 +93,7 @@ RpcBlock *rpc_block_new(RpcBlockPool *p, size_t room)
         b->next = NULL;
         b->refs = 1;
         b->fill = b->done = 0;
+        b->file = NULL;
         return b;
 }
 
@@ -100,6 +103,8 @@ void rpc_block_unref(RpcBlockPool *p, RpcBlock *b)
 
         if (--b->refs > 0)
                 return;
+        if (b->file)
+                b->file = evgrpc_file_unref(b->file);
         if (b->room == RPC_BLOCK_SMALL && push(&p->small, &p->small_count, RPC_POOL_SMALL_MAX, b))
                 return;
         if (b->room == RPC_BLOCK_LARGE && push(&p->large, &p->large_count, RPC_POOL_LARGE_MAX, b))
@@ -120,23 +125,28 @@ void rpc_queue_done(RpcQueue *q, RpcBlockPool *p)
         *q = (RpcQueue){};
 }
 
-/* Room for a message of @size bytes at the end of the queue, its prefix written. */
-static int add_room(RpcQueue *q, RpcBlockPool *p, size_t size, uint8_t **ret)
+static void add_block(RpcQueue *q, RpcBlock *b)
 {
-        size_t need = size + RPC_PREFIX_SIZE;
+        if (q->tail)
+                q->tail->next = b;
+        else
+                q->head = b;
+        q->tail = b;
+}
+
+/* Room at the end of the queue for the first @here bytes of a message of @size, its prefix written. */
+static int add_room(RpcQueue *q, RpcBlockPool *p, size_t size, size_t here, uint8_t **ret)
+{
+        size_t need = here + RPC_PREFIX_SIZE;
         RpcBlock *b = q->tail;
 
         if (size > UINT32_MAX)
                 return -EMSGSIZE;
-        if (!b || b->room - b->fill < need) {
+        if (!b || b->file || b->room - b->fill < need) {
                 b = rpc_block_new(p, need);
                 if (!b)
                         return -ENOMEM;
-                if (q->tail)
-                        q->tail->next = b;
-                else
-                        q->head = b;
-                q->tail = b;
+                add_block(q, b);
         }
         rpc_prefix_write(b->data + b->fill, (uint32_t) size);
         *ret = b->data + b->fill + RPC_PREFIX_SIZE;
@@ -148,7 +158,8 @@ static int add_room(RpcQueue *q, RpcBlockPool *p, size_t size, uint8_t **ret)
 int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message)
 {
         uint8_t *at;
-        int r = add_room(q, p, protobuf_c_message_get_packed_size(message), &at);
+        size_t size = protobuf_c_message_get_packed_size(message);
+        int r = add_room(q, p, size, size, &at);
 
         if (r >= 0)
                 (void) protobuf_c_message_pack(message, at);
@@ -158,11 +169,111 @@ int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *messa
 int rpc_queue_append_packed(RpcQueue *q, RpcBlockPool *p, const void *data, size_t size)
 {
         uint8_t *at;
-        int r = add_room(q, p, size, &at);
+        int r = add_room(q, p, size, size, &at);
 
         if (r >= 0 && size > 0)
                 memcpy(at, data, size);
         return r;
+}
+
+static size_t put_varint(uint8_t *at, uint64_t value)
+{
+        size_t n = 0;
+
+        for (; value >= 0x80; value >>= 7)
+                at[n++] = (uint8_t) (value | 0x80);
+        at[n++] = (uint8_t) value;
+        return n;
+}
+
+/* What stands before the range: protobuf's key of a length-delimited field, and the length. */
+static size_t put_field(uint8_t at[static FIELD_HEAD_MAX], uint32_t number, size_t size)
+{
+        size_t n = put_varint(at, (uint64_t) number << 3 | 2);
+
+        return n + put_varint(at + n, size);
+}
+
+int rpc_queue_append_file(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message,
+                          uint32_t number, EvgrpcFile *file, uint64_t offset, size_t size)
+{
+        size_t packed = protobuf_c_message_get_packed_size(message), head_size;
+        uint8_t head[FIELD_HEAD_MAX], *at;
+        RpcBlock *b;
+        int r;
+
+        if (size > UINT32_MAX)
+                return -EMSGSIZE;
+        head_size = put_field(head, number, size);
+        b = rpc_block_new(p, 0);
+        if (!b)
+                return -ENOMEM;
+        r = add_room(q, p, packed + head_size + size, packed + head_size, &at);
+        if (r < 0) {
+                rpc_block_unref(p, b);
+                return r;
+        }
+        (void) protobuf_c_message_pack(message, at);
+        memcpy(at + packed, head, head_size);
+        b->file = evgrpc_file_ref(file);
+        b->offset = offset;
+        b->fill = size;
+        q->bytes += size;
+        if (size > 0)
+                add_block(q, b);
+        else
+                rpc_block_unref(p, b); /* nothing to wait for */
+        return 0;
+}
+
+/* The first bytes of the range at @at, into a block of memory before what is left of it. */
+static int read_range(RpcQueue *q, RpcBlockPool *p, RpcBlock **at)
+{
+        RpcBlock *range = *at, *b;
+        size_t n = RPC_MIN(range->fill - range->done, RPC_FILE_READ_BYTES);
+        int r;
+
+        b = rpc_block_new(p, n);
+        if (!b)
+                return -ENOMEM;
+        r = rpc_file_read(range->file, range->offset + range->done, b->data, n);
+        if (r < 0) {
+                rpc_block_unref(p, b);
+                return r;
+        }
+        b->fill = n;
+        b->next = range;
+        *at = b;
+        range->done += n;
+        if (range->done < range->fill)
+                return 0;
+        b->next = range->next;
+        if (q->tail == range)
+                q->tail = b;
+        rpc_block_unref(p, range);
+        return 0;
+}
+
+ssize_t rpc_queue_prepare(RpcQueue *q, RpcBlockPool *p, size_t size, bool read)
+{
+        size_t ready = 0;
+        int r;
+
+        for (RpcBlock **at = &q->head; *at && ready < size; at = &(*at)->next) {
+                RpcBlock *b = *at;
+                size_t n = RPC_MIN(b->fill - b->done, size - ready);
+
+                if (b->file) {
+                        r = read ? read_range(q, p, at)
+                                 : rpc_file_check(b->file, b->offset + b->done, n);
+                        if (r < 0)
+                                return r;
+                        b = *at;
+                        n = RPC_MIN(b->fill - b->done, size - ready);
+                }
+                ready += n;
+        }
+        return (ssize_t) ready;
 }
 
 size_t rpc_queue_peek(const RpcQueue *q, unsigned blocks)

@@ -5,11 +5,14 @@
  * the socket from where it lies, a small one is copied next to others so that one system call sends
  * many. Blocks come back to a pool that keeps a bounded number of them: those of the two usual sizes,
  * and a few larger ones for the messages of a bulk stream, which would cost a page fault for each 4 KiB.
+ *
+ * A block may also stand for a range of a file, whose bytes are not here: file.h.
  */
 #pragma once
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "rpc/file.h"
 #include "rpc/util.h"
 
 #define RPC_BLOCK_SMALL ((size_t) 448)       /* with its header 0.5 KiB: a unary message */
@@ -22,9 +25,11 @@
 typedef struct RpcBlock {
         struct RpcBlock *next;
         unsigned refs;
-        size_t room; /* of data */
-        size_t fill; /* bytes of data that are written */
-        size_t done; /* bytes of data that the queue has given away */
+        size_t room;      /* of data */
+        size_t fill;      /* bytes of data that are written, or of the range */
+        size_t done;      /* of these, what the queue has given away */
+        EvgrpcFile *file; /* NULL: the bytes are in data */
+        uint64_t offset;  /* of the range in it */
         uint8_t data[];
 } RpcBlock;
 
@@ -52,6 +57,14 @@ void rpc_queue_done(RpcQueue *q, RpcBlockPool *p);
 int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message);
 /* The same of a message that is packed already. */
 int rpc_queue_append_packed(RpcQueue *q, RpcBlockPool *p, const void *data, size_t size);
+
+/* The same of a message that ends with field @number, bytes, the range. -EMSGSIZE also beyond what size_t counts. */
+int rpc_queue_append_file(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message,
+                          uint32_t number, EvgrpcFile *file, uint64_t offset, size_t size);
+
+/* Makes sure of the next @size bytes: the files have them still, or, with @read, they are in memory now, as
+ * are a few more. Return: how many of these may be taken; -ENODATA: a file has become shorter; negative errno. */
+ssize_t rpc_queue_prepare(RpcQueue *q, RpcBlockPool *p, size_t size, bool read);
 
 /* Bytes in the first @blocks blocks: what can be sent in that many pieces. */
 size_t rpc_queue_peek(const RpcQueue *q, unsigned blocks);

@@ -424,6 +424,14 @@ static void client_bad_message(RpcStream *st, int error, size_t size)
         }
 }
 
+static void client_unsendable(RpcStream *st, int error)
+{
+        char text[96];
+
+        rpc_file_explain(error, text, sizeof(text));
+        rpc_call_end(call_of(st), EVGRPC_DATA_LOSS, text, false);
+}
+
 static void client_end(RpcStream *st)
 {
         EvgrpcCall *call = call_of(st);
@@ -503,6 +511,7 @@ const RpcSessionOps rpc_client_ops = {
         .stream_headers_end = client_headers_end,
         .stream_message = client_message,
         .stream_bad_message = client_bad_message,
+        .stream_unsendable = client_unsendable,
         .stream_end = client_end,
         .stream_writable = client_writable,
         .stream_closed = client_closed,
@@ -521,6 +530,16 @@ int evgrpc_call_send(EvgrpcCall *call, const ProtobufCMessage *message)
         if (message->descriptor != call->method->input)
                 return -EINVAL;
         return rpc_stream_send(&call->stream, &call->channel->blocks, message);
+}
+
+int evgrpc_call_send_file(EvgrpcCall *call, const ProtobufCMessage *message,
+                          const EvgrpcFileRange *range)
+{
+        if (call->state >= CALL_ENDED)
+                return -EPIPE;
+        if (message->descriptor != call->method->input)
+                return -EINVAL;
+        return rpc_stream_send_file(&call->stream, &call->channel->blocks, message, range);
 }
 
 int evgrpc_call_close_send(EvgrpcCall *call)

@@ -117,6 +117,35 @@ int evgrpc_tls_reload(EvgrpcTls *tls, const EvgrpcTlsSource *source, char **ret_
 EvgrpcTls *evgrpc_tls_ref(EvgrpcTls *tls);
 EvgrpcTls *evgrpc_tls_unref(EvgrpcTls *tls); /* returns NULL; takes NULL */
 
+/* ---- Files --------------------------------------------------------------------------------------
+ *
+ * A message may carry a range of a file. It waits as a name and is sent from the page cache: by sendfile()
+ * where the peer takes frames of 256 KiB or more (evgrpc does, with window_bytes above 1 MiB) and there is
+ * no TLS, else read 256 KiB at a time. Reading is done by the loop, which waits for a slow disk.
+ *
+ * The file is read when the peer takes it, so nobody should change it until the call is over; what is
+ * renamed or removed meanwhile is sent all the same. A file that becomes shorter, or cannot be read, ends
+ * the call with DATA_LOSS; if that happens within a frame, for whose bytes the peer waits, then the
+ * connection, and the peer's calls on it are UNAVAILABLE. It never becomes a short message or an OK.
+ */
+
+typedef struct EvgrpcFile EvgrpcFile;
+
+/* Takes @fd, a regular file that can be read, unless it fails. Return: 0; -EINVAL for what is none;
+ * -EBADF; -ENOMEM. */
+int evgrpc_file_new(int fd, EvgrpcFile **ret);
+EvgrpcFile *evgrpc_file_ref(EvgrpcFile *file);
+EvgrpcFile *evgrpc_file_unref(
+        EvgrpcFile *file); /* returns NULL; takes NULL; the last one closes it */
+
+typedef struct EvgrpcFileRange {
+        EvgrpcFile *file; /* a reference is taken */
+        uint64_t offset;
+        size_t size;
+        uint32_t
+                field; /* the number of the message's field that it is the value of: bytes, not repeated */
+} EvgrpcFileRange;
+
 /* ---- Client ------------------------------------------------------------------------------------- */
 
 typedef struct EvgrpcChannel EvgrpcChannel; /* one peer: a connection, remade when it is needed */
@@ -214,6 +243,14 @@ int evgrpc_call_start(EvgrpcChannel *channel, const ProtobufCServiceDescriptor *
  * sending side closed.
  */
 int evgrpc_call_send(EvgrpcCall *call, const ProtobufCMessage *message);
+/**
+ * evgrpc_call_send_file() - a message whose field range->field is the range of a file
+ * @message: the other fields; that one is empty
+ * Return: as evgrpc_call_send(); -EINVAL for a field that is none or not bytes; -ENODATA: the file ends
+ * before the range does; -EMSGSIZE beyond 4 GiB.
+ */
+int evgrpc_call_send_file(EvgrpcCall *call, const ProtobufCMessage *message,
+                          const EvgrpcFileRange *range);
 int evgrpc_call_close_send(EvgrpcCall *call);
 
 /* Ends the call with CANCELLED and tells the peer (RST_STREAM). on_done follows from the loop. No effect
@@ -339,6 +376,10 @@ void evgrpc_server_call_set_handlers(EvgrpcServerCall *call,
  * refused with -ENOBUFS); -EPIPE: the call is over.
  */
 int evgrpc_server_call_send(EvgrpcServerCall *call, const ProtobufCMessage *message);
+/* The same with the range of a file; as evgrpc_call_send_file(). -EINVAL also for a marked call, whose reply
+ * is kept. After an error the call goes on. */
+int evgrpc_server_call_send_file(EvgrpcServerCall *call, const ProtobufCMessage *message,
+                                 const EvgrpcFileRange *range);
 
 /* Ends the call. After it the call must not be used. @format may be NULL for an empty message. */
 void evgrpc_server_call_finish(EvgrpcServerCall *call, EvgrpcCode code, const char *format, ...)

@@ -26,22 +26,28 @@ void rpc_output_done(RpcOutput *o)
         o->bytes = 0;
 }
 
+static void append_piece(RpcOutput *o, RpcPiece piece)
+{
+        assert(o->count < RPC_OUTPUT_PIECES_MAX);
+
+        o->bytes += piece.size;
+        piece.block->refs++;
+        o->pieces[(o->first + o->count++) % RPC_OUTPUT_PIECES_MAX] = piece;
+}
+
 /* Adds a piece, or makes the last one longer when the new one lies right behind it. */
 static void append(RpcOutput *o, RpcBlock *block, const uint8_t *data, size_t size)
 {
-        o->bytes += size;
         if (o->count > 0) {
                 RpcPiece *last = &o->pieces[(o->first + o->count - 1) % RPC_OUTPUT_PIECES_MAX];
 
                 if (last->block == block && last->data + last->size == data) {
                         last->size += size;
+                        o->bytes += size;
                         return;
                 }
         }
-        assert(o->count < RPC_OUTPUT_PIECES_MAX);
-        block->refs++;
-        o->pieces[(o->first + o->count++) % RPC_OUTPUT_PIECES_MAX] =
-                (RpcPiece){.data = data, .size = size, .block = block};
+        append_piece(o, (RpcPiece){.data = data, .size = size, .block = block});
 }
 
 static int gather_ready(RpcOutput *o)
@@ -86,7 +92,11 @@ int rpc_output_take(RpcOutput *o, RpcQueue *q, size_t size)
                 RpcBlock *b = q->head;
                 size_t n = RPC_MIN(size, b->fill - b->done);
 
-                if (n >= RPC_OUTPUT_REFERENCE_MIN)
+                if (b->file)
+                        append_piece(
+                                o,
+                                (RpcPiece){.offset = b->offset + b->done, .size = n, .block = b});
+                else if (n >= RPC_OUTPUT_REFERENCE_MIN)
                         append(o, b, b->data + b->done, n);
                 else {
                         int r = rpc_output_copy(o, b->data + b->done, n);
@@ -135,7 +145,9 @@ void rpc_output_forget(RpcOutput *o, size_t sent)
                 RpcPiece *p = &o->pieces[o->first];
 
                 if (sent < p->size) {
-                        p->data += sent;
+                        if (p->data)
+                                p->data += sent;
+                        p->offset += sent;
                         p->size -= sent;
                         return;
                 }
@@ -150,26 +162,38 @@ void rpc_output_forget(RpcOutput *o, size_t sent)
         }
 }
 
+/* Those up to the next file. The bytes before one leave with it. Return: bytes sent; negative errno. */
+static ssize_t send_pieces(const RpcOutput *o, int fd)
+{
+        struct iovec iov[RPC_OUTPUT_PIECES_MAX];
+        struct msghdr mh = {.msg_iov = iov};
+        ssize_t n;
+
+        for (unsigned i = 0; i < o->count; i++) {
+                const RpcPiece *p = &o->pieces[(o->first + i) % RPC_OUTPUT_PIECES_MAX];
+
+                if (!p->data)
+                        break;
+                iov[mh.msg_iovlen++] = (struct iovec){(void *) (uintptr_t) p->data, p->size};
+        }
+        n = sendmsg(fd, &mh,
+                    MSG_NOSIGNAL | MSG_DONTWAIT | (mh.msg_iovlen < o->count ? MSG_MORE : 0));
+        return n < 0 ? -errno : n;
+}
+
 int rpc_output_send(RpcOutput *o, int fd)
 {
         while (o->count > 0) {
-                struct iovec iov[RPC_OUTPUT_PIECES_MAX];
-                struct msghdr mh = {.msg_iov = iov};
-                ssize_t n;
+                const RpcPiece *p = &o->pieces[o->first];
+                ssize_t n = p->data ? send_pieces(o, fd)
+                                    : rpc_file_send(p->block->file, p->offset, p->size, fd);
 
-                for (unsigned i = 0; i < o->count; i++) {
-                        const RpcPiece *p = &o->pieces[(o->first + i) % RPC_OUTPUT_PIECES_MAX];
-
-                        iov[mh.msg_iovlen++] =
-                                (struct iovec){(void *) (uintptr_t) p->data, p->size};
-                }
-                n = sendmsg(fd, &mh, MSG_NOSIGNAL | MSG_DONTWAIT);
-                if (n < 0) {
-                        if (errno == EINTR)
-                                continue;
-                        return errno == EAGAIN ? 0 : -errno;
-                }
-                rpc_output_forget(o, (size_t) n);
+                if (n == -EAGAIN)
+                        return 0;
+                if (n < 0 && n != -EINTR)
+                        return (int) n;
+                if (n > 0)
+                        rpc_output_forget(o, (size_t) n);
         }
         return 1;
 }

@@ -14,7 +14,8 @@
 #define RPC_OUTPUT_REFERENCE_MIN ((size_t) 2048)   /* shorter pieces are cheaper to copy */
 
 typedef struct RpcPiece {
-        const uint8_t *data;
+        const uint8_t *data; /* NULL: it is in the block's file */
+        uint64_t offset;     /* there */
         size_t size;
         RpcBlock *block;
 } RpcPiece;
@@ -43,9 +44,10 @@ int rpc_output_copy(RpcOutput *o, const uint8_t *data, size_t size);
 int rpc_output_take(RpcOutput *o, RpcQueue *q, size_t size);
 
 /* Up to @room bytes from the head, where they lie if one piece has so many, else copied to @space.
- * Not empty. Return: how many. */
+ * Not empty, and no file in it. Return: how many. */
 size_t rpc_output_peek(const RpcOutput *o, uint8_t *space, size_t room, const uint8_t **ret);
 void rpc_output_forget(RpcOutput *o, size_t size); /* they are sent */
 
-/* Return: 1: all is sent; 0: the socket takes no more now; negative errno. */
+/* Return: 1: all is sent; 0: the socket takes no more now; -ENODATA: a file that is sent has become
+ * shorter; another negative errno. */
 int rpc_output_send(RpcOutput *o, int fd);

@@ -221,20 +221,39 @@ void evgrpc_server_call_finish(EvgrpcServerCall *call, EvgrpcCode code, const ch
         finish(call, code);
 }
 
-int evgrpc_server_call_send(EvgrpcServerCall *call, const ProtobufCMessage *message)
+static int check_send(const EvgrpcServerCall *call, const ProtobufCMessage *message)
 {
-        int r;
-
         if (call->over || (!call->stream.session && !call->origin))
                 return -EPIPE;
-        if (message->descriptor != call->method->descriptor->output)
-                return -EINVAL;
+        return message->descriptor == call->method->descriptor->output ? 0 : -EINVAL;
+}
+
+int evgrpc_server_call_send(EvgrpcServerCall *call, const ProtobufCMessage *message)
+{
+        int r = check_send(call, message);
+
+        if (r < 0)
+                return r;
         if (call->origin)
                 return rpc_once_send(call, message);
         r = respond(call, false);
         if (r < 0)
                 return r;
         return rpc_stream_send(&call->stream, &call->server->blocks, message);
+}
+
+int evgrpc_server_call_send_file(EvgrpcServerCall *call, const ProtobufCMessage *message,
+                                 const EvgrpcFileRange *range)
+{
+        int r = check_send(call, message);
+
+        if (r >= 0 && call->origin)
+                r = -EINVAL; /* a kept reply is of bytes */
+        if (r >= 0)
+                r = respond(call, false);
+        if (r < 0)
+                return r;
+        return rpc_stream_send_file(&call->stream, &call->server->blocks, message, range);
 }
 
 void evgrpc_server_call_reply(EvgrpcServerCall *call, const ProtobufCMessage *message)
@@ -487,6 +506,14 @@ static void server_bad_message(RpcStream *st, int error, size_t size)
         break_off(call, code, text);
 }
 
+static void server_unsendable(RpcStream *st, int error)
+{
+        char text[96];
+
+        rpc_file_explain(error, text, sizeof(text));
+        break_off(call_of(st), EVGRPC_DATA_LOSS, text);
+}
+
 static void server_end(RpcStream *st)
 {
         EvgrpcServerCall *call = call_of(st);
@@ -523,6 +550,7 @@ const RpcSessionOps rpc_server_ops = {
         .stream_bad_message = server_bad_message,
         .stream_end = server_end,
         .stream_trailers = server_trailers,
+        .stream_unsendable = server_unsendable,
         .stream_writable = server_writable,
         .stream_closed = server_stream_closed,
         .closed = server_session_closed,

@@ -323,7 +323,10 @@ static void close_errno(RpcSession *s, const char *what, int error)
         const char *why = rpc_transport_error(&s->transport);
         char text[160];
 
-        (void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
+        if (error == -ENODATA)
+                rpc_file_explain(error, text, sizeof(text));
+        else
+                (void) snprintf(text, sizeof(text), "%s: %s", what, strerror(-error));
         rpc_session_fail(s, why ? why : text);
 }
 

@@ -83,6 +83,9 @@ struct RpcSessionOps {
         void (*stream_end)(RpcStream *st);
         /* Server: all messages are made into frames, trailers follow (rpc_stream_send_trailers). */
         void (*stream_trailers)(RpcStream *st);
+        /* What was queued cannot be sent, and is dropped: a file has become shorter (-ENODATA), or could
+         * not be read. The owner ends the stream, or says so in its trailers. */
+        void (*stream_unsendable)(RpcStream *st, int error);
         void (*stream_writable)(RpcStream *st);
         /* The stream is gone from the session, not by rpc_stream_reset(). @refused: the peer has certainly not seen it.
          * @h2_error is that of RST_STREAM; meaningless when @lost. */
@@ -187,9 +190,11 @@ int rpc_stream_respond(RpcStream *st, const nghttp2_nv *fields, size_t count, bo
 /* Server, from stream_trailers() only. */
 int rpc_stream_send_trailers(RpcStream *st, const nghttp2_nv *fields, size_t count);
 
-/* Return: as evgrpc_call_send(). */
+/* Return: as evgrpc_call_send(), and evgrpc_call_send_file(). */
 int rpc_stream_send(RpcStream *st, RpcBlockPool *pool, const ProtobufCMessage *message);
 int rpc_stream_send_packed(RpcStream *st, RpcBlockPool *pool, const void *data, size_t size);
+int rpc_stream_send_file(RpcStream *st, RpcBlockPool *pool, const ProtobufCMessage *message,
+                         const EvgrpcFileRange *range);
 void rpc_stream_end(RpcStream *st);
 
 /* Takes the stream off its session, with RST_STREAM unless both sides have ended; the owner hears

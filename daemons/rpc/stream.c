@@ -181,28 +181,55 @@ void rpc_stream_resume(RpcStream *st)
 
 /* ---- Sending ------------------------------------------------------------------------------------ */
 
+static bool sends_files(const RpcSession *s)
+{
+        return !s->o.tls && nghttp2_session_get_remote_settings(
+                                    s->h2, NGHTTP2_SETTINGS_MAX_FRAME_SIZE) >= RPC_FILE_FRAME_MIN;
+}
+
+/* Return: bytes of the next frame; -EPIPE: the stream is gone. */
+static ssize_t prepare(RpcStream *st, size_t size)
+{
+        RpcSession *s = st->session;
+        bool gone = false;
+        ssize_t ready = rpc_queue_prepare(&st->queue, s->o.pool, size, !sends_files(s));
+
+        if (ready >= 0)
+                return ready;
+        s->queued_bytes -= st->queue.bytes;
+        rpc_queue_done(&st->queue, s->o.pool);
+        st->gone = &gone;
+        st->ops->stream_unsendable(st, (int) ready);
+        if (gone)
+                return -EPIPE;
+        st->gone = NULL;
+        return 0;
+}
+
 ssize_t rpc_stream_source(nghttp2_session *h2, int32_t id, uint8_t *buffer, size_t length,
                           uint32_t *flags, nghttp2_data_source *source, void *userdata)
 {
         RpcStream *st = nghttp2_session_get_stream_user_data(h2, id);
-        size_t size;
+        ssize_t size;
 
         if (!st)
                 return NGHTTP2_ERR_DEFERRED; /* reset, and the RST_STREAM is on its way */
-        size = RPC_MIN(length, rpc_queue_peek(&st->queue, RPC_OUTPUT_FRAME_PIECES));
+        size = prepare(st, RPC_MIN(length, rpc_queue_peek(&st->queue, RPC_OUTPUT_FRAME_PIECES)));
+        if (size < 0)
+                return NGHTTP2_ERR_DEFERRED;
         if (size == 0 && !st->queue_ended) {
                 st->source_waiting = true;
                 return NGHTTP2_ERR_DEFERRED;
         }
         *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-        if (st->queue_ended && size == st->queue.bytes) {
+        if (st->queue_ended && (size_t) size == st->queue.bytes) {
                 *flags |= NGHTTP2_DATA_FLAG_EOF;
                 if (st->session->o.server) {
                         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
                         st->ops->stream_trailers(st);
                 }
         }
-        return (ssize_t) size;
+        return size;
 }
 
 int rpc_stream_request(RpcStream *st, RpcSession *s, const nghttp2_nv *fields, size_t count)
@@ -283,6 +310,25 @@ int rpc_stream_send_packed(RpcStream *st, RpcBlockPool *pool, const void *data, 
 
         if (r >= 0)
                 r = rpc_queue_append_packed(&st->queue, pool, data, size);
+        return r < 0 ? r : sent(st, before);
+}
+
+int rpc_stream_send_file(RpcStream *st, RpcBlockPool *pool, const ProtobufCMessage *message,
+                         const EvgrpcFileRange *range)
+{
+        const ProtobufCFieldDescriptor *field =
+                protobuf_c_message_descriptor_get_field(message->descriptor, range->field);
+        size_t before = st->queue.bytes;
+        int r = may_send(st);
+
+        if (r >= 0 && (!field || field->type != PROTOBUF_C_TYPE_BYTES ||
+                       field->label == PROTOBUF_C_LABEL_REPEATED))
+                r = -EINVAL;
+        if (r >= 0)
+                r = rpc_file_check(range->file, range->offset, range->size);
+        if (r >= 0)
+                r = rpc_queue_append_file(&st->queue, pool, message, range->field, range->file,
+                                          range->offset, range->size);
         return r < 0 ? r : sent(st, before);
 }
 

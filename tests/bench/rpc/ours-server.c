@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,7 +12,7 @@
 
 #define HELD_MAX 200000u
 
-static const uint8_t *file_data;
+static EvgrpcFile *file;
 static size_t file_size;
 
 static EvgrpcServerCall *held[HELD_MAX];
@@ -38,11 +37,11 @@ static void read_more(EvgrpcServerCall *call, void *userdata)
                 size_t size = reading->step < reading->left ? reading->step : reading->left;
                 if (reading->at + size > file_size)
                         reading->at = 0;
-                block.data.data = (uint8_t *) (uintptr_t) (file_data + reading->at);
-                block.data.len = size;
+                EvgrpcFileRange range = {
+                        .file = file, .offset = reading->at, .size = size, .field = 1};
                 reading->at += size;
                 reading->left -= size;
-                if (evgrpc_server_call_send(call, &block.base) <= 0)
+                if (evgrpc_server_call_send_file(call, &block.base, &range) <= 0)
                         break;
         }
         if (reading->left > 0)
@@ -111,21 +110,15 @@ static void stop(evutil_socket_t fd, short events, void *userdata)
         event_base_loopbreak(userdata);
 }
 
-static int map_file(const char *path)
+static int open_file(const char *path)
 {
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         struct stat st;
-        void *p;
 
         if (fd < 0 || fstat(fd, &st) < 0)
                 return -errno;
-        p = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
-        close(fd);
-        if (p == MAP_FAILED)
-                return -errno;
-        file_data = p;
         file_size = (size_t) st.st_size;
-        return 0;
+        return evgrpc_file_new(fd, &file);
 }
 
 int main(int argc, char *argv[])
@@ -136,7 +129,7 @@ int main(int argc, char *argv[])
         struct event *end;
         char *bound = NULL;
 
-        if (!base || argc < 2 || (argc > 2 && map_file(argv[2]) < 0) ||
+        if (!base || argc < 2 || (argc > 2 && open_file(argv[2]) < 0) ||
             evgrpc_server_new(base, &options, &server) < 0 ||
             evgrpc_server_add_service(server, &rpcbench__bench__descriptor, methods, NULL) < 0 ||
             evgrpc_server_listen(server, argv[1], &bound) < 0) {
@@ -152,6 +145,7 @@ int main(int argc, char *argv[])
         if (end)
                 event_free(end);
         evgrpc_server_free(server);
+        evgrpc_file_unref(file);
         event_base_free(base);
         free(bound);
         return 0;

@@ -1,8 +1,8 @@
 /*
  * What a worker serves — see worker-rpc.h.
  *
- * A map output is streamed in messages of 512 KiB. Each reader costs one descriptor and at most what the
- * library queues before it says stop; a reader that is slow waits for itself alone.
+ * A map output is streamed in messages of 512 KiB, which go from the page cache where they can. Each reader costs
+ * one descriptor and at most what the library reads ahead; a reader that is slow waits for itself alone.
  */
 #include "base/fs.h"
 #include "cluster.pb-c.h"
@@ -11,17 +11,18 @@
 #include "records/run-file.h"
 
 #define CHUNK_BYTES KIB(512)
+#define CHUNK_DATA_FIELD 1u /* Chunk.data in cluster.proto */
 #define WINDOW_BYTES MIB(4)
 /* A TaskSpec of 4096 pieces with long paths. */
 #define MESSAGE_MAX_BYTES MIB(20)
-/* Readers at a time: 256 of them queue at most 256 × (1 MiB + one message). */
+/* Readers at a time: 256 of them read at most 256 × 512 KiB ahead. */
 #define READERS_MAX 256u
 #define KEEPALIVE_USEC (10 * USEC_PER_SEC)
 
 typedef struct Reader {
         Manager *manager;
         EvgrpcServerCall *call;
-        int fd;
+        EvgrpcFile *file;
         uint64_t offset, left_bytes, total_bytes;
         bool begun;
 } Reader;
@@ -30,34 +31,36 @@ static void reader_free(Reader *r)
 {
         r->manager->outputs_served--;
         evgrpc_server_call_unref(r->call);
-        safe_close(r->fd);
+        evgrpc_file_unref(r->file);
         g_free(r);
 }
 
 /* Sends until the library says stop, or all is sent. */
 static void reader_go_on(Reader *reader)
 {
-        g_autofree uint8_t *buffer = g_malloc(CHUNK_BYTES);
         int r = 1;
 
         while (r > 0 && (reader->left_bytes > 0 || !reader->begun)) {
                 Mapreduced__V1__Chunk c = MAPREDUCED__V1__CHUNK__INIT;
-                size_t n = (size_t) MIN(CHUNK_BYTES, reader->left_bytes);
-                ssize_t got = pread_full(reader->fd, buffer, n, reader->offset);
+                EvgrpcFileRange range = {
+                        .file = reader->file,
+                        .offset = reader->offset,
+                        .size = (size_t) MIN(CHUNK_BYTES, reader->left_bytes),
+                        .field = CHUNK_DATA_FIELD,
+                };
 
-                if (got != (ssize_t) n) {
+                c.total_bytes = reader->begun ? 0 : reader->total_bytes;
+                r = evgrpc_server_call_send_file(reader->call, &c.base, &range);
+                if (r < 0 && r != -EPIPE) {
                         evgrpc_server_call_finish(reader->call, EVGRPC_DATA_LOSS,
                                                   "cannot read the map output: %s",
-                                                  got < 0 ? g_strerror((int) -got) : "it is short");
+                                                  r == -ENODATA ? "it is short" : g_strerror(-r));
                         reader_free(reader);
                         return;
                 }
-                c.data = (ProtobufCBinaryData){.len = n, .data = buffer};
-                c.total_bytes = reader->begun ? 0 : reader->total_bytes;
-                r = evgrpc_server_call_send(reader->call, &c.base);
                 reader->begun = true;
-                reader->offset += n;
-                reader->left_bytes -= n;
+                reader->offset += range.size;
+                reader->left_bytes -= range.size;
         }
         if (r < 0 || reader->left_bytes > 0)
                 return; /* on_writable or on_cancelled comes */
@@ -104,6 +107,7 @@ static void method_read_map_output(EvgrpcServerCall *call, const ProtobufCMessag
         _cleanup_error_ Error e = {};
         Manager *m = userdata;
         uint64_t offset, length;
+        EvgrpcFile *file = NULL;
         Reader *reader;
         int fd = -EBADF, r;
 
@@ -127,11 +131,18 @@ static void method_read_map_output(EvgrpcServerCall *call, const ProtobufCMessag
                 evgrpc_server_call_finish(call, code, "%s", error_message(&e, r));
                 return;
         }
+        r = evgrpc_file_new(fd, &file);
+        if (r < 0) {
+                safe_close(fd);
+                evgrpc_server_call_finish(call, EVGRPC_DATA_LOSS, "cannot read the map output: %s",
+                                          g_strerror(-r));
+                return;
+        }
         reader = g_new0(Reader, 1);
         *reader = (Reader){
                 .manager = m,
                 .call = evgrpc_server_call_ref(call),
-                .fd = fd,
+                .file = file,
                 .offset = offset,
                 .left_bytes = length,
                 .total_bytes = length,

@@ -8,10 +8,11 @@ typedef enum PropertyType {
         TEXTS,    /* as: char ** */
         NUMBER,   /* u: uint32_t */
         BIG,      /* t: uint64_t */
+        REAL,     /* d: double */
         COUNTERS, /* a{st}: GArray * of JobCounter */
 } PropertyType;
 
-static const char *const signatures[] = {"s", "as", "u", "t", "a{st}"};
+static const char *const signatures[] = {"s", "as", "u", "t", "d", "a{st}"};
 
 static const struct {
         const char *name;
@@ -32,6 +33,10 @@ static const struct {
         {"Reduces", NUMBER, offsetof(Job, reduces)},
         {"ReducesRunning", NUMBER, offsetof(Job, reduces_running)},
         {"ReducesDone", NUMBER, offsetof(Job, reduces_done)},
+        {"MapProgress", REAL, offsetof(Job, map_progress)},
+        {"ShuffleProgress", REAL, offsetof(Job, shuffle_progress)},
+        {"ReduceProgress", REAL, offsetof(Job, reduce_progress)},
+        {"EventCount", BIG, offsetof(Job, event_count)},
         {"AttemptsFailed", NUMBER, offsetof(Job, attempts_failed)},
         {"AttemptsLost", NUMBER, offsetof(Job, attempts_lost)},
         {"MapOutputsLost", NUMBER, offsetof(Job, map_outputs_lost)},
@@ -108,6 +113,8 @@ static int read_value(sd_bus_message *m, PropertyType type, void *target)
                 return sd_bus_message_read(m, "u", target);
         case BIG:
                 return sd_bus_message_read(m, "t", target);
+        case REAL:
+                return sd_bus_message_read(m, "d", target);
         case COUNTERS:
                 return read_counters(m, target);
         default:
@@ -301,6 +308,8 @@ static json_t *value_to_json(PropertyType type, const void *p)
                 return json_integer(*(const uint32_t *) p);
         case BIG:
                 return json_integer((json_int_t) * (const uint64_t *) p);
+        case REAL:
+                return json_real(*(const double *) p);
         case COUNTERS:
                 return counters_to_json(*(GArray *const *) p);
         default:

@@ -22,6 +22,8 @@ typedef struct Job {
         uint32_t uid;
         uint32_t maps, maps_running, maps_done;
         uint32_t reduces, reduces_running, reduces_done;
+        double map_progress, shuffle_progress, reduce_progress; /* 0 to 1 */
+        uint64_t event_count;
         uint32_t attempts_failed, attempts_lost, map_outputs_lost;
         uint64_t input_bytes;
         uint64_t submitted_usec, started_usec, finished_usec;

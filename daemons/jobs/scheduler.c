@@ -1,31 +1,45 @@
 /*
  * Scheduler — see scheduler.h.
  *
- * The choice is made for one task at a time: the first in the order of jobs and queues that any worker can
- * take, and of these workers the one with the fewest failures in a row, then the lowest load. Only tasks with failures
- * of their own are ever stepped over, so the search ends at the first ordinary task.
+ * The choice is made for one task at a time: the first in the order of users, jobs and queues that any
+ * worker can take, and of these workers the one with the fewest failures in a row, then the lowest load. Only
+ * tasks with failures of their own are ever stepped over, so the search ends at the first ordinary task.
  */
 #include "jobs/scheduler.h"
 
-typedef struct SchedWorker {
-        uint32_t number;
-        uint32_t slots;
-        uint32_t used;     /* attempts that hold a slot, or stand in the worker's queue for one */
-        uint32_t reduces;  /* attempts of reduces in any phase, to spread them */
-        uint32_t failures; /* in a row */
-        uint64_t backoff_usec; /* the last wait; 0 after a success */
-        uint64_t not_before_usec;
-} SchedWorker;
+typedef struct SchedUser {
+        uint32_t uid;
+        uint32_t weight;
+        uint32_t used;          /* slots */
+        uint32_t maps, reduces; /* attempts in hand */
+        uint32_t running_jobs;  /* that were given a task */
+        uint64_t
+                served; /* the count of assignments at his last one: of equals, who waits longest is first */
+        uint64_t visited; /* the last search that has looked at him */
+        GPtrArray *jobs;  /* SchedJob *: higher priority first, then older */
+} SchedUser;
 
 typedef struct SchedJob {
         TaskTable *table;
-        GHashTable *shuffling; /* worker number → reduce attempts that do not run yet */
+        SchedUser *user;
+        SchedJobOptions options;
+        bool running;           /* it was given a task */
+        GHashTable *shuffling;  /* worker number → reduce attempts that do not run yet */
+        uint32_t shuffling_all; /* the same on all workers */
+        BackupPace *pace[_TASK_KIND_MAX];
+        uint64_t next_backup_usec; /* the next look for stragglers */
 } SchedJob;
 
 struct Scheduler {
-        GHashTable *workers; /* number → SchedWorker * */
-        GPtrArray *jobs;     /* SchedJob *, oldest first */
-        uint32_t slots, used;
+        WorkerPool pool;
+        SchedLimits limits;
+        GHashTable *weights; /* uid → weight */
+        GHashTable *users;   /* uid → SchedUser *, of those with jobs */
+        GHashTable *jobs;    /* TaskTable * → SchedJob *, owned */
+        GPtrArray *order;    /* the users again, to walk over */
+        uint64_t served, visit;
+        uint32_t backups; /* running */
+        GArray *attempts; /* BackupAttempt; scratch */
         uint64_t wakeup_usec;
 };
 
@@ -33,16 +47,31 @@ static void sched_job_free(gpointer p)
 {
         SchedJob *job = p;
 
+        for (int kind = 0; kind < _TASK_KIND_MAX; kind++)
+                backup_pace_free(job->pace[kind]);
         g_hash_table_unref(job->shuffling);
         g_free(job);
+}
+
+static void sched_user_free(gpointer p)
+{
+        SchedUser *user = p;
+
+        g_ptr_array_unref(user->jobs);
+        g_free(user);
 }
 
 Scheduler *scheduler_new(void)
 {
         Scheduler *s = g_new0(Scheduler, 1);
 
-        s->workers = g_hash_table_new_full(NULL, NULL, NULL, g_free);
-        s->jobs = g_ptr_array_new_with_free_func(sched_job_free);
+        worker_pool_init(&s->pool);
+        s->limits = SCHED_LIMITS_DEFAULT;
+        s->weights = g_hash_table_new(NULL, NULL);
+        s->users = g_hash_table_new_full(NULL, NULL, NULL, sched_user_free);
+        s->jobs = g_hash_table_new_full(NULL, NULL, NULL, sched_job_free);
+        s->order = g_ptr_array_new();
+        s->attempts = g_array_new(FALSE, FALSE, sizeof(BackupAttempt));
         s->wakeup_usec = USEC_INFINITY;
         return s;
 }
@@ -51,103 +80,175 @@ Scheduler *scheduler_free(Scheduler *s)
 {
         if (!s)
                 return NULL;
-        g_hash_table_unref(s->workers);
-        g_ptr_array_unref(s->jobs);
+        worker_pool_done(&s->pool);
+        g_ptr_array_unref(s->order);
+        g_hash_table_unref(s->jobs);
+        g_hash_table_unref(s->users);
+        g_hash_table_unref(s->weights);
+        g_array_unref(s->attempts);
         g_free(s);
         return NULL;
 }
 
-static SchedWorker *find_worker(const Scheduler *s, uint32_t worker)
+void scheduler_set_limits(Scheduler *s, const SchedLimits *limits)
 {
-        return g_hash_table_lookup(s->workers, GUINT_TO_POINTER(worker));
+        s->limits = *limits;
+        s->pool.blacklist_usec = limits->blacklist_usec;
 }
+
+static SchedUser *find_user(const Scheduler *s, uint32_t uid)
+{
+        return g_hash_table_lookup(s->users, GUINT_TO_POINTER(uid));
+}
+
+void scheduler_set_weight(Scheduler *s, uint32_t uid, uint32_t weight)
+{
+        SchedUser *user = find_user(s, uid);
+
+        assert(weight > 0);
+
+        g_hash_table_insert(s->weights, GUINT_TO_POINTER(uid), GUINT_TO_POINTER(weight));
+        if (user)
+                user->weight = weight;
+}
+
+/* ---- Workers ---- */
 
 void scheduler_set_worker(Scheduler *s, uint32_t worker, uint32_t slots)
 {
-        SchedWorker *w = find_worker(s, worker);
-
-        assert(worker > 0);
-
-        if (!w) {
-                w = g_new0(SchedWorker, 1);
-                w->number = worker;
-                g_hash_table_insert(s->workers, GUINT_TO_POINTER(worker), w);
-        }
-        s->slots += slots - w->slots;
-        w->slots = slots;
+        (void) worker_pool_set(&s->pool, worker, slots);
 }
 
 bool scheduler_has_worker(const Scheduler *s, uint32_t worker)
 {
-        return find_worker(s, worker);
+        return worker_pool_find(&s->pool, worker);
+}
+
+void scheduler_set_drained(Scheduler *s, uint32_t worker, bool drained)
+{
+        PoolWorker *w = worker_pool_find(&s->pool, worker);
+
+        if (w)
+                worker_pool_set_drained(&s->pool, w, drained);
 }
 
 void scheduler_remove_worker(Scheduler *s, uint32_t worker)
 {
-        SchedWorker *w = find_worker(s, worker);
+        PoolWorker *w = worker_pool_find(&s->pool, worker);
 
-        if (!w)
-                return;
-        assert(w->used == 0 && w->reduces == 0);
-        s->slots -= w->slots;
-        g_hash_table_remove(s->workers, GUINT_TO_POINTER(worker));
+        if (w)
+                worker_pool_remove(&s->pool, w);
 }
 
 void scheduler_back_off(Scheduler *s, uint32_t worker, uint64_t now_usec)
 {
-        SchedWorker *w = find_worker(s, worker);
+        PoolWorker *w = worker_pool_find(&s->pool, worker);
 
-        if (!w)
-                return;
-        if (w->not_before_usec > now_usec)
-                return; /* several calls to it broke at once: one reason, one wait */
-        w->backoff_usec =
-                CLAMP(w->backoff_usec * 2, SCHED_BACKOFF_MIN_USEC, SCHED_BACKOFF_MAX_USEC);
-        w->not_before_usec = now_usec + w->backoff_usec;
+        if (w)
+                worker_pool_back_off(&s->pool, w, now_usec);
+}
+
+SchedWorkerState scheduler_worker_state(const Scheduler *s, uint32_t worker, uint64_t now_usec,
+                                        uint64_t *ret_until_usec)
+{
+        const PoolWorker *w = worker_pool_find(&s->pool, worker);
+        SchedWorkerState state = SCHED_WORKER_READY;
+        uint64_t until = USEC_INFINITY;
+
+        if (!w) {
+                state = SCHED_WORKER_NONE;
+        } else if (w->drained) {
+                state = SCHED_WORKER_DRAINED;
+        } else if (w->blacklisted_until_usec > now_usec) {
+                state = SCHED_WORKER_BLACKLISTED;
+                until = w->blacklisted_until_usec;
+        } else if (w->not_before_usec > now_usec) {
+                state = SCHED_WORKER_BACKED_OFF;
+                until = w->not_before_usec;
+        }
+        if (ret_until_usec)
+                *ret_until_usec = until;
+        return state;
+}
+
+uint32_t scheduler_take_news(Scheduler *s)
+{
+        return worker_pool_take_news(&s->pool);
 }
 
 uint32_t scheduler_slots(const Scheduler *s)
 {
-        return s->slots;
+        return s->pool.slots;
 }
 
 uint32_t scheduler_slots_used(const Scheduler *s)
 {
-        return s->used;
+        return s->pool.used;
 }
 
 uint32_t scheduler_worker_used(const Scheduler *s, uint32_t worker)
 {
-        const SchedWorker *w = find_worker(s, worker);
+        const PoolWorker *w = worker_pool_find(&s->pool, worker);
 
         return w ? w->used : 0;
 }
 
-void scheduler_add_job(Scheduler *s, TaskTable *t)
+uint32_t scheduler_worker_attempts(const Scheduler *s, uint32_t worker)
 {
-        SchedJob *job = g_new(SchedJob, 1);
+        const PoolWorker *w = worker_pool_find(&s->pool, worker);
 
-        *job = (SchedJob){.table = t, .shuffling = g_hash_table_new(NULL, NULL)};
-        g_ptr_array_add(s->jobs, job);
+        return w ? w->used + w->shuffling : 0;
 }
+
+uint32_t scheduler_user_used(const Scheduler *s, uint32_t uid)
+{
+        const SchedUser *user = find_user(s, uid);
+
+        return user ? user->used : 0;
+}
+
+/* ---- Jobs and users ---- */
 
 static SchedJob *find_job(const Scheduler *s, const TaskTable *t)
 {
-        for (guint i = 0; i < s->jobs->len; i++) {
-                SchedJob *job = s->jobs->pdata[i];
-
-                if (job->table == t)
-                        return job;
-        }
-        return NULL;
+        return g_hash_table_lookup(s->jobs, t);
 }
 
-void scheduler_remove_job(Scheduler *s, TaskTable *t)
+static SchedUser *make_user(Scheduler *s, uint32_t uid)
 {
-        SchedJob *job = find_job(s, t);
+        SchedUser *user = find_user(s, uid);
+        uint32_t weight = GPOINTER_TO_UINT(g_hash_table_lookup(s->weights, GUINT_TO_POINTER(uid)));
 
-        if (job)
-                g_ptr_array_remove(s->jobs, job);
+        if (user)
+                return user;
+        user = g_new0(SchedUser, 1);
+        user->uid = uid;
+        user->weight = MAX(weight, 1);
+        user->jobs = g_ptr_array_new();
+        g_hash_table_insert(s->users, GUINT_TO_POINTER(uid), user);
+        g_ptr_array_add(s->order, user);
+        return user;
+}
+
+void scheduler_add_job(Scheduler *s, TaskTable *t, const SchedJobOptions *o)
+{
+        SchedJob *job = g_new0(SchedJob, 1);
+        guint place;
+
+        *job = (SchedJob){
+                .table = t,
+                .user = make_user(s, o->uid),
+                .options = *o,
+                .shuffling = g_hash_table_new(NULL, NULL),
+        };
+        for (int kind = 0; kind < _TASK_KIND_MAX; kind++)
+                job->pace[kind] = backup_pace_new();
+        for (place = job->user->jobs->len; place > 0; place--)
+                if (((SchedJob *) job->user->jobs->pdata[place - 1])->options.priority >=
+                    o->priority)
+                        break;
+        g_ptr_array_insert(job->user->jobs, (gint) place, job);
+        g_hash_table_insert(s->jobs, t, job);
 }
 
 static bool takes_slot(TaskKind kind, AttemptPhase phase)
@@ -171,6 +272,7 @@ static void add_shuffling(SchedJob *job, uint32_t worker, int difference)
 {
         uint32_t count = shuffling_on(job, worker) + (uint32_t) difference;
 
+        job->shuffling_all += (uint32_t) difference;
         if (count == 0)
                 g_hash_table_remove(job->shuffling, GUINT_TO_POINTER(worker));
         else
@@ -178,23 +280,75 @@ static void add_shuffling(SchedJob *job, uint32_t worker, int difference)
                                     GUINT_TO_POINTER(count));
 }
 
-/* What an attempt holds of its worker, before (sign -1) and after (sign 1) a change of its phase. */
+static void account_user(SchedUser *user, TaskKind kind, bool slot, int sign)
+{
+        if (slot)
+                user->used += (uint32_t) sign;
+        if (kind == TASK_MAP)
+                user->maps += (uint32_t) sign;
+        else
+                user->reduces += (uint32_t) sign;
+}
+
+/* What an attempt holds, before (sign -1) and after (sign 1) a change of its phase. */
 static void account(Scheduler *s, SchedJob *job, TaskKind kind, const Attempt *a, int sign)
 {
-        SchedWorker *w = find_worker(s, a->worker);
+        PoolWorker *w = worker_pool_find(&s->pool, a->worker);
+        bool slot = takes_slot(kind, a->phase);
 
         if (a->phase == ATTEMPT_COMMITTING)
                 return; /* nothing: its worker has done its part, and may even be gone */
         assert(w);
-        if (takes_slot(kind, a->phase)) {
-                w->used += (uint32_t) sign;
-                s->used += (uint32_t) sign;
-        }
-        if (kind == TASK_REDUCE)
-                w->reduces += (uint32_t) sign;
-        if (job && is_shuffling(kind, a->phase))
+        worker_pool_hold(&s->pool, w, slot ? sign : 0, kind == TASK_REDUCE ? sign : 0);
+        w->shuffling += slot ? 0 : (uint32_t) sign;
+        if (a->backup)
+                s->backups += (uint32_t) sign;
+        if (!job)
+                return;
+        account_user(job->user, kind, slot, sign);
+        if (is_shuffling(kind, a->phase))
                 add_shuffling(job, a->worker, sign);
 }
+
+/* The attempts that a removed job still has stay with their workers, but are nobody's any more. */
+static void leave_user(Scheduler *s, SchedJob *job)
+{
+        for (int kind = 0; kind < _TASK_KIND_MAX; kind++) {
+                uint32_t i = task_table_first_running(job->table, (TaskKind) kind);
+
+                for (; i != TASK_NONE;
+                     i = task_table_next_running(job->table, (TaskKind) kind, i)) {
+                        const Task *task = task_table_get(job->table, (TaskKind) kind, i);
+
+                        for (uint32_t j = 0; j < task->running_count; j++)
+                                if (task->running[j].phase != ATTEMPT_COMMITTING)
+                                        account_user(
+                                                job->user, (TaskKind) kind,
+                                                takes_slot((TaskKind) kind, task->running[j].phase),
+                                                -1);
+                }
+        }
+}
+
+void scheduler_remove_job(Scheduler *s, TaskTable *t)
+{
+        SchedJob *job = find_job(s, t);
+        SchedUser *user;
+
+        if (!job)
+                return;
+        user = job->user;
+        leave_user(s, job);
+        user->running_jobs -= job->running;
+        g_ptr_array_remove(user->jobs, job);
+        g_hash_table_remove(s->jobs, t);
+        if (user->jobs->len > 0)
+                return;
+        g_ptr_array_remove(s->order, user);
+        g_hash_table_remove(s->users, GUINT_TO_POINTER(user->uid));
+}
+
+/* ---- The choice of a worker ---- */
 
 static bool failed_on(const Task *task, uint32_t worker)
 {
@@ -204,56 +358,32 @@ static bool failed_on(const Task *task, uint32_t worker)
         return false;
 }
 
-static bool is_healthy(const SchedWorker *w)
+static bool runs_on(const Task *task, uint32_t worker)
 {
-        return w->failures < SCHED_PROBATION_FAILURES;
-}
-
-static bool any_healthy(const Scheduler *s)
-{
-        GHashTableIter iter;
-        gpointer w;
-
-        g_hash_table_iter_init(&iter, s->workers);
-        while (g_hash_table_iter_next(&iter, NULL, &w))
-                if (is_healthy(w))
+        for (uint32_t i = 0; i < task->running_count; i++)
+                if (task->running[i].worker == worker)
                         return true;
         return false;
 }
 
-/* Whether there is a worker that this task has not failed on; full or not. */
-static bool has_elsewhere(const Scheduler *s, const Task *task)
+/* Whether there is a usable worker that this task has not failed on; full or not. */
+static bool has_elsewhere(const Scheduler *s, const Task *task, uint64_t now_usec)
 {
-        GHashTableIter iter;
-        gpointer w;
+        uint32_t usable = 0;
 
-        g_hash_table_iter_init(&iter, s->workers);
-        while (g_hash_table_iter_next(&iter, NULL, &w))
-                if (!failed_on(task, ((SchedWorker *) w)->number))
-                        return true;
-        return false;
+        for (uint32_t i = 0; i < task->failed_on_count; i++) {
+                const PoolWorker *w = worker_pool_find(&s->pool, task->failed_on[i]);
+
+                usable += w && !w->drained && w->blacklisted_until_usec <= now_usec;
+        }
+        return s->pool.usable > usable;
 }
 
-static bool has_room(const SchedWorker *w, const SchedJob *job, TaskKind kind, bool on_probation)
+static bool has_room(const Scheduler *s, const PoolWorker *w, const SchedJob *job, TaskKind kind)
 {
-        uint32_t slots = on_probation ? 1 : w->slots;
+        uint32_t trust = worker_pool_trust(&s->pool, w);
 
-        return kind == TASK_MAP ? w->used < slots : shuffling_on(job, w->number) < slots;
-}
-
-/* Fewer failures in a row, then lower load, then the lower number so that the order is total. */
-static bool is_better(const SchedWorker *a, const SchedWorker *b, TaskKind kind)
-{
-        uint64_t load_a = (uint64_t) (kind == TASK_MAP ? a->used : a->reduces) * b->slots;
-        uint64_t load_b = (uint64_t) (kind == TASK_MAP ? b->used : b->reduces) * a->slots;
-
-        if (is_healthy(a) != is_healthy(b))
-                return is_healthy(a);
-        if (load_a != load_b)
-                return load_a < load_b;
-        if (a->failures != b->failures)
-                return a->failures < b->failures;
-        return a->number < b->number;
+        return kind == TASK_MAP ? w->used < trust : shuffling_on(job, w->number) < trust;
 }
 
 static void wake_at(Scheduler *s, uint64_t usec)
@@ -261,64 +391,85 @@ static void wake_at(Scheduler *s, uint64_t usec)
         s->wakeup_usec = MIN(s->wakeup_usec, usec);
 }
 
-/* The best worker for @task, or NULL. @avoid: not those it failed on. */
-static SchedWorker *choose_worker(Scheduler *s, const SchedJob *job, TaskKind kind,
-                                  const Task *task, bool avoid, uint64_t now_usec)
+/* The best worker for @task, or NULL. @avoid: not those it failed on. @view: for a backup. */
+static PoolWorker *choose_worker(Scheduler *s, const SchedJob *job, TaskKind kind, const Task *task,
+                                 bool avoid, const BackupView *view, uint64_t now_usec)
 {
-        bool healthy = any_healthy(s);
-        SchedWorker *best = NULL;
-        GHashTableIter iter;
-        gpointer p;
+        PoolWorker *best = NULL;
 
-        g_hash_table_iter_init(&iter, s->workers);
-        while (g_hash_table_iter_next(&iter, NULL, &p)) {
-                SchedWorker *w = p;
+        for (guint i = 0; i < s->pool.all->len; i++) {
+                PoolWorker *w = s->pool.all->pdata[i];
 
-                if (!has_room(w, job, kind, healthy && !is_healthy(w)))
+                if (!has_room(s, w, job, kind) || !worker_pool_is_open(&s->pool, w, now_usec))
                         continue;
                 if (avoid && failed_on(task, w->number))
                         continue;
-                if (w->not_before_usec > now_usec) {
-                        wake_at(s, w->not_before_usec);
+                if (view && (runs_on(task, w->number) || backup_is_slow_node(view, w->number)))
                         continue;
-                }
-                if (!best || is_better(w, best, kind))
+                if (!best || worker_pool_is_better(w, best, kind == TASK_REDUCE))
                         best = w;
         }
         return best;
 }
 
-static bool try_task(Scheduler *s, SchedJob *job, TaskKind kind, uint32_t index, uint64_t now_usec,
-                     Assignment *ret)
+static bool start(Scheduler *s, SchedJob *job, TaskKind kind, uint32_t index, PoolWorker *w,
+                  uint64_t now_usec, Assignment *ret)
 {
-        const Task *task = task_table_get(job->table, kind, index);
-        bool avoid = task->failed_on_count > 0 && has_elsewhere(s, task);
-        SchedWorker *w;
+        const Attempt *a;
         uint32_t attempt;
 
-        if (avoid && now_usec >= task->idle_since_usec + SCHED_ELSEWHERE_USEC)
-                avoid = false;
-        if (avoid)
-                wake_at(s, task->idle_since_usec + SCHED_ELSEWHERE_USEC);
-        w = choose_worker(s, job, kind, task, avoid, now_usec);
-        if (!w || task_table_start(job->table, kind, index, w->number, &attempt) < 0)
+        if (task_table_start(job->table, kind, index, w->number, now_usec, &attempt) < 0)
                 return false;
-        account(s, job, kind, task_table_attempt(job->table, kind, index, attempt), 1);
+        a = task_table_attempt(job->table, kind, index, attempt);
+        account(s, job, kind, a, 1);
+        job->user->running_jobs += !job->running;
+        job->running = true;
+        job->user->served = ++s->served;
         *ret = (Assignment){
+                .userdata = job->options.userdata,
                 .table = job->table,
                 .kind = kind,
                 .task = index,
                 .attempt = attempt,
                 .worker = w->number,
+                .backup = a->backup,
         };
         return true;
+}
+
+/* ---- Regular attempts ---- */
+
+static bool try_task(Scheduler *s, SchedJob *job, TaskKind kind, uint32_t index, uint64_t now_usec,
+                     Assignment *ret)
+{
+        const Task *task = task_table_get(job->table, kind, index);
+        bool avoid = task->failed_on_count > 0 && has_elsewhere(s, task, now_usec);
+        PoolWorker *w;
+
+        if (avoid && now_usec >= task->idle_since_usec + SCHED_ELSEWHERE_USEC)
+                avoid = false;
+        if (avoid)
+                wake_at(s, task->idle_since_usec + SCHED_ELSEWHERE_USEC);
+        w = choose_worker(s, job, kind, task, avoid, NULL, now_usec);
+        return w && start(s, job, kind, index, w, now_usec, ret);
+}
+
+/* Whether any worker and the user's limit have room for one more attempt; cheap, and may say yes in vain. */
+static bool may_start(const Scheduler *s, const SchedJob *job, TaskKind kind)
+{
+        if (kind == TASK_MAP)
+                return s->pool.open > 0 && job->user->maps < s->limits.user_maps_max;
+        return job->shuffling_all < s->pool.slots &&
+               job->user->reduces < s->limits.user_reduces_max;
 }
 
 static bool try_kind(Scheduler *s, SchedJob *job, TaskKind kind, uint64_t now_usec, Assignment *ret)
 {
         uint32_t index = task_table_first_idle(job->table, kind);
 
-        while (index != TASK_NONE) {
+        if (index == TASK_NONE || !may_start(s, job, kind))
+                return false;
+        for (unsigned n = 0; index != TASK_NONE && n < SCHED_STEP_OVER_MAX; n++) {
                 if (try_task(s, job, kind, index, now_usec, ret))
                         return true;
                 /* Where a task without failures finds no worker, no later one does without preferences of its own. */
@@ -329,20 +480,163 @@ static bool try_kind(Scheduler *s, SchedJob *job, TaskKind kind, uint64_t now_us
         return false;
 }
 
+static bool try_job(Scheduler *s, SchedJob *job, uint64_t now_usec, Assignment *ret)
+{
+        if (!job->running && job->user->running_jobs >= s->limits.user_running_jobs_max)
+                return false;
+        return try_kind(s, job, TASK_MAP, now_usec, ret) ||
+               (task_table_may_shuffle(job->table) && try_kind(s, job, TASK_REDUCE, now_usec, ret));
+}
+
+/* ---- Backup attempts ---- */
+
+/* Its running attempts that can be compared: of reduces, those past their shuffle. */
+static void look_at_attempts(Scheduler *s, const SchedJob *job, TaskKind kind, uint64_t now_usec)
+{
+        uint32_t i = task_table_first_running(job->table, kind);
+
+        g_array_set_size(s->attempts, 0);
+        for (; i != TASK_NONE; i = task_table_next_running(job->table, kind, i)) {
+                const Task *task = task_table_get(job->table, kind, i);
+
+                for (uint32_t j = 0; j < task->running_count; j++) {
+                        const Attempt *a = &task->running[j];
+                        BackupAttempt b = {
+                                .task = i,
+                                .worker = a->worker,
+                                .score = a->phase == ATTEMPT_RUNNING ? (double) a->fraction : 0,
+                                .elapsed_usec =
+                                        now_usec > a->since_usec ? now_usec - a->since_usec : 0,
+                                .single = task->running_count == 1,
+                        };
+
+                        if (a->phase != ATTEMPT_COMMITTING &&
+                            (kind == TASK_MAP || a->phase >= ATTEMPT_WAITING))
+                                g_array_append_val(s->attempts, b);
+                }
+        }
+}
+
+/* The attempt with the most time left that deserves a backup and has a worker for it gets one. */
+static bool try_stragglers(Scheduler *s, SchedJob *job, TaskKind kind, const BackupView *view,
+                           uint64_t now_usec, Assignment *ret)
+{
+        for (;;) {
+                BackupAttempt *worst = NULL;
+                double most_sec = 0;
+                PoolWorker *w;
+
+                for (guint i = 0; i < s->attempts->len; i++) {
+                        BackupAttempt *a = &g_array_index(s->attempts, BackupAttempt, i);
+                        double sec = backup_deserved_sec(view, a);
+
+                        if (sec > most_sec) {
+                                most_sec = sec;
+                                worst = a;
+                        }
+                }
+                if (!worst)
+                        return false;
+                w = choose_worker(s, job, kind, task_table_get(job->table, kind, worst->task), true,
+                                  view, now_usec);
+                if (w && start(s, job, kind, worst->task, w, now_usec, ret))
+                        return true;
+                worst->single = false; /* not this one */
+        }
+}
+
+static bool try_backups_of(Scheduler *s, SchedJob *job, TaskKind kind, uint64_t now_usec,
+                           Assignment *ret)
+{
+        BackupView view;
+        bool found;
+
+        if (task_table_first_idle(job->table, kind) != TASK_NONE ||
+            task_table_first_running(job->table, kind) == TASK_NONE || !may_start(s, job, kind))
+                return false;
+        look_at_attempts(s, job, kind, now_usec);
+        backup_view_init(&view, job->pace[kind], (const BackupAttempt *) (void *) s->attempts->data,
+                         s->attempts->len);
+        found = try_stragglers(s, job, kind, &view, now_usec, ret);
+        backup_view_done(&view);
+        return found;
+}
+
+static bool try_backups(Scheduler *s, SchedJob *job, uint64_t now_usec, Assignment *ret)
+{
+        if (!job->options.backups || !job->running)
+                return false;
+        if (now_usec < job->next_backup_usec) {
+                wake_at(s, job->next_backup_usec);
+                return false;
+        }
+        if (try_backups_of(s, job, TASK_MAP, now_usec, ret) ||
+            try_backups_of(s, job, TASK_REDUCE, now_usec, ret))
+                return true;
+        job->next_backup_usec = now_usec + SCHED_BACKUP_CHECK_USEC;
+        wake_at(s, job->next_backup_usec);
+        return false;
+}
+
+static bool may_back_up(const Scheduler *s)
+{
+        uint64_t cap = ((uint64_t) s->pool.slots * s->limits.backup_cap_percent + 99) / 100;
+
+        return s->pool.open > 0 && s->backups < cap && s->pool.all->len > 1;
+}
+
+/* ---- The next one ---- */
+
+typedef bool (*TryJob)(Scheduler *s, SchedJob *job, uint64_t now_usec, Assignment *ret);
+
+/* Fewer slots for his weight; of equals, who was served longest ago. */
+static bool goes_before(const SchedUser *a, const SchedUser *b)
+{
+        uint64_t share_a = (uint64_t) a->used * b->weight;
+        uint64_t share_b = (uint64_t) b->used * a->weight;
+
+        if (share_a != share_b)
+                return share_a < share_b;
+        return a->served < b->served || (a->served == b->served && a->uid < b->uid);
+}
+
+static SchedUser *next_user(Scheduler *s)
+{
+        SchedUser *first = NULL;
+
+        for (guint i = 0; i < s->order->len; i++) {
+                SchedUser *user = s->order->pdata[i];
+
+                if (user->visited != s->visit && (!first || goes_before(user, first)))
+                        first = user;
+        }
+        if (first)
+                first->visited = s->visit;
+        return first;
+}
+
+static bool try_users(Scheduler *s, TryJob try, uint64_t now_usec, Assignment *ret)
+{
+        SchedUser *user;
+
+        s->visit++;
+        while ((user = next_user(s)))
+                for (guint i = 0; i < user->jobs->len; i++)
+                        if (try(s, user->jobs->pdata[i], now_usec, ret))
+                                return true;
+        return false;
+}
+
 int scheduler_next(Scheduler *s, uint64_t now_usec, Assignment *ret)
 {
-        s->wakeup_usec = USEC_INFINITY;
-        if (s->slots == 0)
+        worker_pool_update(&s->pool, now_usec);
+        s->wakeup_usec = s->pool.next_change_usec;
+        if (s->pool.slots == 0)
                 return 0;
-        for (guint i = 0; i < s->jobs->len; i++) {
-                SchedJob *job = s->jobs->pdata[i];
-
-                if (try_kind(s, job, TASK_MAP, now_usec, ret))
-                        return 1;
-                if (task_table_may_shuffle(job->table) &&
-                    try_kind(s, job, TASK_REDUCE, now_usec, ret))
-                        return 1;
-        }
+        if (try_users(s, try_job, now_usec, ret))
+                return 1;
+        if (may_back_up(s) && try_users(s, try_backups, now_usec, ret))
+                return 1;
         return 0;
 }
 
@@ -351,8 +645,34 @@ uint64_t scheduler_wakeup_usec(const Scheduler *s)
         return s->wakeup_usec;
 }
 
+static bool all_drained(const Scheduler *s)
+{
+        for (guint i = 0; i < s->pool.all->len; i++)
+                if (!((const PoolWorker *) s->pool.all->pdata[i])->drained)
+                        return false;
+        return true;
+}
+
+SchedWait scheduler_why_waiting(const Scheduler *s, const TaskTable *t)
+{
+        const SchedJob *job = find_job(s, t);
+
+        if (s->pool.slots == 0)
+                return SCHED_WAIT_NO_WORKER;
+        if (all_drained(s))
+                return SCHED_WAIT_ALL_DRAINED;
+        if (job && !job->running && job->user->running_jobs >= s->limits.user_running_jobs_max)
+                return SCHED_WAIT_USER_JOBS;
+        if (job && (job->user->maps >= s->limits.user_maps_max ||
+                    job->user->reduces >= s->limits.user_reduces_max))
+                return SCHED_WAIT_USER_TASKS;
+        return s->pool.open == 0 ? SCHED_WAIT_SLOTS : SCHED_WAIT_WORKERS;
+}
+
+/* ---- Changes of attempts ---- */
+
 int scheduler_progress(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
-                       AttemptPhase phase, double fraction)
+                       AttemptPhase phase, double fraction, uint64_t now_usec)
 {
         const Attempt *a = task_table_attempt(t, kind, task, attempt);
         SchedJob *job = find_job(s, t);
@@ -360,7 +680,7 @@ int scheduler_progress(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task,
         if (!a)
                 return -ENOENT;
         account(s, job, kind, a, -1);
-        (void) task_table_progress(t, kind, task, attempt, phase, fraction);
+        (void) task_table_progress(t, kind, task, attempt, phase, fraction, now_usec);
         account(s, job, kind, a, 1);
         return 0;
 }
@@ -369,13 +689,13 @@ int scheduler_end(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint
                   AttemptEnd end, uint64_t now_usec)
 {
         const Attempt *a = task_table_attempt(t, kind, task, attempt);
-        SchedWorker *w;
+        PoolWorker *w;
 
         if (!a)
                 return -ENOENT;
-        w = find_worker(s, a->worker);
-        if (w && end == ATTEMPT_FAILED && w->failures < UINT32_MAX)
-                w->failures++;
+        w = worker_pool_find(&s->pool, a->worker);
+        if (w && end == ATTEMPT_FAILED)
+                worker_pool_failed(&s->pool, w);
         account(s, find_job(s, t), kind, a, -1);
         return task_table_end(t, kind, task, attempt, end, now_usec);
 }
@@ -397,24 +717,42 @@ int scheduler_grant(Scheduler *s, TaskTable *t, uint32_t reduce, uint32_t attemp
         return 0;
 }
 
-int scheduler_commit(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt)
+/* What the task's success says of the worker where it was made, and of those where it failed. */
+static void judge_workers(Scheduler *s, const Task *task, uint32_t worker, uint64_t now_usec)
+{
+        PoolWorker *w;
+
+        for (uint32_t i = 0; i < task->failed_on_count; i++) {
+                w = worker_pool_find(&s->pool, task->failed_on[i]);
+                if (w && w->number != worker)
+                        worker_pool_blame(&s->pool, w, now_usec);
+        }
+        w = worker_pool_find(&s->pool, worker);
+        if (w)
+                worker_pool_succeeded(&s->pool, w);
+}
+
+int scheduler_commit(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
+                     uint64_t now_usec)
 {
         const Attempt *a = task_table_attempt(t, kind, task, attempt);
-        SchedWorker *w;
+        SchedJob *job = find_job(s, t);
+        Task seen;
         Attempt before;
         int r;
 
         if (!a)
                 return task_table_commit(t, kind, task, attempt);
+        seen = *task_table_get(t, kind, task);
         before = *a;
         r = task_table_commit(t, kind, task, attempt);
         if (r < 0)
                 return r;
-        account(s, find_job(s, t), kind, &before, -1);
-        w = find_worker(s, before.worker);
-        if (w) {
-                w->failures = 0;
-                w->backoff_usec = 0;
-        }
+        account(s, job, kind, &before, -1);
+        judge_workers(s, &seen, before.worker, now_usec);
+        if (job)
+                backup_pace_committed(job->pace[kind], before.worker,
+                                      now_usec > before.since_usec ? now_usec - before.since_usec
+                                                                   : 0);
         return 0;
 }

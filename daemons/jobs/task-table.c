@@ -7,7 +7,8 @@ typedef struct TaskSet {
         Task *tasks;
         uint32_t count;
         uint32_t in[TASK_DONE + 1]; /* how many are in each state */
-        uint32_t first, last;       /* idle ones; linked by Task.prev and Task.next */
+        uint32_t first[TASK_DONE],
+                last[TASK_DONE]; /* by state; linked by Task.prev and Task.next */
 } TaskSet;
 
 struct TaskTable {
@@ -18,34 +19,36 @@ struct TaskTable {
         uint32_t done_without_output;
 };
 
-static void queue_insert(TaskSet *s, uint32_t index, bool at_front)
+/* Into the list of its state. */
+static void list_insert(TaskSet *s, uint32_t index, bool at_front)
 {
         Task *task = &s->tasks[index];
+        uint32_t *first = &s->first[task->state], *last = &s->last[task->state];
 
-        task->prev = at_front ? TASK_NONE : s->last;
-        task->next = at_front ? s->first : TASK_NONE;
+        task->prev = at_front ? TASK_NONE : *last;
+        task->next = at_front ? *first : TASK_NONE;
         if (task->prev != TASK_NONE)
                 s->tasks[task->prev].next = index;
         else
-                s->first = index;
+                *first = index;
         if (task->next != TASK_NONE)
                 s->tasks[task->next].prev = index;
         else
-                s->last = index;
+                *last = index;
 }
 
-static void queue_remove(TaskSet *s, uint32_t index)
+static void list_remove(TaskSet *s, uint32_t index)
 {
         Task *task = &s->tasks[index];
 
         if (task->prev != TASK_NONE)
                 s->tasks[task->prev].next = task->next;
         else
-                s->first = task->next;
+                s->first[task->state] = task->next;
         if (task->next != TASK_NONE)
                 s->tasks[task->next].prev = task->prev;
         else
-                s->last = task->prev;
+                s->last[task->state] = task->prev;
         task->prev = task->next = TASK_NONE;
 }
 
@@ -56,13 +59,13 @@ static void set_state(TaskSet *s, uint32_t index, TaskState state)
 
         if (task->state == state)
                 return;
-        if (task->state == TASK_IDLE)
-                queue_remove(s, index);
-        if (state == TASK_IDLE)
-                queue_insert(s, index, true);
+        if (task->state != TASK_DONE)
+                list_remove(s, index);
         s->in[task->state]--;
         s->in[state]++;
         task->state = state;
+        if (state != TASK_DONE)
+                list_insert(s, index, true);
 }
 
 static void task_set_init(TaskSet *s, uint32_t count, uint64_t now_usec)
@@ -70,13 +73,13 @@ static void task_set_init(TaskSet *s, uint32_t count, uint64_t now_usec)
         *s = (TaskSet){
                 .tasks = g_new0(Task, count),
                 .count = count,
-                .first = TASK_NONE,
-                .last = TASK_NONE,
+                .first = {TASK_NONE, TASK_NONE},
+                .last = {TASK_NONE, TASK_NONE},
         };
         s->in[TASK_IDLE] = count;
         for (uint32_t i = 0; i < count; i++) {
                 s->tasks[i].idle_since_usec = now_usec;
-                queue_insert(s, i, false);
+                list_insert(s, i, false);
         }
 }
 
@@ -163,10 +166,20 @@ const Attempt *task_table_attempt(const TaskTable *t, TaskKind kind, uint32_t in
 
 uint32_t task_table_first_idle(const TaskTable *t, TaskKind kind)
 {
-        return t->sets[kind].first;
+        return t->sets[kind].first[TASK_IDLE];
 }
 
 uint32_t task_table_next_idle(const TaskTable *t, TaskKind kind, uint32_t index)
+{
+        return t->sets[kind].tasks[index].next;
+}
+
+uint32_t task_table_first_running(const TaskTable *t, TaskKind kind)
+{
+        return t->sets[kind].first[TASK_RUNNING];
+}
+
+uint32_t task_table_next_running(const TaskTable *t, TaskKind kind, uint32_t index)
 {
         return t->sets[kind].tasks[index].next;
 }
@@ -183,12 +196,17 @@ bool task_table_is_complete(const TaskTable *t)
         return t->sets[TASK_REDUCE].in[TASK_DONE] == t->sets[TASK_REDUCE].count;
 }
 
+static bool is_past_shuffle(const Attempt *a)
+{
+        return a->phase >= ATTEMPT_WAITING;
+}
+
 static bool is_fed(const Task *task)
 {
         if (task->state == TASK_DONE)
                 return true;
         for (uint32_t i = 0; i < task->running_count; i++)
-                if (task->running[i].phase >= ATTEMPT_WAITING)
+                if (is_past_shuffle(&task->running[i]))
                         return true;
         return false;
 }
@@ -201,7 +219,7 @@ static void count_fed(TaskTable *t, TaskKind kind, bool before, bool after)
 }
 
 int task_table_start(TaskTable *t, TaskKind kind, uint32_t index, uint32_t worker,
-                     uint32_t *ret_attempt)
+                     uint64_t now_usec, uint32_t *ret_attempt)
 {
         Task *task = get(t, kind, index);
 
@@ -214,7 +232,13 @@ int task_table_start(TaskTable *t, TaskKind kind, uint32_t index, uint32_t worke
                 if (task->running[i].phase == ATTEMPT_COMMITTING)
                         return -EBUSY;
 
-        task->running[task->running_count++] = (Attempt){.number = task->started, .worker = worker};
+        task->running[task->running_count] = (Attempt){
+                .number = task->started,
+                .worker = worker,
+                .since_usec = now_usec,
+                .backup = task->running_count > 0,
+        };
+        task->running_count++;
         task->newest_worker = worker;
         set_state(&t->sets[kind], index, TASK_RUNNING);
         *ret_attempt = task->started++;
@@ -222,18 +246,21 @@ int task_table_start(TaskTable *t, TaskKind kind, uint32_t index, uint32_t worke
 }
 
 int task_table_progress(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,
-                        AttemptPhase phase, double fraction)
+                        AttemptPhase phase, double fraction, uint64_t now_usec)
 {
         Task *task = get(t, kind, index);
         Attempt *a = find_attempt(task, attempt);
-        bool before;
+        bool before, shuffled;
 
         if (!a)
                 return -ENOENT;
         before = is_fed(task);
+        shuffled = is_past_shuffle(a);
         if (phase < ATTEMPT_COMMITTING && a->phase < ATTEMPT_COMMITTING &&
             (phase > a->phase || (kind == TASK_REDUCE && phase == ATTEMPT_STARTED)))
                 a->phase = phase;
+        if (kind == TASK_REDUCE && is_past_shuffle(a) != shuffled)
+                a->since_usec = now_usec;
         if (fraction >= 0 && fraction <= 1) /* false for NaN */
                 a->fraction = (float) fraction;
         count_fed(t, kind, before, is_fed(task));
@@ -341,6 +368,7 @@ int task_table_commit(TaskTable *t, TaskKind kind, uint32_t index, uint32_t atte
         task->done_attempt = attempt;
         task->done_worker = a->worker;
         task->reports = 0;
+        task->failed_on_count = 0;
         drop_attempt(task, a);
         set_state(&t->sets[kind], index, TASK_DONE);
         count_fed(t, kind, before, is_fed(task));

@@ -68,6 +68,8 @@ typedef struct Attempt {
         uint32_t worker;
         AttemptPhase phase;
         float fraction;
+        uint64_t since_usec; /* when it was started; a reduce past its shuffle: when that ended */
+        bool backup;         /* it was started while another one ran */
 } Attempt;
 
 typedef struct Task {
@@ -90,8 +92,9 @@ typedef struct Task {
         uint32_t first_reporter;
 
         uint64_t idle_since_usec;
-        uint32_t prev, next; /* in the queue of idle tasks */
-        char *status;        /* owned: user code's status, or the last error; may be NULL */
+        uint32_t prev,
+                next; /* among the tasks of its state; of those that are DONE nobody keeps a list */
+        char *status; /* owned: user code's status, or the last error; may be NULL */
 } Task;
 
 typedef struct TaskTable TaskTable;
@@ -121,6 +124,10 @@ const Attempt *task_table_attempt(const TaskTable *t, TaskKind kind, uint32_t in
 uint32_t task_table_first_idle(const TaskTable *t, TaskKind kind);
 uint32_t task_table_next_idle(const TaskTable *t, TaskKind kind, uint32_t index);
 
+/* The running tasks, in no order that means anything; TASK_NONE at the end. */
+uint32_t task_table_first_running(const TaskTable *t, TaskKind kind);
+uint32_t task_table_next_running(const TaskTable *t, TaskKind kind, uint32_t index);
+
 /* Whether a reduce may begin its shuffle: no map is idle, or 5 % of them are done. */
 bool task_table_may_shuffle(const TaskTable *t);
 
@@ -133,13 +140,13 @@ bool task_table_is_complete(const TaskTable *t); /* all reduces are DONE */
  * Return: 0; -EBUSY when the task is done, committing or has TASK_ATTEMPTS_AT_ONCE running.
  */
 int task_table_start(TaskTable *t, TaskKind kind, uint32_t index, uint32_t worker,
-                     uint32_t *ret_attempt);
+                     uint64_t now_usec, uint32_t *ret_attempt);
 
 /* Progress. A phase never goes back, but for a reduce that is in its shuffle again because an input in its
  * hands turned out to be bad: then it needs maps again, see task_table_rerun_lost(). -ENOENT for an attempt
  * that is not running. */
 int task_table_progress(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,
-                        AttemptPhase phase, double fraction);
+                        AttemptPhase phase, double fraction, uint64_t now_usec);
 void task_table_set_status(TaskTable *t, TaskKind kind, uint32_t index, const char *text);
 
 /**

@@ -78,6 +78,29 @@ static int property_count(sd_bus *bus, const char *path, const char *interface,
         return sd_bus_message_append(reply, "u", count_of(userdata, property));
 }
 
+/* Of all tasks of a kind, the parts that are done of running ones counted: 0 to 1. */
+static double progress_of(const MasterJob *j, const char *property)
+{
+        bool maps = g_str_equal(property, "MapProgress");
+        uint32_t all = maps ? j->maps : j->reduces;
+        double sum;
+
+        if (!j->table)
+                return j->state == JOB_DONE || j->state == JOB_COMMITTING ? 1
+                       : all == 0                                         ? 0
+                       : maps ? (double) j->maps_done / all
+                              : (double) j->reduces_done / all;
+        sum = task_table_count_in(j->table, maps ? TASK_MAP : TASK_REDUCE, TASK_DONE);
+        return all == 0 ? 1 : MIN((sum + job_fractions(j, property[0])) / all, 1);
+}
+
+static int property_progress(sd_bus *bus, const char *path, const char *interface,
+                             const char *property, sd_bus_message *reply, void *userdata,
+                             sd_bus_error *error)
+{
+        return sd_bus_message_append(reply, "d", progress_of(userdata, property));
+}
+
 typedef struct CounterReply {
         sd_bus_message *reply;
         int result;
@@ -109,7 +132,13 @@ static int property_counters(sd_bus *bus, const char *path, const char *interfac
 static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 {
         MasterJob *j = userdata;
+        int r;
 
+        r = bus_authorise(j->manager, message, ACTION_CANCEL, j, ret_error);
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return 1;
         if (job_is_over(j))
                 return bus_error_setf(ret_error, BUS_ERROR_WRONG_STATE, "Job %s is over: it is %s",
                                       j->id, job_state_to_string(j->state));
@@ -270,12 +299,52 @@ static int method_list_events(sd_bus_message *message, void *userdata, sd_bus_er
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
+typedef struct EventReply {
+        sd_bus_message *reply;
+        uint64_t first;
+        int result;
+} EventReply;
+
+static void append_event_since(uint64_t seq, uint64_t usec, const char *kind, const char *text,
+                               void *userdata)
+{
+        EventReply *x = userdata;
+
+        if (x->result >= 0 && seq >= x->first)
+                x->result = sd_bus_message_append(x->reply, "(ttss)", seq, usec, kind, text);
+}
+
+static int method_list_events_since(sd_bus_message *message, void *userdata,
+                                    sd_bus_error *ret_error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const MasterJob *j = userdata;
+        EventReply x = {};
+        int r;
+
+        r = sd_bus_message_read(message, "t", &x.first);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(ttss)");
+        x.reply = reply;
+        if (r >= 0)
+                r = store_each_event(j->manager->store, j->number, append_event_since, &x);
+        if (r >= 0)
+                r = x.result;
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
 #define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 #define CONST SD_BUS_VTABLE_PROPERTY_CONST
 
 static const sd_bus_vtable job_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_cancel, 0),
+        SD_BUS_METHOD_WITH_ARGS("Retry", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", id, "o", job),
+                                bus_method_retry, 0),
         SD_BUS_METHOD_WITH_ARGS("OpenPart", SD_BUS_ARGS("u", part), SD_BUS_RESULT("h", file),
                                 method_open_part, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListTasks", SD_BUS_ARGS("s", kind, "u", first, "u", max),
@@ -283,6 +352,24 @@ static const sd_bus_vtable job_vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListEvents", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(tss)", events),
                                 method_list_events, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListEventsSince", SD_BUS_ARGS("t", first),
+                                SD_BUS_RESULT("a(ttss)", events), method_list_events_since,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListAttempts", SD_BUS_ARGS("s", kind, "u", first, "u", max),
+                                SD_BUS_RESULT("a(suusttsds)", attempts), bus_method_list_attempts,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListFailedAttempts", SD_BUS_ARGS("u", max),
+                                SD_BUS_RESULT("a(suusttsds)", attempts),
+                                bus_method_list_failed_attempts, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListErrorOutput", SD_BUS_NO_ARGS,
+                                SD_BUS_RESULT("a(tsuuss)", tails), bus_method_list_error_output,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListTaskCounters", SD_BUS_ARGS("s", kind, "u", first, "u", max),
+                                SD_BUS_RESULT("a(ua{st})", counters), bus_method_list_task_counters,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ExplainTasks", SD_BUS_ARGS("s", kind, "u", first, "u", max),
+                                SD_BUS_RESULT("aa{sv}", tasks), bus_method_explain_tasks,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Id", "s", NULL, offsetof(MasterJob, id), CONST),
         SD_BUS_PROPERTY("Name", "s", property_text, 0, CONST),
         SD_BUS_PROPERTY("State", "s", property_text, 0, CHANGES),
@@ -297,6 +384,10 @@ static const sd_bus_vtable job_vtable[] = {
         SD_BUS_PROPERTY("Reduces", "u", NULL, offsetof(MasterJob, reduces), CHANGES),
         SD_BUS_PROPERTY("ReducesRunning", "u", property_count, 0, CHANGES),
         SD_BUS_PROPERTY("ReducesDone", "u", property_count, 0, CHANGES),
+        SD_BUS_PROPERTY("MapProgress", "d", property_progress, 0, CHANGES),
+        SD_BUS_PROPERTY("ShuffleProgress", "d", property_progress, 0, CHANGES),
+        SD_BUS_PROPERTY("ReduceProgress", "d", property_progress, 0, CHANGES),
+        SD_BUS_PROPERTY("EventCount", "t", NULL, offsetof(MasterJob, next_event), CHANGES),
         SD_BUS_PROPERTY("AttemptsFailed", "u", property_count, 0, CHANGES),
         SD_BUS_PROPERTY("AttemptsLost", "u", property_count, 0, CHANGES),
         SD_BUS_PROPERTY("MapOutputsLost", "u", property_count, 0, CHANGES),
@@ -371,10 +462,12 @@ void bus_announce_job(MasterJob *j)
                         j->manager->bus, j->path, JOB_INTERFACE, "State", "StateReason", "Maps",
                         "Reduces", "InputBytes", "ErrorOutput", "StartedUSec", "FinishedUSec",
                         "MapsRunning", "MapsDone", "ReducesRunning", "ReducesDone",
-                        "AttemptsFailed", "AttemptsLost", "MapOutputsLost", "Counters", NULL);
+                        "AttemptsFailed", "AttemptsLost", "MapOutputsLost", "Counters",
+                        "MapProgress", "ShuffleProgress", "ReduceProgress", "EventCount", NULL);
         else
                 (void) sd_bus_emit_properties_changed(
                         j->manager->bus, j->path, JOB_INTERFACE, "StateReason", "MapsRunning",
                         "MapsDone", "ReducesRunning", "ReducesDone", "AttemptsFailed",
-                        "AttemptsLost", "MapOutputsLost", "Counters", NULL);
+                        "AttemptsLost", "MapOutputsLost", "Counters", "MapProgress",
+                        "ShuffleProgress", "ReduceProgress", "EventCount", NULL);
 }

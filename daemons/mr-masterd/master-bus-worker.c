@@ -19,7 +19,7 @@ static int property_text(sd_bus *bus, const char *path, const char *interface, c
         else if (g_str_equal(property, "Address"))
                 s = w->address;
         else
-                s = w->alive ? "alive" : "lost";
+                s = worker_state(w);
         return sd_bus_message_append(reply, "s", s);
 }
 
@@ -35,11 +35,46 @@ static int property_slots(sd_bus *bus, const char *path, const char *interface,
                                           : w->slots);
 }
 
+static int property_drained(sd_bus *bus, const char *path, const char *interface,
+                            const char *property, sd_bus_message *reply, void *userdata,
+                            sd_bus_error *error)
+{
+        return sd_bus_message_append(reply, "b", (int) ((const MasterWorker *) userdata)->drained);
+}
+
+static int set_drained(sd_bus_message *message, MasterWorker *w, bool drained,
+                       sd_bus_error *ret_error)
+{
+        int r;
+
+        r = bus_authorise(w->manager, message, ACTION_MANAGE_WORKERS, NULL, ret_error);
+        if (r < 0)
+                return r;
+        if (r == 0)
+                return 1;
+        worker_set_drained(w, drained);
+        r = manager_commit(w->manager, true); /* who was answered finds it so after a power cut */
+        return r < 0 ? r : sd_bus_reply_method_return(message, "");
+}
+
+static int method_drain(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        return set_drained(message, userdata, true, ret_error);
+}
+
+static int method_resume(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        return set_drained(message, userdata, false, ret_error);
+}
+
 static const sd_bus_vtable worker_vtable[] = {
         SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD_WITH_ARGS("Drain", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_drain, 0),
+        SD_BUS_METHOD_WITH_ARGS("Resume", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_resume, 0),
         SD_BUS_PROPERTY("Id", "s", property_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Name", "s", property_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Address", "s", property_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Drained", "b", property_drained, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("State", "s", property_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Slots", "u", property_slots, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("SlotsUsed", "u", property_slots, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
@@ -112,6 +147,6 @@ void bus_announce_worker(MasterWorker *w)
 {
         if (w->manager->bus)
                 (void) sd_bus_emit_properties_changed(w->manager->bus, w->path, WORKER_INTERFACE,
-                                                      "Name", "Address", "State", "Slots",
-                                                      "SlotsUsed", NULL);
+                                                      "Name", "Address", "State", "Drained",
+                                                      "Slots", "SlotsUsed", NULL);
 }

@@ -12,7 +12,6 @@
 #include "platform/service.h"
 
 #define MANAGER_INTERFACE "org.mapreduced.Master1.Manager"
-#define LIST_JOBS_MAX 1000U
 
 static int property_version(sd_bus *bus, const char *path, const char *interface,
                             const char *property, sd_bus_message *reply, void *userdata,
@@ -71,37 +70,24 @@ static int method_get_job(sd_bus_message *message, void *userdata, sd_bus_error 
         return sd_bus_reply_method_return(message, "o", j->path);
 }
 
-static int append_job(sd_bus_message *reply, const MasterJob *j)
+static int method_get_worker(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 {
-        uint32_t maps_done =
-                j->table ? task_table_count_in(j->table, TASK_MAP, TASK_DONE) : j->maps_done;
-        uint32_t reduces_done =
-                j->table ? task_table_count_in(j->table, TASK_REDUCE, TASK_DONE) : j->reduces_done;
-
-        return sd_bus_message_append(reply, "(sossuuuutt)", j->id, j->path, j->desc->name,
-                                     job_state_to_string(j->state), j->maps, maps_done, j->reduces,
-                                     reduces_done, j->submitted_usec, j->finished_usec);
-}
-
-static int method_list_jobs(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
-{
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const Manager *m = userdata;
-        uint32_t max;
+        const MasterWorker *w;
+        const char *name;
+        unsigned count;
         int r;
 
-        r = sd_bus_message_read(message, "u", &max);
-        if (r >= 0)
-                r = sd_bus_message_new_method_return(message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "(sossuuuutt)");
-        if (max == 0 || max > LIST_JOBS_MAX)
-                max = LIST_JOBS_MAX;
-        for (guint i = m->by_age->len; r >= 0 && i-- > 0 && max-- > 0;)
-                r = append_job(reply, m->by_age->pdata[i]);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+        r = sd_bus_message_read(message, "s", &name);
+        if (r < 0)
+                return r;
+        w = manager_find_worker(userdata, name, &count);
+        if (!w && count > 1)
+                return bus_error_setf(ret_error, BUS_ERROR_NO_SUCH_WORKER,
+                                      "%u workers are called %.255s: give the id", count, name);
+        if (!w)
+                return bus_error_setf(ret_error, BUS_ERROR_NO_SUCH_WORKER,
+                                      "There is no worker %.255s", name);
+        return sd_bus_reply_method_return(message, "o", w->path);
 }
 
 static gint compare_workers(gconstpointer a, gconstpointer b)
@@ -115,7 +101,7 @@ static gint compare_workers(gconstpointer a, gconstpointer b)
 static int append_worker(sd_bus_message *reply, const MasterWorker *w)
 {
         return sd_bus_message_append(reply, "(sosssuutt)", w->id, w->path, w->name, w->address,
-                                     w->alive ? "alive" : "lost", w->slots,
+                                     worker_state(w), w->slots,
                                      scheduler_worker_used(w->manager->scheduler, w->number),
                                      w->free_bytes, w->last_heard_usec);
 }
@@ -153,9 +139,14 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_RESULT("s", id, "o", job), bus_method_submit_job, 0),
         SD_BUS_METHOD_WITH_ARGS("GetJob", SD_BUS_ARGS("s", id), SD_BUS_RESULT("o", job),
                                 method_get_job, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("GetWorker", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", worker),
+                                method_get_worker, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_ARGS("u", max),
-                                SD_BUS_RESULT("a(sossuuuutt)", jobs), method_list_jobs,
+                                SD_BUS_RESULT("a(sossuuuutt)", jobs), bus_method_list_jobs,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListJobsFiltered", SD_BUS_ARGS("a{sv}", filter, "u", max),
+                                SD_BUS_RESULT("a(sossuuuuttuuuts)", jobs),
+                                bus_method_list_jobs_filtered, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListWorkers", SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("a(sosssuutt)", workers), method_list_workers,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

@@ -42,11 +42,13 @@ static void part_work_free(PartWork *w)
 
 static void part_committed(MasterJob *j, FinishedAttempt *f)
 {
-        if (scheduler_commit(j->manager->scheduler, j->table, TASK_REDUCE, f->task, f->attempt) < 0)
+        if (scheduler_commit(j->manager->scheduler, j->table, TASK_REDUCE, f->task, f->attempt,
+                             manager_now(j->manager)) < 0)
                 return;
+        job_attempt_committed(j, TASK_REDUCE, f->task, f->attempt);
         job_set_task_counters(j, TASK_REDUCE, f->task, TAKE_PTR(f->counters));
         job_save_task(j, TASK_REDUCE, f->task);
-        job_kill_task_attempts(j, TASK_REDUCE, f->task, f->attempt);
+        job_kill_losers(j, TASK_REDUCE, f->task);
         job_changed(j, CHANGED_NUMBERS);
         job_check_complete(j);
 }
@@ -61,6 +63,7 @@ static void part_failed(MasterJob *j, const FinishedAttempt *f, const char *why)
                           manager_now(m));
         if (r < 0)
                 return;
+        job_attempt_ended(j, TASK_REDUCE, f->task, f->attempt, ATTEMPT_FAILED, why);
         task_table_set_status(j->table, TASK_REDUCE, f->task, why);
         (void) task_table_rerun_lost(j->table, manager_now(m));
         job_save_task(j, TASK_REDUCE, f->task);

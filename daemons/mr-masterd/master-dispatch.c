@@ -48,6 +48,7 @@ static int end_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t atte
         r = scheduler_end(m->scheduler, j->table, kind, task, attempt, end, manager_now(m));
         if (r < 0)
                 return r;
+        job_attempt_ended(j, kind, task, attempt, end, why);
         if (why)
                 task_table_set_status(j->table, kind, task, why);
         (void) task_table_rerun_lost(j->table, manager_now(m));
@@ -73,15 +74,26 @@ void job_kill_attempts(MasterJob *j)
                 kill_call(calls[i]);
 }
 
-void job_kill_task_attempts(MasterJob *j, TaskKind kind, uint32_t task, uint32_t but_attempt)
+void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task)
 {
-        g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
+        const Task *t = task_table_get(j->table, kind, task);
+        g_autofree gpointer *calls = NULL;
 
+        if (t->running_count == 0)
+                return; /* as nearly always: a job may have thousands of calls to look through */
+        calls = g_hash_table_get_keys_as_array(j->calls, NULL);
         for (guint i = 0; calls[i]; i++) {
                 AttemptCall *c = calls[i];
 
-                if (c->kind == kind && c->task == task && c->attempt != but_attempt)
-                        kill_call(c);
+                if (c->kind != kind || c->task != task || c->attempt == t->done_attempt)
+                        continue;
+                job_event(j, "attempt-overtaken",
+                          "attempt %u of %s %u on %s was overtaken by attempt %u on %s, and is "
+                          "stopped",
+                          c->attempt, kind_name(kind), task,
+                          manager_worker_name(j->manager, c->worker), t->done_attempt,
+                          manager_worker_name(j->manager, t->done_worker));
+                kill_call(c);
         }
 }
 
@@ -124,6 +136,7 @@ static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *err
 
         job_event(j, "attempt-failed", "attempt %u of %s %u on %s failed: %s", f->attempt,
                   kind_name(f->kind), f->task, manager_worker_name(j->manager, f->worker), why);
+        job_keep_tail(j, f, stderr_tail);
         r = end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why);
         if (r < 0 || (r == 0 && !permanent))
                 return;
@@ -138,14 +151,16 @@ static void commit_map(MasterJob *j, FinishedAttempt *f)
 {
         Manager *m = j->manager;
 
-        if (scheduler_commit(m->scheduler, j->table, TASK_MAP, f->task, f->attempt) < 0) {
+        if (scheduler_commit(m->scheduler, j->table, TASK_MAP, f->task, f->attempt,
+                             manager_now(m)) < 0) {
                 /* Another one was first. */
                 (void) end_attempt(j, TASK_MAP, f->task, f->attempt, ATTEMPT_KILLED, NULL);
                 return;
         }
+        job_attempt_committed(j, TASK_MAP, f->task, f->attempt);
         job_set_task_counters(j, TASK_MAP, f->task, TAKE_PTR(f->counters));
         job_save_task(j, TASK_MAP, f->task);
-        job_kill_task_attempts(j, TASK_MAP, f->task, f->attempt);
+        job_kill_losers(j, TASK_MAP, f->task);
         job_tell_watchers(j, f->task);
         job_changed(j, CHANGED_NUMBERS);
 }
@@ -195,6 +210,7 @@ static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1_
                 return;
         }
         attempt_detach(c);
+        job_keep_tail(j, f, result->stderr_tail);
         f->counters = counters_of(result);
         if (f->kind == TASK_MAP)
                 commit_map(j, f);
@@ -251,7 +267,8 @@ static void on_progress(AttemptCall *c, const Mapreduced__V1__TaskProgress *prog
         if (!a)
                 return;
         (void) scheduler_progress(j->manager->scheduler, j->table, c->kind, c->task, c->attempt,
-                                  phase_of(progress->phase, a->phase), progress->fraction);
+                                  phase_of(progress->phase, a->phase), progress->fraction,
+                                  manager_now(j->manager));
         if (a->phase == ATTEMPT_STARTED)
                 (void) task_table_rerun_lost(j->table, manager_now(j->manager));
         if (*progress->status)
@@ -444,7 +461,7 @@ static void start_attempt(Manager *m, const Assignment *a)
 {
         static const EvgrpcCallHandlers handlers = {.on_message = on_update,
                                                     .on_done = on_call_done};
-        MasterJob *j = manager_find_job_by_table(m, a->table);
+        MasterJob *j = a->userdata;
         MasterWorker *w = manager_worker(m, a->worker);
         AttemptCall *c = g_new0(AttemptCall, 1);
         Spec spec;
@@ -472,14 +489,33 @@ static void start_attempt(Manager *m, const Assignment *a)
         g_free(c);
 }
 
+static void tell_of_backup(MasterJob *j, const Assignment *a, uint64_t now_usec)
+{
+        const Task *task = task_table_get(a->table, a->kind, a->task);
+        const Attempt *first = &task->running[0];
+        const char *since = a->kind == TASK_MAP ? "" : " since its shuffle";
+
+        job_event(j, "backup-started",
+                  "attempt %u of %s %u on %s has done %.0f %% in %.1f s%s, far behind its peers: "
+                  "backup attempt %u starts on %s",
+                  first->number, kind_name(a->kind), a->task,
+                  manager_worker_name(j->manager, first->worker),
+                  first->phase == ATTEMPT_RUNNING ? (double) first->fraction * 100 : 0.0,
+                  (double) (now_usec - first->since_usec) / USEC_PER_SEC, since, a->attempt,
+                  manager_worker_name(j->manager, a->worker));
+}
+
 void manager_schedule(Manager *m, GArray *ret_assignments)
 {
         Assignment a;
 
         while (scheduler_next(m->scheduler, manager_now(m), &a) > 0) {
-                MasterJob *j = manager_find_job_by_table(m, a.table);
+                MasterJob *j = a.userdata;
 
                 job_save_task(j, a.kind, a.task);
+                job_attempt_started(j, &a);
+                if (a.backup)
+                        tell_of_backup(j, &a, manager_now(m));
                 j->changed |= CHANGED_NUMBERS;
                 g_array_append_val(ret_assignments, a);
         }
@@ -492,7 +528,51 @@ void manager_start_attempts(Manager *m, const GArray *assignments)
                 start_attempt(m, &g_array_index(assignments, Assignment, i));
 }
 
+/* ---- Progress ---- */
+
+/* Of one attempt, what it adds to the progress of the maps, the shuffle or the reduces: 0 to 1. */
+static double fraction_of(const Attempt *a, TaskKind kind, char of)
+{
+        if ((of == 'M') != (kind == TASK_MAP))
+                return 0;
+        if (of == 'S')
+                return a->phase == ATTEMPT_STARTED ? a->fraction : 1;
+        if (a->phase < ATTEMPT_RUNNING)
+                return 0;
+        return a->phase == ATTEMPT_RUNNING ? a->fraction : 1;
+}
+
+double job_fractions(const MasterJob *j, char of)
+{
+        GHashTableIter iter;
+        double sum = 0;
+        gpointer p;
+
+        g_hash_table_iter_init(&iter, j->calls);
+        while (g_hash_table_iter_next(&iter, &p, NULL)) {
+                const AttemptCall *c = p;
+                const Attempt *a = task_table_attempt(j->table, c->kind, c->task, c->attempt);
+
+                /* A backup does not make its task twice as done. */
+                if (a && a->number + 1 == task_table_get(j->table, c->kind, c->task)->started)
+                        sum += fraction_of(a, c->kind, of);
+        }
+        return sum;
+}
+
 /* ---- Why nothing runs ---- */
+
+static bool all_drained(const Manager *m)
+{
+        GHashTableIter iter;
+        gpointer w;
+
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &w))
+                if (((MasterWorker *) w)->alive && !((MasterWorker *) w)->drained)
+                        return false;
+        return true;
+}
 
 static char *waiting_for(const Manager *m, const MasterJob *j)
 {
@@ -502,6 +582,8 @@ static char *waiting_for(const Manager *m, const MasterJob *j)
         if (scheduler_slots(m->scheduler) == 0)
                 return g_strdup_printf("waiting for a worker: none is registered at %s",
                                        m->address);
+        if (all_drained(m))
+                return g_strdup("waiting for a worker: all are drained");
         if (scheduler_slots_used(m->scheduler) >= scheduler_slots(m->scheduler))
                 return g_strdup("waiting for a slot: all are taken by older jobs");
         return g_strdup("waiting for a worker that takes its tasks: see the job's events");

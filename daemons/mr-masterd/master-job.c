@@ -97,17 +97,6 @@ MasterJob *manager_find_job(const Manager *m, const char *id)
         return g_hash_table_lookup(m->jobs, id);
 }
 
-MasterJob *manager_find_job_by_table(const Manager *m, const TaskTable *t)
-{
-        for (guint i = 0; i < m->by_age->len; i++) {
-                MasterJob *j = m->by_age->pdata[i];
-
-                if (j->table == t)
-                        return j;
-        }
-        return NULL;
-}
-
 void job_add(MasterJob *j)
 {
         Manager *m = j->manager;
@@ -326,20 +315,19 @@ void job_plan(MasterJob *j)
 
 /* ---- Running ---- */
 
-static int make_splits(MasterJob *j, Error *e)
+int job_make_splits(const MasterJob *j, const PlanFiles *plan, SplitPlan **ret, Error *e)
 {
-        g_autofree SplitFile *files = g_new(SplitFile, j->files->files->len);
+        g_autofree SplitFile *files = g_new(SplitFile, plan->files->len);
         bool combine = *j->desc->app;
         int r;
 
-        for (guint i = 0; i < j->files->files->len; i++) {
-                const PlanFile *f = &g_array_index(j->files->files, PlanFile, i);
+        for (guint i = 0; i < plan->files->len; i++) {
+                const PlanFile *f = &g_array_index(plan->files, PlanFile, i);
 
                 files[i] = (SplitFile){
                         .path = f->path, .size_bytes = f->size_bytes, .mtime_ns = f->mtime_ns};
         }
-        r = split_plan_new(files, j->files->files->len, j->desc->split_size_bytes, combine,
-                           &j->splits);
+        r = split_plan_new(files, plan->files->len, j->desc->split_size_bytes, combine, ret);
         if (r == -E2BIG)
                 return error_setf(e, r, "more than %u map tasks: choose a larger SplitSize",
                                   SPLIT_MAX_COUNT);
@@ -353,7 +341,7 @@ int job_begin(MasterJob *j, PlanFiles *files, Error *e)
         plan_files_free(j->files);
         j->files = files;
         j->input_bytes = files->size_bytes;
-        r = make_splits(j, e);
+        r = job_make_splits(j, j->files, &j->splits, e);
         if (r < 0)
                 return r;
         j->maps = (uint32_t) j->splits->split_count;
@@ -369,7 +357,8 @@ void job_run(MasterJob *j)
 {
         g_autofree char *size = NULL;
 
-        scheduler_add_job(j->manager->scheduler, j->table);
+        scheduler_add_job(j->manager->scheduler, j->table,
+                          &(SchedJobOptions){.uid = j->uid, .backups = true, .userdata = j});
         if (j->state == JOB_PLANNING) {
                 size = format_size(j->input_bytes);
                 j->state = JOB_RUNNING;
@@ -422,7 +411,8 @@ static void end_work(void *data)
                 w->result = output_discard(w->output_dir, w->parts, w->created, &w->error);
         else
                 w->result = output_finish(w->output_dir, w->parts, !w->own, w->sync, &w->error);
-        (void) rm_rf_at(AT_FDCWD, w->files_dir);
+        if (!w->discard) /* what failed or was cancelled may be submitted again, with its files */
+                (void) rm_rf_at(AT_FDCWD, w->files_dir);
 }
 
 static void end_work_free(EndWork *w)
@@ -437,6 +427,7 @@ static void end_work_free(EndWork *w)
 static void job_over(MasterJob *j, JobState state)
 {
         keep_numbers(j);
+        job_trim_inputs(j);
         j->state = state;
         j->ending = 0;
         j->finished_usec = manager_realtime(j->manager);
@@ -447,7 +438,6 @@ static void job_over(MasterJob *j, JobState state)
                 job_event(j, job_state_to_string(state), "%s",
                           *j->reason ? j->reason : "cancelled");
         job_save(j);
-        store_remove_inputs(j->manager->store, j->number);
         if (manager_commit(j->manager, true) < 0)
                 return;
         job_changed(j, CHANGED_STATE | CHANGED_NUMBERS);
@@ -581,6 +571,8 @@ static void forget_job(Manager *m, guint index)
                 .files = manager_state_path(m, "jobs", j),
         };
         store_remove_job(m->store, j->number);
+        if (m->plan_job == j->number)
+                manager_forget_plan(m);
         bus_job_removed(j);
         g_hash_table_remove(m->jobs, j->id);
         if (*j->desc->request_id && g_hash_table_lookup(m->requests, j->desc->request_id) == j)

@@ -105,6 +105,7 @@ Manager *manager_free(Manager *m)
         g_hash_table_unref(m->requests);
         g_hash_table_unref(m->numbers);
         scheduler_free(m->scheduler);
+        manager_forget_plan(m);
         store_free(m->store);
         sd_bus_flush_close_unref(m->bus);
         loop_timer_free(m->round_timer);

@@ -31,8 +31,11 @@
 #define MASTER_EVENT_MAX_BYTES 1024U
 #define MASTER_REASON_MAX_BYTES 4096U
 #define MASTER_STDERR_MAX_BYTES (16U * 1024)
-#define MASTER_WORKERS_MAX 10000U    /* alive ones; further ones are refused */
-#define MASTER_LOST_WORKERS_MAX 256U /* remembered, so that a list shows who is missing */
+#define MASTER_TASK_ATTEMPTS_MAX 16U  /* remembered of each task */
+#define MASTER_TAILS_MAX 100U         /* of stderr, kept of each job */
+#define MASTER_KEPT_INPUTS_MAX 10000U /* files of a job that is over whose names are kept */
+#define MASTER_WORKERS_MAX 10000U     /* alive ones; further ones are refused */
+#define MASTER_LOST_WORKERS_MAX 256U  /* remembered, so that a list shows who is missing */
 #define MASTER_ANNOUNCE_USEC                                                                       \
         (200 * USEC_PER_MSEC) /* between two announcements of one object's numbers */
 
@@ -97,6 +100,7 @@ struct MasterJob {
         uint32_t maps_done, reduces_done, attempts_failed, attempts_lost, outputs_lost;
 
         uint64_t next_event;
+        uint64_t next_tail;
         char *waiting_for; /* why nothing runs; NULL when something does */
 
         unsigned changed; /* ChangedFlags */
@@ -113,6 +117,7 @@ struct MasterWorker {
         char *address;
         char *path;
         bool alive;
+        bool drained; /* gets no new task; kept over restarts of both */
         bool expected; /* it was there before our restart: its outputs are believed until the lease ends */
         uint32_t slots;
         uint64_t free_bytes;
@@ -143,6 +148,9 @@ struct Manager {
         GPtrArray *by_age;    /* the same jobs, oldest first */
         GHashTable *requests; /* RequestId → MasterJob * */
         uint64_t next_job;
+        uint64_t plan_job; /* whose plan was asked for last; 0: none is kept */
+        PlanFiles *plan_files;
+        SplitPlan *plan_splits;
         unsigned submitting; /* jobs whose files are being copied */
 
         GHashTable *workers; /* id → MasterWorker * */
@@ -185,11 +193,11 @@ MasterJob *job_free(MasterJob *j);
 DEFINE_CLEANUP(MasterJob, job_free);
 
 MasterJob *manager_find_job(const Manager *m, const char *id);
-MasterJob *manager_find_job_by_table(const Manager *m, const TaskTable *t);
 void job_add(MasterJob *j); /* into the manager's tables */
 /* A new job is in the store, durably, or not there at all. Then it is planned. */
 int job_submit(MasterJob *j);
 void job_plan(MasterJob *j);
+int job_make_splits(const MasterJob *j, const PlanFiles *files, SplitPlan **ret, Error *e);
 int job_begin(MasterJob *j, PlanFiles *files, Error *e); /* splits and tables; takes @files */
 void job_run(MasterJob *j);
 void job_check_complete(MasterJob *j);
@@ -215,9 +223,11 @@ int manager_restore(Manager *m, Error *e);
 void manager_schedule(Manager *m, GArray *ret_assignments);
 void manager_start_attempts(Manager *m, const GArray *assignments);
 void job_kill_attempts(MasterJob *j);
-void job_kill_task_attempts(MasterJob *j, TaskKind kind, uint32_t task, uint32_t but_attempt);
+/* One attempt of the task was committed: the others are told to stop. */
+void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
 void worker_lose_attempts(MasterWorker *w, const char *why);
 void manager_update_waiting(Manager *m);
+double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R' reduces: summed */
 
 /* ---- master-commit.c: parts ---- */
 
@@ -229,6 +239,19 @@ typedef struct FinishedAttempt {
 
 char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt);
 void job_commit_part(MasterJob *j, FinishedAttempt *f); /* takes what it points to */
+
+/* ---- master-history.c: what became of attempts, and what tasks are made from ---- */
+
+void job_attempt_started(MasterJob *j, const Assignment *a);
+void job_attempt_ended(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt, AttemptEnd end,
+                       const char *reason); /* which may be NULL */
+void job_attempt_committed(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt);
+void job_keep_tail(MasterJob *j, const FinishedAttempt *f, const char *text); /* of its stderr */
+int job_restore_history(MasterJob *j);
+/* Valid until the next call. -ENODATA: it is not known any more. */
+int job_get_plan(MasterJob *j, const PlanFiles **ret_files, const SplitPlan **ret_splits);
+void job_trim_inputs(MasterJob *j); /* of a job that comes to its end */
+void manager_forget_plan(Manager *m);
 
 /* ---- master-workers.c: registration and leases ---- */
 
@@ -245,6 +268,10 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
                       GHashTable *forget);
 void manager_arm_leases(Manager *m);
 unsigned manager_count_alive(const Manager *m);
+void worker_set_drained(MasterWorker *w, bool drained);
+const char *worker_state(const MasterWorker *w); /* as on the bus */
+/* By id, or by a name that only one has. Return: NULL when there is none; *ret_count says how many there are. */
+MasterWorker *manager_find_worker(const Manager *m, const char *name, unsigned *ret_count);
 void worker_changed(MasterWorker *w, unsigned flags);
 
 /* ---- master-watch.c: who is told where map outputs are ---- */
@@ -258,7 +285,7 @@ Watcher *watcher_free(Watcher *w);
 
 int manager_serve_rpc(Manager *m, Error *e);
 
-/* ---- master-bus.c, master-bus-job.c, master-bus-worker.c ---- */
+/* ---- master-bus*.c ---- */
 
 int manager_open_bus(Manager *m, Error *e);
 int manager_claim_name(Manager *m, Error *e);
@@ -272,6 +299,35 @@ int bus_add_job_objects(Manager *m);
 int bus_add_worker_objects(Manager *m);
 void bus_announce_job(MasterJob *j);
 void bus_announce_worker(MasterWorker *w);
+
+int bus_method_list_jobs(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+int bus_method_list_jobs_filtered(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+/* Of a job, its history: master-bus-history.c. */
+int bus_method_list_attempts(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+int bus_method_list_failed_attempts(sd_bus_message *message, void *userdata,
+                                    sd_bus_error *ret_error);
+int bus_method_list_error_output(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+int bus_method_list_task_counters(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+int bus_method_explain_tasks(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
+
+/**
+ * bus_authorise() - may the sender of @message do this?
+ * @action: "org.mapreduced.master1.submit" and so on
+ * @job:    the job that it is done to, or NULL
+ *
+ * The one place where a call that changes something is let through. What has no SD_BUS_VTABLE_UNPRIVILEGED
+ * was checked by sd-bus already: its sender is privileged, or the user that the master runs as.
+ *
+ * Return: 1: yes; 0: it is not decided yet, the message comes again; negative errno with @ret_error: no.
+ */
+int bus_authorise(Manager *m, sd_bus_message *message, const char *action, const MasterJob *job,
+                  sd_bus_error *ret_error);
+#define ACTION_SUBMIT "org.mapreduced.master1.submit"
+#define ACTION_CANCEL "org.mapreduced.master1.cancel"
+#define ACTION_MANAGE_WORKERS "org.mapreduced.master1.manage-workers"
+
+/* A failed or cancelled job again, as a new one of the sender's. */
+int bus_method_retry(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);
 
 /* Submits what a bus message asks for; answers the message now or later. */
 int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);

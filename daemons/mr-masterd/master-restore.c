@@ -26,6 +26,7 @@ static void on_worker(const StoreWorker *row, void *userdata)
 
         w = manager_remember_worker(m, row->number, row->id, row->name, row->address, row->slots);
         w->expected = true;
+        w->drained = row->drained;
         w->lease_until_usec = manager_now(m) + m->conf->lease_usec;
 }
 
@@ -151,6 +152,8 @@ static int take_up(Restore *x, MasterJob *j)
 
         x->job = j;
         r = store_each_event(x->m->store, j->number, on_event, x);
+        if (r >= 0 && !job_is_over(j))
+                r = job_restore_history(j);
         if (r < 0 || job_is_over(j))
                 return r;
         if (j->ending != 0)

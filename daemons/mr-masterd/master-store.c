@@ -27,7 +27,14 @@ static const char schema[] =
         "CREATE TABLE events(job INTEGER, seq INTEGER, usec INTEGER, kind TEXT, text TEXT,"
         " PRIMARY KEY(job, seq)) WITHOUT ROWID;"
         "CREATE TABLE workers(number INTEGER PRIMARY KEY, id TEXT UNIQUE, name TEXT, address TEXT,"
-        " slots INTEGER);"
+        " slots INTEGER, drained INTEGER);"
+        "CREATE TABLE attempts(job INTEGER, kind INTEGER, task INTEGER, attempt INTEGER, worker INTEGER,"
+        " started INTEGER, finished INTEGER, ending TEXT, reason TEXT,"
+        " PRIMARY KEY(job, kind, task, attempt)) WITHOUT ROWID;"
+        "CREATE INDEX attempts_failed ON attempts(job, finished)"
+        " WHERE ending IN ('failed', 'lost', 'rejected');"
+        "CREATE TABLE tails(job INTEGER, seq INTEGER, usec INTEGER, kind INTEGER, task INTEGER,"
+        " attempt INTEGER, worker TEXT, text TEXT, PRIMARY KEY(job, seq)) WITHOUT ROWID;"
         "PRAGMA user_version = 1;";
 
 typedef enum Statement {
@@ -37,16 +44,27 @@ typedef enum Statement {
         PUT_WORKER,
         PUT_EVENT,
         TRIM_EVENTS,
+        START_ATTEMPT,
+        END_ATTEMPT,
+        END_ATTEMPTS,
+        TRIM_ATTEMPTS,
+        PUT_TAIL,
+        TRIM_TAILS,
         REMOVE_WORKER,
         REMOVE_JOB,
         REMOVE_INPUTS,
         REMOVE_TASKS,
         REMOVE_EVENTS,
+        REMOVE_ATTEMPTS,
+        REMOVE_TAILS,
         EACH_JOB,
         EACH_WORKER,
         EACH_INPUT,
         EACH_EVENT,
         EACH_TASK,
+        EACH_ATTEMPT,
+        EACH_FAILED_ATTEMPT,
+        EACH_TAIL,
         _STATEMENT_MAX,
 } Statement;
 
@@ -54,14 +72,25 @@ static const char *const texts[_STATEMENT_MAX] = {
         [PUT_JOB] = "REPLACE INTO jobs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [PUT_TASK] = "REPLACE INTO tasks VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
         [PUT_INPUT] = "REPLACE INTO inputs VALUES(?,?,?,?,?)",
-        [PUT_WORKER] = "REPLACE INTO workers VALUES(?,?,?,?,?)",
+        [PUT_WORKER] = "REPLACE INTO workers VALUES(?,?,?,?,?,?)",
         [PUT_EVENT] = "REPLACE INTO events VALUES(?,?,?,?,?)",
         [TRIM_EVENTS] = "DELETE FROM events WHERE job = ? AND seq < ?",
+        [START_ATTEMPT] = "REPLACE INTO attempts VALUES(?,?,?,?,?,?,0,'','')",
+        [END_ATTEMPT] = "UPDATE attempts SET finished = ?, ending = ?, reason = ?"
+                        " WHERE job = ? AND kind = ? AND task = ? AND attempt = ? AND ending = ''",
+        [END_ATTEMPTS] = "UPDATE attempts SET finished = ?, ending = ?, reason = ?"
+                         " WHERE job = ? AND ending = ''",
+        [TRIM_ATTEMPTS] =
+                "DELETE FROM attempts WHERE job = ? AND kind = ? AND task = ? AND attempt < ?",
+        [PUT_TAIL] = "REPLACE INTO tails VALUES(?,?,?,?,?,?,?,?)",
+        [TRIM_TAILS] = "DELETE FROM tails WHERE job = ? AND seq < ?",
         [REMOVE_WORKER] = "DELETE FROM workers WHERE number = ?",
         [REMOVE_JOB] = "DELETE FROM jobs WHERE number = ?",
         [REMOVE_INPUTS] = "DELETE FROM inputs WHERE job = ?",
         [REMOVE_TASKS] = "DELETE FROM tasks WHERE job = ?",
         [REMOVE_EVENTS] = "DELETE FROM events WHERE job = ?",
+        [REMOVE_ATTEMPTS] = "DELETE FROM attempts WHERE job = ?",
+        [REMOVE_TAILS] = "DELETE FROM tails WHERE job = ?",
         [EACH_JOB] = "SELECT * FROM jobs ORDER BY number",
         [EACH_WORKER] = "SELECT * FROM workers ORDER BY number",
         [EACH_INPUT] = "SELECT path, size, mtime FROM inputs WHERE job = ? ORDER BY seq",
@@ -69,6 +98,14 @@ static const char *const texts[_STATEMENT_MAX] = {
         [EACH_TASK] = "SELECT t.*, w.name FROM tasks t LEFT JOIN workers w ON w.number ="
                       " t.newest_worker WHERE job = ? AND kind = ? AND task >= ? AND task < ?"
                       " ORDER BY task",
+        [EACH_ATTEMPT] = "SELECT a.*, w.name FROM attempts a LEFT JOIN workers w ON w.number ="
+                         " a.worker WHERE job = ? AND kind = ? AND task >= ? AND task < ?"
+                         " ORDER BY task, attempt",
+        [EACH_FAILED_ATTEMPT] =
+                "SELECT a.*, w.name FROM attempts a LEFT JOIN workers w ON w.number = a.worker"
+                " WHERE job = ? AND ending IN ('failed', 'lost', 'rejected')"
+                " ORDER BY finished DESC, kind DESC, task DESC, attempt DESC LIMIT ?",
+        [EACH_TAIL] = "SELECT * FROM tails WHERE job = ? ORDER BY seq",
 };
 
 struct Store {
@@ -348,7 +385,8 @@ void store_put_input(Store *s, uint64_t job, uint32_t index, const char *path, u
 
 void store_put_worker(Store *s, const StoreWorker *w)
 {
-        write_row(s, PUT_WORKER, "isssi", I(w->number), w->id, w->name, w->address, I(w->slots));
+        write_row(s, PUT_WORKER, "isssii", I(w->number), w->id, w->name, w->address, I(w->slots),
+                  I(w->drained));
 }
 
 void store_remove_worker(Store *s, uint32_t number)
@@ -363,7 +401,8 @@ void store_remove_inputs(Store *s, uint64_t job)
 
 void store_remove_job(Store *s, uint64_t job)
 {
-        static const Statement all[] = {REMOVE_JOB, REMOVE_INPUTS, REMOVE_TASKS, REMOVE_EVENTS};
+        static const Statement all[] = {REMOVE_JOB,    REMOVE_INPUTS,   REMOVE_TASKS,
+                                        REMOVE_EVENTS, REMOVE_ATTEMPTS, REMOVE_TAILS};
 
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
                 write_row(s, all[i], "i", I(job));
@@ -375,6 +414,35 @@ void store_add_event(Store *s, uint64_t job, uint64_t seq, uint64_t realtime_use
         write_row(s, PUT_EVENT, "iiiss", I(job), I(seq), I(realtime_usec), kind, text);
         if (seq >= keep)
                 write_row(s, TRIM_EVENTS, "ii", I(job), I(seq - keep + 1));
+}
+
+void store_start_attempt(Store *s, const StoreAttempt *a, uint32_t keep)
+{
+        write_row(s, START_ATTEMPT, "iiiiii", I(a->job), I(a->kind), I(a->task), I(a->attempt),
+                  I(a->worker), I(a->started_usec));
+        if (a->attempt >= keep)
+                write_row(s, TRIM_ATTEMPTS, "iiii", I(a->job), I(a->kind), I(a->task),
+                          I(a->attempt - keep + 1));
+}
+
+void store_end_attempt(Store *s, const StoreAttempt *a)
+{
+        write_row(s, END_ATTEMPT, "issiiii", I(a->finished_usec), a->end, a->reason, I(a->job),
+                  I(a->kind), I(a->task), I(a->attempt));
+}
+
+void store_end_attempts(Store *s, uint64_t job, uint64_t finished_usec, const char *end,
+                        const char *reason)
+{
+        write_row(s, END_ATTEMPTS, "issi", I(finished_usec), end, reason, I(job));
+}
+
+void store_add_tail(Store *s, uint64_t job, uint64_t seq, const StoreTail *t, uint64_t keep)
+{
+        write_row(s, PUT_TAIL, "iiiiiiss", I(job), I(seq), I(t->usec), I(t->kind), I(t->task),
+                  I(t->attempt), t->worker_name, t->text);
+        if (seq >= keep)
+                write_row(s, TRIM_TAILS, "ii", I(job), I(seq - keep + 1));
 }
 
 static const char *text_of(sqlite3_stmt *row, int column)
@@ -445,6 +513,7 @@ static void on_worker(sqlite3_stmt *row, void *userdata)
                 .name = text_of(row, 2),
                 .address = text_of(row, 3),
                 .slots = u32_of(row, 4),
+                .drained = sqlite3_column_int(row, 5),
         };
 
         ((StoreWorkerFn) reader->fn)(&worker, reader->userdata);
@@ -518,4 +587,62 @@ int store_each_task(Store *s, uint64_t job, int kind, uint32_t first, uint32_t c
 
         return read_rows(s, on_task, &reader, EACH_TASK, "iiii", I(job), I(kind), I(first),
                          I(first) + I(count));
+}
+
+static void on_attempt(sqlite3_stmt *row, void *userdata)
+{
+        const Reader *reader = userdata;
+        StoreAttempt attempt = {
+                .job = u64_of(row, 0),
+                .kind = sqlite3_column_int(row, 1),
+                .task = u32_of(row, 2),
+                .attempt = u32_of(row, 3),
+                .worker = u32_of(row, 4),
+                .started_usec = u64_of(row, 5),
+                .finished_usec = u64_of(row, 6),
+                .end = text_of(row, 7),
+                .reason = text_of(row, 8),
+                .worker_name = text_of(row, 9),
+        };
+
+        ((StoreAttemptFn) reader->fn)(&attempt, reader->userdata);
+}
+
+int store_each_attempt(Store *s, uint64_t job, int kind, uint32_t first, uint32_t count,
+                       StoreAttemptFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_attempt, &reader, EACH_ATTEMPT, "iiii", I(job), I(kind), I(first),
+                         I(first) + I(count));
+}
+
+int store_each_failed_attempt(Store *s, uint64_t job, uint32_t max, StoreAttemptFn fn,
+                              void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_attempt, &reader, EACH_FAILED_ATTEMPT, "ii", I(job), I(max));
+}
+
+static void on_tail(sqlite3_stmt *row, void *userdata)
+{
+        const Reader *reader = userdata;
+        StoreTail tail = {
+                .usec = u64_of(row, 2),
+                .kind = sqlite3_column_int(row, 3),
+                .task = u32_of(row, 4),
+                .attempt = u32_of(row, 5),
+                .worker_name = text_of(row, 6),
+                .text = text_of(row, 7),
+        };
+
+        ((StoreTailFn) reader->fn)(u64_of(row, 1), &tail, reader->userdata);
+}
+
+int store_each_tail(Store *s, uint64_t job, StoreTailFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_tail, &reader, EACH_TAIL, "i", I(job));
 }

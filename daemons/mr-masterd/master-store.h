@@ -48,7 +48,27 @@ typedef struct StoreWorker {
         uint32_t number;
         const char *id, *name, *address;
         uint32_t slots;
+        bool drained;
 } StoreWorker;
+
+/* One attempt of a task, from its start on. */
+typedef struct StoreAttempt {
+        uint64_t job;
+        int kind; /* TaskKind */
+        uint32_t task, attempt, worker;
+        uint64_t started_usec, finished_usec; /* CLOCK_REALTIME; 0: it still runs */
+        const char *end;                      /* "" while it runs; else as on the bus */
+        const char *reason;
+        const char *worker_name; /* read only */
+} StoreAttempt;
+
+/* The last lines that the commands of one attempt wrote to stderr. */
+typedef struct StoreTail {
+        uint64_t usec;
+        int kind;
+        uint32_t task, attempt;
+        const char *worker_name, *text;
+} StoreTail;
 
 /**
  * store_open() - open or make it
@@ -75,6 +95,16 @@ void store_remove_job(Store *s, uint64_t job);    /* with everything that hangs 
 void store_add_event(Store *s, uint64_t job, uint64_t seq, uint64_t realtime_usec, const char *kind,
                      const char *text, uint64_t keep);
 
+/* A row when an attempt starts, and its end; of each task the newest @keep are kept. */
+void store_start_attempt(Store *s, const StoreAttempt *attempt, uint32_t keep);
+void store_end_attempt(Store *s, const StoreAttempt *attempt);
+/* Those that have no end: the process that would have told it is gone. */
+void store_end_attempts(Store *s, uint64_t job, uint64_t finished_usec, const char *end,
+                        const char *reason);
+
+/* Keeps the newest @keep of the job. @seq counts from 0. */
+void store_add_tail(Store *s, uint64_t job, uint64_t seq, const StoreTail *tail, uint64_t keep);
+
 typedef void (*StoreJobFn)(const StoreJob *job, void *userdata);
 typedef void (*StoreTaskFn)(const StoreTask *task, void *userdata);
 typedef void (*StoreInputFn)(const char *path, uint64_t size_bytes, int64_t mtime_ns,
@@ -82,6 +112,8 @@ typedef void (*StoreInputFn)(const char *path, uint64_t size_bytes, int64_t mtim
 typedef void (*StoreWorkerFn)(const StoreWorker *worker, void *userdata);
 typedef void (*StoreEventFn)(uint64_t seq, uint64_t realtime_usec, const char *kind,
                              const char *text, void *userdata);
+typedef void (*StoreAttemptFn)(const StoreAttempt *attempt, void *userdata);
+typedef void (*StoreTailFn)(uint64_t seq, const StoreTail *tail, void *userdata);
 
 /* In order of number, index or seq. 0 or negative errno. What @fn is given lasts until it returns. */
 int store_each_job(Store *s, StoreJobFn fn, void *userdata);
@@ -91,3 +123,10 @@ int store_each_event(Store *s, uint64_t job, StoreEventFn fn, void *userdata);
 /* Of tasks FIRST to FIRST+COUNT-1 those that were ever started. */
 int store_each_task(Store *s, uint64_t job, int kind, uint32_t first, uint32_t count,
                     StoreTaskFn fn, void *userdata);
+/* Attempts of tasks FIRST to FIRST+COUNT-1. */
+int store_each_attempt(Store *s, uint64_t job, int kind, uint32_t first, uint32_t count,
+                       StoreAttemptFn fn, void *userdata);
+/* Those that failed, were lost or rejected, the newest first. */
+int store_each_failed_attempt(Store *s, uint64_t job, uint32_t max, StoreAttemptFn fn,
+                              void *userdata);
+int store_each_tail(Store *s, uint64_t job, StoreTailFn fn, void *userdata);

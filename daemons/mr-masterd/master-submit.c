@@ -326,6 +326,16 @@ static int accept_job(Manager *m, sd_bus_message *message, JobDesc *desc, GArray
         return 1;
 }
 
+static int check_room(const Manager *m, sd_bus_error *ret_error)
+{
+        if (manager_count_active(m) < m->conf->jobs_max)
+                return 0;
+        return bus_error_setf(ret_error, BUS_ERROR_LIMIT,
+                              "%u jobs are not over yet: wait for some, or raise JobsMax= in "
+                              "masterd.conf",
+                              m->conf->jobs_max);
+}
+
 int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 {
         _cleanup_(job_desc_freep) JobDesc *d = job_desc_new();
@@ -344,17 +354,81 @@ int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error 
                 r = job_desc_check(d, &e);
         if (r >= 0)
                 r = sender_uid(message, &uid);
+        if (r >= 0) {
+                r = bus_authorise(m, message, ACTION_SUBMIT, NULL, ret_error);
+                if (r <= 0)
+                        return r < 0 ? r : 1;
+        }
         if (r < 0)
                 return bus_error_setf(ret_error, error_name(r), "%s", error_message(&e, r));
         if (*d->request_id)
                 same = g_hash_table_lookup(m->requests, d->request_id);
         if (same)
                 return answer_job(message, same);
-        if (manager_count_active(m) >= m->conf->jobs_max)
-                return bus_error_setf(
-                        ret_error, BUS_ERROR_LIMIT,
-                        "%u jobs are not over yet: wait for some, or raise JobsMax= in "
-                        "masterd.conf",
-                        m->conf->jobs_max);
-        return accept_job(m, message, TAKE_PTR(d), fds, uid);
+        r = check_room(m, ret_error);
+        return r < 0 ? r : accept_job(m, message, TAKE_PTR(d), fds, uid);
+}
+
+/* ---- The same again ---- */
+
+static int open_files(const MasterJob *j, GArray *fds, Error *e)
+{
+        g_autofree char *dir = manager_state_path(j->manager, "jobs", j);
+
+        for (guint i = 0; i < j->desc->files->len; i++) {
+                const JobShippedFile *f = j->desc->files->pdata[i];
+                g_autofree char *path = g_build_filename(dir, "files", f->name, NULL);
+                int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+                if (fd < 0)
+                        return error_setf(e, errno, "cannot read the shipped file %s: %s", path,
+                                          error_text(errno));
+                g_array_append_val(fds, fd);
+        }
+        return 0;
+}
+
+/* Its description without its RequestId: that one means the old job. */
+static int copy_description(const JobDesc *from, JobDesc **ret, Error *e)
+{
+        g_autoptr(GByteArray) blob = job_desc_serialize(from);
+        _cleanup_(job_desc_freep) JobDesc *d = NULL;
+        int r;
+
+        r = job_desc_deserialize(blob->data, blob->len, &d);
+        if (r >= 0)
+                r = job_desc_set_string(d, "RequestId", "", e);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(d);
+        return 0;
+}
+
+int bus_method_retry(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
+        _cleanup_(job_desc_freep) JobDesc *d = NULL;
+        _cleanup_error_ Error e = {};
+        MasterJob *j = userdata;
+        uint32_t uid = 0;
+        int r;
+
+        g_array_set_clear_func(fds, clear_fd);
+        r = bus_authorise(j->manager, message, ACTION_SUBMIT, j, ret_error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+        if (j->state != JOB_FAILED && j->state != JOB_CANCELLED)
+                return bus_error_setf(ret_error, BUS_ERROR_WRONG_STATE,
+                                      "Job %s is %s: only a job that failed or was cancelled is "
+                                      "run again",
+                                      j->id, job_state_to_string(j->state));
+        r = open_files(j, fds, &e);
+        if (r >= 0)
+                r = copy_description(j->desc, &d, &e);
+        if (r >= 0)
+                r = sender_uid(message, &uid);
+        if (r < 0)
+                return bus_error_setf(ret_error, error_name(r), "%s", error_message(&e, r));
+        r = check_room(j->manager, ret_error);
+        return r < 0 ? r : accept_job(j->manager, message, TAKE_PTR(d), fds, uid);
 }

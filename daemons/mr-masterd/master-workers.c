@@ -81,9 +81,62 @@ static void save_worker(const MasterWorker *w)
                 .name = w->name,
                 .address = w->address,
                 .slots = w->slots,
+                .drained = w->drained,
         };
 
         store_put_worker(w->manager->store, &row);
+}
+
+/* ---- Draining ---- */
+
+const char *worker_state(const MasterWorker *w)
+{
+        if (!w->alive)
+                return "lost";
+        if (!w->drained)
+                return "alive";
+        return scheduler_worker_attempts(w->manager->scheduler, w->number) > 0 ? "draining"
+                                                                               : "drained";
+}
+
+/* It finishes what it runs, gets nothing new, and goes on serving its map outputs: it is alive, after all. */
+void worker_set_drained(MasterWorker *w, bool drained)
+{
+        LogFields fields = {.worker = w->name};
+        Manager *m = w->manager;
+
+        if (w->drained == drained)
+                return;
+        w->drained = drained;
+        scheduler_set_drained(m->scheduler, w->number, drained);
+        save_worker(w);
+        log_full(LOG_NOTICE, &fields, 0, "Worker %s is %s", w->name,
+                 drained ? "drained: it gets no new task" : "resumed");
+        worker_changed(w, CHANGED_STATE | CHANGED_NUMBERS);
+}
+
+MasterWorker *manager_find_worker(const Manager *m, const char *name, unsigned *ret_count)
+{
+        MasterWorker *found = g_hash_table_lookup(m->workers, name);
+        unsigned counts[2] = {}; /* lost ones, and those that are there: they go first */
+        GHashTableIter iter;
+        gpointer p;
+
+        *ret_count = found ? 1 : 0;
+        if (found)
+                return found;
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &p)) {
+                MasterWorker *w = p;
+
+                if (!g_str_equal(w->name, name))
+                        continue;
+                counts[w->alive]++;
+                if (!found || w->alive)
+                        found = w;
+        }
+        *ret_count = counts[1] > 0 ? counts[1] : counts[0];
+        return *ret_count == 1 ? found : NULL;
 }
 
 /* ---- Outputs ---- */
@@ -452,6 +505,7 @@ int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *r
                          w->address, w->slots);
         }
         scheduler_set_worker(m->scheduler, w->number, w->slots);
+        scheduler_set_drained(m->scheduler, w->number, w->drained);
         renew(w);
         save_worker(w);
         for (size_t i = 0; i < request->n_held; i++)

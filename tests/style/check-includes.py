@@ -18,13 +18,14 @@ SOURCE = pathlib.Path(__file__).resolve().parents[2]
 ALLOWED = {
     "daemons/base": set(),
     "daemons/rpc": set(),  # a library of its own
+    "daemons/pki": {"base"},
     "daemons/records": {"base"},
     "daemons/jobs": {"base"},
     "daemons/timekeeping": {"base"},
     "daemons/platform": {"base"},
     "daemons/mr-task": {"base", "records", "proto", "platform"},
-    "daemons/mr-workerd": {"base", "platform", "rpc", "records", "proto"},
-    "daemons/mr-masterd": {"base", "platform", "rpc", "records", "jobs", "proto"},
+    "daemons/mr-workerd": {"base", "platform", "rpc", "records", "pki", "proto"},
+    "daemons/mr-masterd": {"base", "platform", "rpc", "records", "jobs", "pki", "proto"},
     "daemons/timesyncd-lite": {"base", "platform", "rpc", "timekeeping", "proto"},
     "cli": {"base", "platform"},
 }
@@ -34,6 +35,7 @@ TASK_PLATFORM = {"platform/packet.h", "platform/spawn.h"}
 LIBRARIES = {
     r"event2/": {"platform", "rpc", "mr-masterd", "mr-workerd", "timesyncd-lite"},
     r"nghttp2/": {"rpc"},
+    r"openssl/": {"rpc", "pki"},
     r"systemd/": {"platform", "mr-masterd", "mr-workerd", "timesyncd-lite", "cli"},
     r"sqlite3\.h": {"mr-masterd"},
     r"libsmartcols": {"cli"},

@@ -5,6 +5,11 @@
 
 enum { W1 = 1, W2 = 2, W3 = 3 };
 
+static void add_job(Scheduler *s, TaskTable *t)
+{
+        scheduler_add_job(s, t, &(SchedJobOptions){});
+}
+
 static Assignment next(Scheduler *s, uint64_t now_usec)
 {
         Assignment a = {};
@@ -27,7 +32,7 @@ static void fail(Scheduler *s, const Assignment *a, uint64_t now_usec)
 
 static void commit(Scheduler *s, const Assignment *a)
 {
-        g_assert_cmpint(scheduler_commit(s, a->table, a->kind, a->task, a->attempt), ==, 0);
+        g_assert_cmpint(scheduler_commit(s, a->table, a->kind, a->task, a->attempt, 0), ==, 0);
 }
 
 static void test_maps_spread_over_workers_and_fill_every_slot(void)
@@ -36,7 +41,7 @@ static void test_maps_spread_over_workers_and_fill_every_slot(void)
         _cleanup_(task_table_freep) TaskTable *t = task_table_new(10, 1, 4, 0);
         unsigned on[4] = {};
 
-        scheduler_add_job(s, t);
+        add_job(s, t);
         assert_idle(s, 0);
         scheduler_set_worker(s, W1, 2);
         scheduler_set_worker(s, W2, 4);
@@ -63,7 +68,7 @@ static void test_a_failed_task_goes_to_another_worker(void)
 
         scheduler_set_worker(s, W1, 1);
         scheduler_set_worker(s, W2, 1);
-        scheduler_add_job(s, t);
+        add_job(s, t);
         a = next(s, 0);
         b = next(s, 0);
         fail(s, &a, 1000);
@@ -83,7 +88,7 @@ static void test_a_failed_task_does_not_wait_for_ever(void)
 
         scheduler_set_worker(s, W1, 1);
         scheduler_set_worker(s, W2, 1);
-        scheduler_add_job(s, t);
+        add_job(s, t);
         a = next(s, 0);
         (void) next(s, 0);
         fail(s, &a, 0);
@@ -99,7 +104,7 @@ static void test_the_only_worker_gets_a_failed_task_at_once(void)
         Assignment a;
 
         scheduler_set_worker(s, W1, 1);
-        scheduler_add_job(s, t);
+        add_job(s, t);
         a = next(s, 0);
         fail(s, &a, 0);
         a = next(s, 0);
@@ -114,7 +119,7 @@ static void test_a_worker_that_fails_everything_gets_one_task_at_a_time(void)
         unsigned on_bad = 0;
 
         scheduler_set_worker(s, W1, 8);
-        scheduler_add_job(s, t);
+        add_job(s, t);
         for (int i = 0; i < 3; i++) {
                 Assignment a = next(s, 0);
 
@@ -135,7 +140,7 @@ static void test_a_worker_that_rejects_is_left_alone_for_a_while(void)
         Assignment a;
 
         scheduler_set_worker(s, W1, 1);
-        scheduler_add_job(s, t);
+        add_job(s, t);
         a = next(s, 0);
         (void) scheduler_end(s, t, a.kind, a.task, a.attempt, ATTEMPT_REJECTED, 0);
         scheduler_back_off(s, W1, 0);
@@ -156,7 +161,7 @@ static void test_shuffling_reduces_take_no_slot_but_have_a_limit(void)
         Assignment m[3], r[2];
 
         scheduler_set_worker(s, W1, 2);
-        scheduler_add_job(s, t);
+        add_job(s, t);
         m[0] = next(s, 0);
         m[1] = next(s, 0);
         assert_idle(s, 0); /* a map is idle and none is done: no reduce yet */
@@ -173,7 +178,8 @@ static void test_shuffling_reduces_take_no_slot_but_have_a_limit(void)
         commit(s, &m[1]);
         commit(s, &m[2]);
         g_assert_cmpuint(scheduler_worker_used(s, W1), ==, 0);
-        (void) scheduler_progress(s, t, TASK_REDUCE, r[0].task, r[0].attempt, ATTEMPT_RUNNING, 0);
+        (void) scheduler_progress(s, t, TASK_REDUCE, r[0].task, r[0].attempt, ATTEMPT_RUNNING, 0,
+                                  0);
         g_assert_cmpuint(scheduler_worker_used(s, W1), ==, 1);
         (void) next(s, 0); /* its place in the shuffle is free */
         assert_idle(s, 0);
@@ -189,8 +195,8 @@ static void test_older_jobs_first_but_no_slot_is_idle(void)
         _cleanup_(task_table_freep) TaskTable *b = task_table_new(5, 1, 4, 0);
 
         scheduler_set_worker(s, W1, 4);
-        scheduler_add_job(s, a);
-        scheduler_add_job(s, b);
+        add_job(s, a);
+        add_job(s, b);
         g_assert_true(next(s, 0).table == a);
         g_assert_true(next(s, 0).table == a);
         g_assert_true(next(s, 0).kind == TASK_REDUCE); /* takes no slot */
@@ -206,7 +212,7 @@ static void test_a_commit_outlives_its_worker(void)
         Assignment a;
 
         scheduler_set_worker(s, W1, 1);
-        scheduler_add_job(s, t);
+        add_job(s, t);
         a = next(s, 0);
         g_assert_cmpint(scheduler_grant(s, t, a.task, a.attempt), ==, 0);
         scheduler_remove_worker(s, W1);
@@ -440,7 +446,7 @@ static bool advance(Model *m, guint index)
                 r->phase = ATTEMPT_RUNNING;
                 r->ends_usec = m->now_usec + (uint64_t) g_rand_int_range(m->rand, 1, 500000);
                 (void) scheduler_progress(m->s, r->a.table, r->a.kind, r->a.task, r->a.attempt,
-                                          ATTEMPT_RUNNING, 0.5);
+                                          ATTEMPT_RUNNING, 0.5, m->now_usec);
                 return true;
         }
         g_array_remove_index_fast(m->running, index);
@@ -488,7 +494,7 @@ static void model_init(Model *m, guint32 seed)
                 m->jobs[j] = task_table_new(maps, reduces, 1000000, 0);
                 m->committed[j][TASK_MAP] = g_new0(unsigned, maps);
                 m->committed[j][TASK_REDUCE] = g_new0(unsigned, reduces);
-                scheduler_add_job(m->s, m->jobs[j]);
+                add_job(m->s, m->jobs[j]);
         }
 }
 

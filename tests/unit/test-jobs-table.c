@@ -10,7 +10,7 @@ static uint32_t start(TaskTable *t, TaskKind kind, uint32_t task, uint32_t worke
 {
         uint32_t attempt = TASK_NONE;
 
-        g_assert_cmpint(task_table_start(t, kind, task, worker, &attempt), ==, 0);
+        g_assert_cmpint(task_table_start(t, kind, task, worker, 0, &attempt), ==, 0);
         return attempt;
 }
 
@@ -30,7 +30,7 @@ static void test_the_first_commit_wins(void)
         uint32_t a = start(t, TASK_MAP, 0, W1), b = start(t, TASK_MAP, 0, W2), c, attempt, worker;
 
         g_assert_cmpuint(a, !=, b);
-        g_assert_cmpint(task_table_start(t, TASK_MAP, 0, W3, &c), ==, -EBUSY);
+        g_assert_cmpint(task_table_start(t, TASK_MAP, 0, W3, 0, &c), ==, -EBUSY);
         g_assert_cmpint(task_table_commit(t, TASK_MAP, 0, b), ==, 0);
         g_assert_cmpint(task_table_commit(t, TASK_MAP, 0, a), ==, -EALREADY);
         g_assert_cmpint(task_table_commit(t, TASK_MAP, 0, b), ==, -EALREADY);
@@ -104,7 +104,7 @@ static void test_a_map_runs_again_only_while_a_reduce_needs_it(void)
 
         /* The only reduce has all its input: nobody needs map 0 … */
         r = start(t, TASK_REDUCE, 0, W1);
-        g_assert_cmpint(task_table_progress(t, TASK_REDUCE, 0, r, ATTEMPT_WAITING, 0), ==, 0);
+        g_assert_cmpint(task_table_progress(t, TASK_REDUCE, 0, r, ATTEMPT_WAITING, 0, 0), ==, 0);
         g_assert_cmpint(task_table_lose_output(t, 0, 1, 6), ==, 0);
         g_assert_cmpint(state(t, TASK_MAP, 0), ==, TASK_DONE);
         g_assert_cmpint(task_table_output(t, 0, &attempt, &worker), ==, 0);
@@ -128,13 +128,13 @@ static void test_a_reduce_back_in_its_shuffle_needs_maps_again(void)
 
                 finish(t, TASK_MAP, 0, W1);
                 reduce = start(t, TASK_REDUCE, 0, W2);
-                (void) task_table_progress(t, TASK_REDUCE, 0, reduce, ATTEMPT_RUNNING, 0.5);
+                (void) task_table_progress(t, TASK_REDUCE, 0, reduce, ATTEMPT_RUNNING, 0.5, 0);
                 if (report_first) {
                         g_assert_cmpint(task_table_report_lost(t, 0, 0, W2, true, 0), ==, 1);
                         g_assert_cmpint(state(t, TASK_MAP, 0), ==, TASK_DONE);
                         g_assert_cmpuint(task_table_rerun_lost(t, 0), ==, 0);
                 }
-                (void) task_table_progress(t, TASK_REDUCE, 0, reduce, ATTEMPT_STARTED, 0);
+                (void) task_table_progress(t, TASK_REDUCE, 0, reduce, ATTEMPT_STARTED, 0, 0);
                 g_assert_cmpuint(task_table_rerun_lost(t, 0), ==, report_first);
                 if (!report_first)
                         g_assert_cmpint(task_table_report_lost(t, 0, 0, W2, true, 0), ==, 1);

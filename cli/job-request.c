@@ -195,6 +195,21 @@ static int ship_command(JobRequest *q, const char *command, char **ret, Error *e
         return 0;
 }
 
+/* FILE.so is a plugin; every other name is a built-in's. */
+static int ship_plugin(JobRequest *q, const char *app, Error *e)
+{
+        int r;
+
+        if (!g_str_has_suffix(app, ".so")) {
+                q->app = g_strdup(app);
+                return 0;
+        }
+        r = ship(q, app, e);
+        if (r >= 0)
+                q->app = g_path_get_basename(app);
+        return r;
+}
+
 static int check_text(const char *what, const char *s, Error *e)
 {
         g_autofree char *shown = NULL;
@@ -263,6 +278,8 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
                 q->output = output_make_absolute(a->output);
         for (guint i = 0; i < a->files->len && r >= 0; i++)
                 r = ship(q, a->files->pdata[i], e);
+        if (r >= 0 && a->app)
+                r = ship_plugin(q, a->app, e);
         if (r >= 0)
                 r = ship_command(q, a->mapper, &q->mapper, e);
         if (r >= 0)
@@ -277,6 +294,7 @@ void job_request_done(JobRequest *q)
         g_clear_pointer(&q->inputs, g_ptr_array_unref);
         g_clear_pointer(&q->files, g_array_unref);
         g_free(q->output);
+        g_free(q->app);
         g_free(q->mapper);
         g_free(q->combiner);
         g_free(q->reducer);
@@ -314,7 +332,7 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
         const struct {
                 const char *key, *value;
         } texts[] = {{"RequestId", q->request_id}, {"Name", a->name},
-                     {"Output", q->output},        {"App", a->app},
+                     {"Output", q->output},        {"App", q->app},
                      {"Mapper", q->mapper},        {"Combiner", q->combiner},
                      {"Reducer", q->reducer}};
         int r = 0;

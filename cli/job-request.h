@@ -28,6 +28,7 @@ typedef struct JobRequest {
         const JobArguments *arguments;
         GPtrArray *inputs; /* of char * */
         char *output;      /* NULL: back to the caller */
+        char *app;         /* of a plugin the name it is shipped by */
         char *mapper, *combiner, *reducer;
         GArray *files; /* of ShippedFile */
         char request_id[ID128_HEX_SIZE];

@@ -16,6 +16,7 @@ static const Verb verbs[] = {
         {"tasks", VERB_TASKS, 1, 1, verb_tasks},
         {"cat", VERB_CAT, 1, 1, verb_cat},
         {"time", VERB_TIME, 0, UINT_MAX, verb_time},
+        {"apps", VERB_APPS, 0, 0, verb_apps},
 };
 
 const Verb *verb_find(const char *name)

@@ -21,7 +21,8 @@ enum {
         VERB_TASKS = 1 << 7,
         VERB_CAT = 1 << 8,
         VERB_TIME = 1 << 9,
-        VERB_ANY = (1 << 10) - 1,
+        VERB_APPS = 1 << 10,
+        VERB_ANY = (1 << 11) - 1,
 };
 
 typedef struct Verb {
@@ -44,6 +45,7 @@ int verb_workers(const Arguments *a);
 int verb_tasks(const Arguments *a);
 int verb_cat(const Arguments *a);
 int verb_time(const Arguments *a);
+int verb_apps(const Arguments *a);
 
 /* "mrctl: …" on stderr; returns EXIT_JOB_FAILED. */
 int complain(const char *format, ...) _printf_(1, 2);

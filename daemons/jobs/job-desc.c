@@ -7,10 +7,9 @@
 #include <ctype.h>
 #include <inttypes.h>
 
+#include "apps/catalog.h"
 #include "base/parse.h"
 #include "jobs/job-desc.h"
-
-static const char *const known_apps[] = {"wordcount"};
 
 typedef struct Key {
         const char *name;
@@ -253,6 +252,34 @@ int job_desc_add_file(JobDesc *d, const char *name, Error *e)
         return 0;
 }
 
+static bool is_shipped(const JobDesc *d, const char *name)
+{
+        for (guint i = 0; i < d->files->len; i++)
+                if (g_str_equal(((const JobShippedFile *) d->files->pdata[i])->name, name))
+                        return true;
+        return false;
+}
+
+/* A plugin's parameters are known to mr-task alone: it has the code. */
+static int check_app(const JobDesc *d, Error *e)
+{
+        const CatalogApp *app = catalog_find(d->app);
+        g_autofree const char **values = NULL;
+        g_autofree char *names = NULL;
+
+        if (app)
+                return catalog_resolve(d->app, app->parameters, (char **) d->args->pdata,
+                                       d->args->len, &values, e);
+        if (catalog_is_plugin(d->app))
+                return is_shipped(d, d->app)
+                               ? 0
+                               : error_setf(e, EINVAL,
+                                            "the plugin %.64s is not shipped with the job", d->app);
+        names = catalog_names();
+        return error_setf(e, EINVAL, "unknown app %.64s (known: %s, or a plugin NAME.so)", d->app,
+                          names);
+}
+
 static int check_program(const JobDesc *d, Error *e)
 {
         if (*d->app && *d->mapper)
@@ -271,14 +298,7 @@ static int check_program(const JobDesc *d, Error *e)
                 return error_setf(e, EINVAL,
                                   "Combiner and Reducer go with Mapper; App=%s has its own",
                                   d->app);
-        for (size_t i = 0; i < ELEMENTSOF(known_apps); i++)
-                if (g_str_equal(d->app, known_apps[i])) {
-                        if (d->args->len == 0)
-                                return 0;
-                        return error_setf(e, EINVAL, "App=%s takes no arguments, not \"%.64s\"",
-                                          d->app, (const char *) d->args->pdata[0]);
-                }
-        return error_setf(e, EINVAL, "unknown app %.64s (known: wordcount)", d->app);
+        return check_app(d, e);
 }
 
 static int check_inputs(const JobDesc *d, Error *e)

@@ -1,22 +1,19 @@
 /*
- * Apps — the built-in programs: a table of what to do with a map's input and a reduce's groups.
+ * Apps — the built-in programs, written against mapreduce.h like anybody's. The catalog says what they are
+ * called and which parameters they have. Some read a piece by themselves, where a call for each record
+ * would be most of the work.
  */
 #pragma once
 
-#include "mr-task/attempt.h"
-#include "records/combine.h"
-#include "records/output.h"
-#include "records/piece.h"
+#include "mr-task/plugin.h"
 
 typedef struct App {
-        const char *name;
-        CombineOp op; /* how values of a key combine, in maps and in reduces */
-        /* The records of one piece, into the combiner. */
-        int (*map)(Attempt *a, PieceReader *piece, Combiner *combiner);
+        MrPlugin plugin;
+        int (*map_piece)(Plugin *p, PieceReader *piece); /* instead of plugin.map, map_end */
 } App;
+
+extern const App app_count, app_distinct, app_grep, app_index, app_join, app_max, app_min, app_sum,
+        app_top, app_wordcount;
 
 /* NULL when there is none of that name. */
 const App *app_find(const char *name);
-
-/* "wordcount, …", for a message. */
-const char *app_names(void);

@@ -3,15 +3,9 @@
  */
 #pragma once
 
-#include "mr-task/app.h"
+#include "mr-task/attempt.h"
+#include "records/piece.h"
 #include "records/sorter.h"
-
-/* Where a map's records go: an app's into the combiner, a command's into the sorter. */
-typedef struct MapSink {
-        const App *app;
-        Combiner *combiner;
-        Sorter *sorter;
-} MapSink;
 
 /* Runs the mapper over one piece. @path is its name, made fit to print. */
 int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *piece,

@@ -6,12 +6,18 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
-#include "mr-task/app.h"
 #include "mr-task/map.h"
 #include "mr-task/map-command.h"
+#include "mr-task/map-plugin.h"
 #include "records/run-file.h"
 
 #define PATH_SHOWN_BYTES 1024
+
+/* Where a map's records go. */
+typedef struct MapSink {
+        Plugin *plugin; /* NULL: a command, into the sorter */
+        Sorter *sorter;
+} MapSink;
 
 /* The file must be the one that was planned: cut elsewhere, lines would be lost or counted twice. */
 static int check_file(Attempt *a, int fd, const Mapreduced__V1__Piece *piece, const char *path)
@@ -32,6 +38,19 @@ static int check_file(Attempt *a, int fd, const Mapreduced__V1__Piece *piece, co
                              path, piece->file_size, (uint64_t) st.st_size);
 }
 
+/* A sentence of a program has no attempt's name before it; ours have. */
+static int name_error(Attempt *a, int code)
+{
+        g_autofree char *cause = NULL;
+
+        if (code >= 0 || code == LINK_ENDED || !a->error.message ||
+            g_str_has_prefix(a->error.message, a->name))
+                return code;
+        cause = g_strdup(a->error.message);
+        error_done(&a->error);
+        return attempt_failf(a, code, "%s", cause);
+}
+
 /* An error from records/ has no name before it; ours have. */
 static int name_piece_error(Attempt *a, int code, const char *path)
 {
@@ -46,6 +65,28 @@ static int name_piece_error(Attempt *a, int code, const char *path)
         return attempt_failf(a, code, "%s: %s", path, cause);
 }
 
+static int open_reader(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd,
+                       const char *path, PieceReader *ret)
+{
+        uint64_t record_bytes = sink->plugin ? sink->plugin->record_bytes : 0;
+
+        if (record_bytes == 0) {
+                piece_reader_init(ret, fd, piece->offset, piece->length, piece->file_size,
+                                  &a->ticker);
+                return 0;
+        }
+        if (piece->file_size % record_bytes != 0) {
+                a->permanent = true;
+                return attempt_failf(a, EINVAL,
+                                     "%s has %" PRIu64
+                                     " bytes, which is no whole number of records of %" PRIu64,
+                                     path, piece->file_size, record_bytes);
+        }
+        piece_reader_init_fixed(ret, fd, piece->offset, piece->length, piece->file_size,
+                                record_bytes, &a->ticker);
+        return 0;
+}
+
 static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd)
 {
         g_autofree char *path = text_escape(piece->path, strlen(piece->path), PATH_SHOWN_BYTES);
@@ -57,9 +98,11 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
                 return r;
         (void) posix_fadvise(fd, (off_t) piece->offset, (off_t) piece->length,
                              POSIX_FADV_SEQUENTIAL);
-        piece_reader_init(&reader, fd, piece->offset, piece->length, piece->file_size, &a->ticker);
-        if (sink->app)
-                r = sink->app->map(a, &reader, sink->combiner);
+        r = open_reader(a, sink, piece, fd, path, &reader);
+        if (r < 0)
+                return r;
+        if (sink->plugin)
+                r = map_plugin_piece(sink->plugin, piece, &reader);
         else
                 r = map_command_piece(a, sink->sorter, piece, path, &reader);
         a->counters[COUNTER_MAP_INPUT_RECORDS] += reader.lines;
@@ -129,31 +172,19 @@ int map_write_run(Attempt *a, RecordStream *stream, uint64_t *ret_records)
         return 0;
 }
 
-static int map_app(Attempt *a, const App *app)
+static int map_plugin(Attempt *a)
 {
-        _cleanup_(combiner_freep) Combiner *combiner = NULL;
-        MapSink sink = {.app = app};
-        CombinerOptions options = {
-                .op = app->op,
-                .partitions = a->start->partitions,
-                .memory_bytes = a->memory_bytes,
-                .scratch = &a->scratch,
-                .ticker = &a->ticker,
-        };
-        RecordStream *stream;
+        _cleanup_(plugin_close) Plugin plugin = {};
+        MapSink sink = {.plugin = &plugin};
         int r;
 
-        r = combiner_new(&options, &combiner);
+        r = plugin_open(a, &plugin);
         if (r < 0)
-                return r;
-        sink.combiner = combiner;
-        r = map_all_input(a, &sink);
-        if (r < 0)
-                return r;
-        r = combiner_finish(combiner, &stream);
-        if (r < 0)
-                return attempt_fail_write(a, r, "the scratch file");
-        return map_write_run(a, stream, &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS]);
+                return name_error(a, r);
+        r = map_plugin_begin(&plugin);
+        if (r >= 0)
+                r = map_all_input(a, &sink);
+        return r < 0 ? r : name_error(a, map_plugin_finish(&plugin));
 }
 
 static int map_command(Attempt *a)
@@ -187,19 +218,10 @@ static int map_command(Attempt *a)
 int map_run(Attempt *a)
 {
         const Mapreduced__V1__Program *p = a->start->program;
-        const App *app;
 
         if (p->app[0] == '\0' && p->mapper[0] == '\0') {
                 a->permanent = true;
                 return attempt_failf(a, EINVAL, "the job has neither an app nor a mapper");
         }
-        if (p->app[0] == '\0')
-                return map_command(a);
-        app = app_find(p->app);
-        if (!app) {
-                a->permanent = true;
-                return attempt_failf(a, ENOENT, "no app is named \"%s\"; there are: %s", p->app,
-                                     app_names());
-        }
-        return map_app(a, app);
+        return p->app[0] != '\0' ? map_plugin(a) : map_command(a);
 }

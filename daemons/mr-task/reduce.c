@@ -3,8 +3,8 @@
  */
 #include <inttypes.h>
 
-#include "mr-task/app.h"
 #include "mr-task/command.h"
+#include "mr-task/plugin.h"
 #include "mr-task/reduce.h"
 #include "mr-task/stream-text.h"
 #include "records/group.h"
@@ -74,29 +74,30 @@ static int write_failed(Attempt *a, int code)
         return attempt_fail_write(a, code, "the part");
 }
 
-/* ---- apps ---- */
+/* ---- apps and plugins ---- */
 
-static int reduce_app(Attempt *a, const App *app, Merge *merge, Output *out)
+static int reduce_plugin(Attempt *a, Merge *merge, Output *out)
 {
-        _cleanup_(groups_done) Groups groups;
-        uint64_t total;
+        _cleanup_(plugin_close) Plugin plugin = {};
+        g_autofree char *cause = NULL;
         int r;
 
-        groups_init(&groups, &merge->stream);
-        while ((r = groups_next(&groups)) > 0) {
-                r = groups_combine(&groups, app->op, &total);
-                if (r < 0)
-                        break;
-                a->counters[COUNTER_REDUCE_INPUT_GROUPS]++;
-                r = output_number(out, groups.key, groups.key_size, total);
-                if (r < 0)
-                        return write_failed(a, r);
-        }
-        a->counters[COUNTER_REDUCE_INPUT_RECORDS] = groups.records;
-        a->counters[COUNTER_REDUCE_OUTPUT_RECORDS] = a->counters[COUNTER_REDUCE_INPUT_GROUPS];
-        if (r == -EBADMSG && merge->bad_tag == MERGE_TAG_NONE && !merge->error.message)
-                return attempt_failf(a, r, "a value that is no number");
-        return r < 0 ? merge_failed(a, merge, r) : 0;
+        r = plugin_open(a, &plugin);
+        if (r >= 0)
+                r = plugin_reduce(&plugin, &merge->stream, out);
+        if (r >= 0 || r == LINK_ENDED)
+                return r;
+        if (!a->error.message && r == -EBADMSG && merge->bad_tag == MERGE_TAG_NONE &&
+            !merge->error.message)
+                return attempt_failf(a, r,
+                                     "records that are not as the maps should have made them");
+        if (!a->error.message)
+                return merge_failed(a, merge, r);
+        if (g_str_has_prefix(a->error.message, a->name))
+                return r;
+        cause = g_strdup(a->error.message);
+        error_done(&a->error);
+        return attempt_failf(a, r, "%s", cause);
 }
 
 /* ---- no reducer ---- */
@@ -236,16 +237,9 @@ static int reduce_command(Attempt *a, Merge *merge, Output *out)
 static int reduce_program(Attempt *a, Merge *merge, Output *out)
 {
         const Mapreduced__V1__Program *p = a->start->program;
-        const App *app;
 
-        if (p->app[0] != '\0') {
-                app = app_find(p->app);
-                if (app)
-                        return reduce_app(a, app, merge, out);
-                a->permanent = true;
-                return attempt_failf(a, ENOENT, "no app is named \"%s\"; there are: %s", p->app,
-                                     app_names());
-        }
+        if (p->app[0] != '\0')
+                return reduce_plugin(a, merge, out);
         return p->reducer[0] != '\0' ? reduce_command(a, merge, out)
                                      : reduce_identity(a, merge, out);
 }

@@ -244,6 +244,14 @@ static void front_flush(Combiner *c)
 
 /* ---- sorting ---- */
 
+static uint32_t combiner_partition(const Combiner *c, const uint8_t *key, size_t size)
+{
+        const CombinerOptions *o = &c->options;
+
+        return o->partition ? o->partition(o->partition_userdata, key, size)
+                            : key_partition(key, size, o->partitions);
+}
+
 static const uint8_t *item_key(const void *userdata, uint32_t ref, size_t *ret_size)
 {
         const Combiner *c = userdata;
@@ -263,7 +271,7 @@ static void bucket_items(Combiner *c, const Bucket *b)
 
                         c->items[c->item_count++] = (Item){
                                 .prefix = key_prefix(c->pool[ref].head, INLINE_KEY, 0),
-                                .partition = key_partition(key, size, c->options.partitions),
+                                .partition = combiner_partition(c, key, size),
                                 .ref = ref,
                         };
                 }
@@ -410,7 +418,7 @@ static int spill_single(Combiner *c, const uint8_t *key, size_t size, uint64_t v
                 .key_size = size,
                 .value = encoded,
                 .value_size = varint_put(encoded, value),
-                .partition = key_partition(key, size, c->options.partitions),
+                .partition = combiner_partition(c, key, size),
         };
         SingleStream s = {.stream.next = single_next, .record = &record};
 

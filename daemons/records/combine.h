@@ -57,6 +57,9 @@ typedef struct Combiner Combiner;
 typedef struct CombinerOptions {
         CombineOp op;
         uint32_t partitions;
+        /* Which partition a key is in; NULL: key_partition(). */
+        uint32_t (*partition)(void *userdata, const uint8_t *key, size_t size);
+        void *partition_userdata;
         size_t memory_bytes;  /* raised to COMBINER_MEMORY_MIN */
         Scratch *scratch;     /* not owned */
         const Ticker *ticker; /* may be NULL; not owned */

@@ -2,6 +2,7 @@
  * Groups — see group.h.
  */
 #include "records/group.h"
+#include "records/pair.h"
 
 void groups_init(Groups *g, RecordStream *stream)
 {
@@ -27,6 +28,17 @@ static int read_head(Groups *g)
         return r;
 }
 
+/* Is the record read ahead one of the open group? */
+static bool in_group(const Groups *g)
+{
+        if (g->head.partition != g->partition)
+                return false;
+        if (g->pairs)
+                return g->head.key_size >= g->key_size &&
+                       memcmp(g->head.key, g->key, g->key_size) == 0;
+        return key_equal(g->head.key, g->head.key_size, g->key, g->key_size);
+}
+
 int groups_value(Groups *g, const uint8_t **ret, size_t *ret_size)
 {
         int r;
@@ -36,8 +48,7 @@ int groups_value(Groups *g, const uint8_t **ret, size_t *ret_size)
                 if (r <= 0)
                         return r;
         }
-        if (!g->first_value && (g->head.partition != g->partition ||
-                                !key_equal(g->head.key, g->head.key_size, g->key, g->key_size)))
+        if (!g->first_value && !in_group(g))
                 return 0;
         g->first_value = false;
         g->has_head = false; /* its pointers live until the stream is read again */
@@ -48,8 +59,12 @@ int groups_value(Groups *g, const uint8_t **ret, size_t *ret_size)
 
 static int keep_key(Groups *g)
 {
-        if (g->head.key_size > g->key_capacity) {
-                size_t capacity = MAX(g->head.key_size, (size_t) 256);
+        size_t size = g->pairs ? pair_head_size(g->head.key, g->head.key_size) : g->head.key_size;
+
+        if (g->pairs && size == 0)
+                return -EBADMSG;
+        if (size > g->key_capacity) {
+                size_t capacity = MAX(size, (size_t) 256);
                 uint8_t *grown = realloc(g->key, capacity);
 
                 if (!grown)
@@ -57,8 +72,8 @@ static int keep_key(Groups *g)
                 g->key = grown;
                 g->key_capacity = capacity;
         }
-        copy_small(g->key, g->head.key, g->head.key_size);
-        g->key_size = g->head.key_size;
+        copy_small(g->key, g->head.key, size);
+        g->key_size = size;
         g->partition = g->head.partition;
         return 0;
 }

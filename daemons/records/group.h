@@ -10,7 +10,8 @@
 
 typedef struct Groups {
         RecordStream *stream; /* not owned */
-        Record head;          /* the record read ahead, when has_head */
+        bool pairs; /* keys are pairs (pair.h), grouped by the first string; g->key is the pair's head */
+        Record head; /* the record read ahead, when has_head */
         bool has_head;
         bool open;        /* a group was begun, perhaps not read to its end */
         bool first_value; /* the head is the open group's first value: no need to compare */

@@ -24,10 +24,11 @@ int lines_space(Lines *l, size_t min_bytes, uint8_t **ret, size_t *ret_size)
         }
         if (l->capacity - l->end < min_bytes) {
                 size_t capacity = MAX(l->end + min_bytes, l->capacity * 2);
-                uint8_t *grown = realloc(l->buffer, capacity);
+                uint8_t *grown = realloc(l->buffer, capacity + LINES_PADDING);
 
                 if (!grown)
                         return -ENOMEM;
+                memset(grown + capacity, 0, LINES_PADDING);
                 l->buffer = grown;
                 l->capacity = capacity;
         }

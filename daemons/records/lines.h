@@ -8,8 +8,10 @@
 
 #include "records/record.h"
 
+#define LINES_PADDING 64
+
 typedef struct Lines {
-        uint8_t *buffer;
+        uint8_t *buffer; /* LINES_PADDING bytes after its end may be read */
         size_t capacity;
         size_t begin;   /* of the first line not yet given */
         size_t scanned; /* no newline in [begin, scanned) */

@@ -22,6 +22,21 @@ void piece_reader_init(PieceReader *p, int fd, uint64_t offset, uint64_t length,
         };
 }
 
+void piece_reader_init_fixed(PieceReader *p, int fd, uint64_t offset, uint64_t length,
+                             uint64_t file_size, uint64_t record_bytes, const Ticker *ticker)
+{
+        uint64_t end;
+
+        piece_reader_init(p, fd, offset, length, file_size, ticker);
+        end = p->end;
+        p->fixed = true;
+        p->skipping = false;
+        p->at = (offset + record_bytes - 1) / record_bytes * record_bytes;
+        p->end = MIN((end + record_bytes - 1) / record_bytes * record_bytes, file_size);
+        p->done = p->done || p->at >= p->end;
+        p->lines = p->done ? 0 : (p->end - p->at) / record_bytes;
+}
+
 static ssize_t read_some(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
 {
         ssize_t n;
@@ -114,6 +129,8 @@ static void account(PieceReader *p, const uint8_t *buffer, size_t n)
         bool ends_line = buffer[n - 1] == '\n';
 
         p->bytes += n;
+        if (p->fixed)
+                return;
         /* A line counts when it begins to be given: an open one was counted before. */
         p->lines += count_newlines(buffer, n) + (ends_line ? 0 : 1) - (p->ends_line ? 0 : 1);
         p->ends_line = ends_line;
@@ -128,7 +145,7 @@ ssize_t piece_reader_read(PieceReader *p, uint8_t *buffer, size_t size, Error *e
         if (n == 0 && !p->done) {
                 if (p->at < p->end)
                         n = read_some(p, buffer, (size_t) MIN(size, p->end - p->at), e);
-                else
+                else if (!p->fixed)
                         n = read_tail(p, buffer, size, e);
         }
         if (n > 0)

@@ -24,6 +24,7 @@ typedef struct PieceReader {
         bool skipping; /* before the first newline */
         bool done;
         bool ends_line; /* the last byte given was a newline */
+        bool fixed;     /* records of a fixed length: no line ends anywhere */
         uint64_t lines; /* given so far */
         uint64_t bytes; /* given so far */
         const Ticker *ticker;
@@ -37,6 +38,14 @@ typedef struct PieceReader {
  */
 void piece_reader_init(PieceReader *p, int fd, uint64_t offset, uint64_t length, uint64_t file_size,
                        const Ticker *ticker);
+
+/**
+ * piece_reader_init_fixed() - read the records of @record_bytes each that begin in [offset, offset + length)
+ *
+ * The caller has seen that the file holds whole ones. p->lines counts them.
+ */
+void piece_reader_init_fixed(PieceReader *p, int fd, uint64_t offset, uint64_t length,
+                             uint64_t file_size, uint64_t record_bytes, const Ticker *ticker);
 
 /**
  * piece_reader_read() - the next bytes of the piece's lines

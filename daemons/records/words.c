@@ -105,20 +105,23 @@ static uint32_t *put_edges(uint32_t *to, uint32_t at, uint64_t edges)
 /* Classifies [scanned, limit) and writes where words begin and end. */
 static uint32_t *find_edges(Words *w, size_t limit, uint32_t *to)
 {
-        uint64_t space[BATCH], high[BATCH], over = 0, carry = w->in_word;
+        uint64_t space[BATCH], high[BATCH] = {}, over = 0, carry = w->in_word;
         size_t at = w->scanned;
 
         while (at < limit) {
                 size_t steps = MIN(BATCH, (limit - at + STEP - 1) / STEP);
 
-                words_masks(w->buffer + at, steps, space, high);
+                if (w->letters)
+                        words_letter_masks(w->buffer + at, steps, space);
+                else
+                        words_masks(w->buffer + at, steps, space, high);
                 for (size_t i = 0; i < steps; i++, at += STEP) {
                         size_t size = MIN(STEP, limit - at);
                         uint64_t word, edges;
 
                         space[i] |= over;
                         over = 0;
-                        if (high[i])
+                        if (!w->letters && high[i])
                                 over = add_wide_space(w->buffer + at, limit - at, high[i],
                                                       &space[i]);
                         word = ~space[i];
@@ -162,7 +165,7 @@ int words_scan(Words *w, size_t bytes, bool final, const Word **ret, size_t *ret
         if (r < 0)
                 return r;
         limit = w->end;
-        if (!final && limit > w->scanned)
+        if (!final && !w->letters && limit > w->scanned)
                 limit -= unfinished_tail(w->buffer + w->scanned, limit - w->scanned);
 
         to = w->edges;

@@ -26,6 +26,7 @@ typedef struct Words {
         size_t keep;     /* what is before belongs to words already told */
         size_t scanned;
         size_t end;
+        bool letters;    /* words are runs of A-Z and a-z, and everything else is between them */
         bool in_word;    /* the byte before scanned is part of the word that begins at keep */
         uint32_t *edges; /* where words begin and end, by turns: as an array, Words */
         size_t edges_capacity;
@@ -54,3 +55,6 @@ int words_scan(Words *w, size_t bytes, bool final, const Word **ret, size_t *ret
  * @ret_high:  likewise: 0x80 and above
  */
 void words_masks(const uint8_t *p, size_t count, uint64_t *ret_space, uint64_t *ret_high);
+
+/* The same for words of letters: @ret_space has all that is none. */
+void words_letter_masks(const uint8_t *p, size_t count, uint64_t *ret_space);

@@ -134,7 +134,8 @@ static void test_a_bad_description_is_refused_with_the_way_out(void)
         fixture_init(&f, quick);
         assert_refused(&f, SETTINGS("App=wordcount"), invalid, "no Input");
         assert_refused(&f, SETTINGS("Input=/etc/passwd"), invalid, "no program");
-        assert_refused(&f, SETTINGS("App=x", "Input=/etc/passwd"), invalid, "known: wordcount");
+        assert_refused(&f, SETTINGS("App=x", "Input=/etc/passwd"), invalid,
+                       "wordcount, or a plugin NAME.so");
         assert_refused(&f, SETTINGS("App=wordcount", "Input=/etc/passwd", "Reduces=0"), invalid,
                        "1 to 10000");
         assert_refused(&f, SETTINGS("App=wordcount", "Input=/etc/passwd", "Reduces=1000000000"),

@@ -1,0 +1,185 @@
+/*
+ * Catalog — see catalog.h.
+ */
+#include <inttypes.h>
+
+#include "apps/catalog.h"
+#include "base/parse.h"
+
+#define KEY_PARAMETERS(what)                                                                       \
+        {"key", "0", what},                                                                        \
+        {                                                                                          \
+                "delimiter", "", "the byte between fields; empty: runs of blanks and TABs"         \
+        }
+
+#define NUMBER_PARAMETERS                                                                          \
+        (const MrParameter[])                                                                      \
+        {                                                                                          \
+                {"value", NULL, "field with the number, from 1; others are counted as skipped"},   \
+                        KEY_PARAMETERS("field to group by, from 1; 0: the whole line"),            \
+                {                                                                                  \
+                }                                                                                  \
+        }
+
+const CatalogApp catalog[] = {
+        {
+                "count",
+                "how often each field or line comes",
+                (const MrParameter[]){KEY_PARAMETERS("field to count, from 1; 0: the whole line"),
+                                      {}},
+        },
+        {
+                "distinct",
+                "each field or line once",
+                (const MrParameter[]){KEY_PARAMETERS("field, from 1; 0: the whole line"), {}},
+        },
+        {
+                "grep",
+                "lines that a regular expression matches",
+                (const MrParameter[]){
+                        {"pattern", NULL, "regular expression (PCRE2)"},
+                        {"output", "lines", "lines; count: how many; matches: each match, counted"},
+                        {"ignore-case", "no", "yes: letters match in both cases"},
+                        {"invert", "no", "yes: lines that do not match"},
+                        {}},
+        },
+        {
+                "index",
+                "for each word the files that have it",
+                (const MrParameter[]){
+                        {"words", "all", "all: between white space; letters: runs of A-Z and a-z"},
+                        {}},
+        },
+        {
+                "join",
+                "lines of two inputs that have the same key",
+                (const MrParameter[]){
+                        {"right", NULL, "glob: input files that match are the right side"},
+                        {"key", "1", "field of the left side, from 1"},
+                        {"right-key", "1", "field of the right side, from 1"},
+                        {"delimiter", "",
+                         "the byte between fields; empty: runs of blanks and TABs"},
+                        {"outer", "no", "left: lines of the left side without a partner, too"},
+                        {}},
+        },
+        {"max", "the largest number of each key", NUMBER_PARAMETERS},
+        {"min", "the least number of each key", NUMBER_PARAMETERS},
+        {"sum", "the sum of numbers of each key", NUMBER_PARAMETERS},
+        {
+                .name = "top",
+                .summary = "the most frequent fields or lines, most frequent first",
+                .parameters =
+                        (const MrParameter[]){{"k", "10", "how many: 1 to 1000000"},
+                                              KEY_PARAMETERS("field, from 1; 0: the whole line"),
+                                              {}},
+                .ordered = true,
+        },
+        {
+                "wordcount",
+                "how often each word comes",
+                (const MrParameter[]){
+                        {"words", "all", "all: between white space; letters: runs of A-Z and a-z"},
+                        {}},
+        },
+        {},
+};
+
+const CatalogApp *catalog_find(const char *name)
+{
+        for (const CatalogApp *app = catalog; app->name; app++)
+                if (g_str_equal(app->name, name))
+                        return app;
+        return NULL;
+}
+
+char *catalog_names(void)
+{
+        GString *s = g_string_new(NULL);
+
+        for (const CatalogApp *app = catalog; app->name; app++)
+                g_string_append_printf(s, "%s%s", s->len > 0 ? ", " : "", app->name);
+        return g_string_free(s, FALSE);
+}
+
+bool catalog_is_plugin(const char *app)
+{
+        return g_str_has_suffix(app, ".so") && !strchr(app, '/');
+}
+
+/* A bare word that looks like an option is none of the values that a default stands for. */
+static bool takes_bare(const MrParameter *p, const char *arg)
+{
+        return p[0].name && (!p[0].value || arg[0] != '-');
+}
+
+/* The parameter that @arg names, and its value; or the first one for a bare first argument. */
+static ssize_t find_parameter(const MrParameter *p, const char *arg, bool first, const char **ret)
+{
+        const char *equals = strchr(arg, '=');
+
+        if (!p)
+                return -1;
+        for (size_t i = 0; equals && p[i].name; i++)
+                if (strlen(p[i].name) == (size_t) (equals - arg) &&
+                    strncmp(p[i].name, arg, (size_t) (equals - arg)) == 0) {
+                        *ret = equals + 1;
+                        return (ssize_t) i;
+                }
+        *ret = arg;
+        return first && takes_bare(p, arg) ? 0 : -1;
+}
+
+static int unknown_parameter(const char *app, const MrParameter *p, const char *arg, Error *e)
+{
+        g_autoptr(GString) known = g_string_new(NULL);
+
+        for (; p && p->name; p++)
+                g_string_append_printf(known, "%s%s=", known->len > 0 ? ", " : "", p->name);
+        if (known->len == 0)
+                return error_setf(e, EINVAL, "%s takes no arguments, not \"%.64s\"", app, arg);
+        return error_setf(e, EINVAL, "%s has no parameter \"%.64s\" (known: %s)", app, arg,
+                          known->str);
+}
+
+int catalog_resolve(const char *app, const MrParameter *parameters, char *const *args, size_t count,
+                    const char ***ret, Error *e)
+{
+        g_autofree const char **values = NULL;
+        size_t known = 0;
+
+        while (parameters && parameters[known].name)
+                known++;
+        values = g_new0(const char *, known + 1);
+        for (size_t i = 0; i < count; i++) {
+                const char *value;
+                ssize_t at = find_parameter(parameters, args[i], i == 0, &value);
+
+                if (at < 0)
+                        return unknown_parameter(app, parameters, args[i], e);
+                if (values[at])
+                        return error_setf(e, EINVAL, "%s: %s is given twice", app,
+                                          parameters[at].name);
+                values[at] = value;
+        }
+        for (size_t i = 0; i < known; i++) {
+                if (!values[i])
+                        values[i] = parameters[i].value;
+                if (!values[i])
+                        return error_setf(e, EINVAL, "%s needs %s=… (%s)", app, parameters[i].name,
+                                          parameters[i].help);
+        }
+        *ret = TAKE_PTR(values);
+        return 0;
+}
+
+int catalog_number(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
+                   Error *e)
+{
+        uint64_t n;
+
+        if (parse_u64(value, &n) < 0 || n < min || n > max)
+                return error_setf(e, EINVAL, "%s=%.32s is no number from %" PRIu64 " to %" PRIu64,
+                                  name, value, min, max);
+        *ret = n;
+        return 0;
+}

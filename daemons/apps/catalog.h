@@ -1,0 +1,45 @@
+/*
+ * Catalog — the built-in programs by name, what each is for, and its parameters.
+ *
+ * The master checks a job against it, mrctl prints it, mr-task runs what it says. The programs themselves
+ * are in mr-task; here is what others may know of them. Pure tables: no I/O.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "mapreduce.h"
+
+typedef struct CatalogApp {
+        const char *name;
+        const char *summary;
+        const MrParameter *parameters; /* ends with a NULL name */
+        bool ordered; /* its parts, one after another, are the result: they are not merged by key */
+} CatalogApp;
+
+/* Ends with a NULL name. In the order of their names. */
+extern const CatalogApp catalog[];
+
+/* NULL when there is none of that name. */
+const CatalogApp *catalog_find(const char *name);
+
+/* "count, distinct, …", for a message. Caller frees. */
+char *catalog_names(void);
+
+/* A plugin that is shipped with the job: "NAME.so". */
+bool catalog_is_plugin(const char *app);
+
+/**
+ * catalog_resolve() - arguments as values of parameters
+ * @parameters: of the program @app; NULL: it has none
+ * @args:       "NAME=VALUE" each; the first may be the first parameter's value alone
+ * @ret:        the values in the order of @parameters, NULL-terminated, pointing into both; caller frees
+ *              the array
+ *
+ * Return: 0; -EINVAL with a sentence for an unknown name, a parameter given twice, or one missing.
+ */
+int catalog_resolve(const char *app, const MrParameter *parameters, char *const *args, size_t count,
+                    const char ***ret, Error *e);
+
+/* The number in a parameter's value: -EINVAL with a sentence when it is none from @min to @max. */
+int catalog_number(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
+                   Error *e);

@@ -1,0 +1,174 @@
+/*
+ * Map by plugin — see map-plugin.h.
+ */
+#include "mr-task/app.h"
+#include "mr-task/map-command.h"
+#include "mr-task/map-plugin.h"
+
+#define READ_BYTES (128 * 1024)
+
+static uint32_t partition(void *userdata, const uint8_t *key, size_t size)
+{
+        return plugin_partition(userdata, key, size);
+}
+
+int map_plugin_begin(Plugin *p)
+{
+        Attempt *a = p->attempt;
+        CombinerOptions combiner = {
+                .op = plugin_op(p->code),
+                .partitions = a->start->partitions,
+                .partition = p->code->partition ? partition : NULL,
+                .partition_userdata = p,
+                .memory_bytes = a->memory_bytes,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+        };
+        SorterOptions sorter = {
+                .partitions = a->start->partitions,
+                .memory_bytes = a->memory_bytes,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+        };
+
+        return p->code->op != MR_OP_NONE ? combiner_new(&combiner, &p->combiner)
+                                         : sorter_new(&sorter, &p->sorter);
+}
+
+/* ---- records of a piece ---- */
+
+static int map_record(Plugin *p, const uint8_t *record, size_t size)
+{
+        return plugin_result(p, p->code->map(&p->task, p->state, record, size), "map()");
+}
+
+static int map_lines(Plugin *p, bool final)
+{
+        const uint8_t *line;
+        size_t size;
+        int r = 0;
+
+        while (r >= 0 && lines_next(&p->lines, final, &line, &size))
+                r = map_record(p, line, size);
+        return r;
+}
+
+static int map_fixed(Plugin *p)
+{
+        Lines *l = &p->lines;
+        int r = 0;
+
+        for (; r >= 0 && l->end - l->begin >= p->record_bytes; l->begin += p->record_bytes)
+                r = map_record(p, l->buffer + l->begin, p->record_bytes);
+        l->scanned = l->begin;
+        return r;
+}
+
+static int map_block(Plugin *p, PieceReader *reader)
+{
+        Attempt *a = p->attempt;
+        uint8_t *space;
+        size_t size;
+        ssize_t n;
+        int r;
+
+        r = lines_space(&p->lines, READ_BYTES, &space, &size);
+        if (r == -E2BIG)
+                return error_setf(&a->error, r, "a line is longer than 1 GiB");
+        if (r < 0)
+                return r;
+        n = piece_reader_read(reader, space, MIN(size, (size_t) READ_BYTES), &a->error);
+        if (n < 0)
+                return (int) n;
+        lines_filled(&p->lines, (size_t) n);
+        r = p->record_bytes > 0 ? map_fixed(p) : map_lines(p, n == 0);
+        return r < 0 ? r : n > 0;
+}
+
+int map_plugin_piece(Plugin *p, const Mapreduced__V1__Piece *piece, PieceReader *reader)
+{
+        int r;
+
+        p->info.input = piece->path;
+        p->info.offset = piece->offset;
+        p->info.length = piece->length;
+        if (p->app && p->app->map_piece)
+                r = plugin_result(p, p->app->map_piece(p, reader), "map()");
+        else {
+                do
+                        r = map_block(p, reader);
+                while (r > 0);
+                if (r >= 0 && p->code->map_end)
+                        r = plugin_result(p, p->code->map_end(&p->task, p->state), "map_end()");
+        }
+        p->info.input = NULL;
+        return r;
+}
+
+/* ---- combine() ---- */
+
+/* Gives what combine() emits for one group after the other. */
+typedef struct Combining {
+        RecordStream stream;
+        Plugin *plugin;
+        size_t at; /* in plugin->combined */
+} Combining;
+
+static int combining_next(RecordStream *stream, Record *ret)
+{
+        Combining *c = (Combining *) (void *) stream;
+        Plugin *p = c->plugin;
+        int r;
+
+        while (c->at == p->combined->len) {
+                c->at = 0;
+                g_byte_array_set_size(p->combined, 0);
+                r = groups_next(p->groups);
+                if (r <= 0)
+                        return r;
+                p->key = p->groups->key;
+                p->key_size = p->groups->key_size;
+                r = p->code->combine(&p->task, p->state, p->key, p->key_size);
+                r = plugin_result(p, r, "combine()");
+                if (r < 0)
+                        return r;
+        }
+        *ret = (Record){.key = p->key, .key_size = p->key_size, .partition = p->groups->partition};
+        memcpy(&ret->value_size, p->combined->data + c->at, sizeof(ret->value_size));
+        ret->value = p->combined->data + c->at + sizeof(ret->value_size);
+        c->at += sizeof(ret->value_size) + ret->value_size;
+        return 1;
+}
+
+static int write_combined(Plugin *p, RecordStream *stream)
+{
+        Combining c = {.stream.next = combining_next, .plugin = p};
+        _cleanup_(groups_done) Groups groups;
+        int r;
+
+        groups_init(&groups, stream);
+        p->groups = &groups;
+        p->combined = g_byte_array_new();
+        r = map_write_run(p->attempt, &c.stream,
+                          &p->attempt->counters[COUNTER_COMBINE_OUTPUT_RECORDS]);
+        p->groups = NULL;
+        return r;
+}
+
+int map_plugin_finish(Plugin *p)
+{
+        Attempt *a = p->attempt;
+        RecordStream *stream;
+        uint64_t records;
+        int r;
+
+        r = p->combiner ? combiner_finish(p->combiner, &stream) : sorter_finish(p->sorter, &stream);
+        if (r >= 0 && p->failed < 0)
+                r = p->failed;
+        if (r < 0)
+                return attempt_fail_write(a, r, "the scratch file");
+        if (p->code->combine)
+                return write_combined(p, stream);
+        return map_write_run(a, stream,
+                             p->combiner ? &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS] : &records);
+}

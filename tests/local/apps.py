@@ -1,0 +1,264 @@
+"""The built-in programs by `mrctl --local run`, each compared with another program: awk, sort, uniq, grep, join."""
+
+import json
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+
+def shell(script, *files):
+    return subprocess.run(["bash", "-c", script, "bash", *files], stdout=subprocess.PIPE, check=True,
+                          env=dict(os.environ, LC_ALL="C")).stdout
+
+
+def in_key_order(text):
+    return b"".join(sorted(text.splitlines(True), key=lambda row: row.rstrip(b"\n").split(b"\t")[0]))
+
+
+class Apps(mr.Scratch):
+    def setUp(self):
+        super().setUp()
+        rng = random.Random(5)
+        rows = []
+        for _ in range(20000):
+            client = f"10.0.{rng.randrange(4)}.{int(rng.expovariate(0.05)) % 256}"
+            size = rng.choice(["-", str(rng.randrange(10**6)), str(rng.randrange(10)), ""])
+            rows.append(rng.choice([" ", "", "\t "]) + f"{client}  GET\t/{rng.randrange(50)} " + size + rng.choice(["", " ", " x"]))
+        rows += ["", "   ", "x" * 200 + " " + "y" * 200 + " /z 18446744073709551615", "big a b 18446744073709551616",
+                 "over a b 18446744073709551615", "over a b 7", "é ü ö 3"]
+        self.log = self.file("log", "\n".join(rows) + "\n")
+
+    def run_app(self, app, *args, inputs=None, options=()):
+        p = self.local("--app", app, "-q", "--split-size", "64K", "--reduces", "3", *options,
+                       *(a for i in inputs or [self.log] for a in ("--input", i)), "--", *args)
+        self.assertOk(p)
+        return p.stdout
+
+    def test_count(self):
+        """count: as awk and uniq -c count a field"""
+        want = shell("""awk 'NF>=3 {n[$3]++} END {for (k in n) print k "\\t" n[k]}' "$1" | sort""", self.log)
+        self.assertSameLines(self.run_app("count", "key=3"), in_key_order(want))
+
+    def test_count_lines(self):
+        """count: whole lines, empty ones too"""
+        rows = open(self.log, "rb").read().splitlines(True)
+        path = self.file("twice", b"".join(rows[:50] * 3 + [b"\n\n"]))
+        want = shell("""sort "$1" | uniq -c | sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'""", path)
+        self.assertEqual(sorted(self.run_app("count", inputs=[path]).splitlines()), sorted(want.splitlines()))
+
+    def test_delimiter(self):
+        """count: one byte as delimiter, as cut has it"""
+        want = shell("""grep -a , "$1" | cut -d, -f2 | sort | uniq -c | sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'""",
+                     self.file("csv", "a,b,c\n,x,\nq,,\nno\nz,b\nz,\n"))
+        self.assertEqual(sorted(self.run_app("count", "2", "delimiter=,", inputs=[self.dir / "csv"]).splitlines()),
+                         sorted(want.splitlines()))
+
+    def test_sum_min_max(self):
+        """sum, min, max: as awk over the lines that have a number there; a sum stops at 2^64 - 1"""
+        numbers = {}
+        for row in open(self.log, "rb").read().split(b"\n"):
+            fields = row.split()
+            if len(fields) >= 4 and fields[3].isdigit() and int(fields[3]) < 2**64:
+                numbers.setdefault(fields[0], []).append(int(fields[3]))
+        awk = shell("""awk 'NF>=4 && $4 ~ /^[0-9]+$/ && length($4) < 10 {n[$1]+=$4} END {for (k in n) print k "\\t" n[k]}' "$1" | sort""",
+                    self.log)
+        small = {k: v for k, v in numbers.items() if max(v) < 10**9}
+        self.assertEqual(dict(row.split(b"\t") for row in awk.splitlines() if row.split(b"\t")[0] in small),
+                         {k: b"%d" % sum(v) for k, v in small.items()})
+        for name, f in (("sum", lambda v: min(sum(v), 2**64 - 1)), ("min", min), ("max", max)):
+            want = b"".join(b"%s\t%d\n" % (k, f(v)) for k, v in sorted(numbers.items()))
+            self.assertSameLines(self.run_app(name, "4", "key=1"), want)
+
+    def test_distinct(self):
+        """distinct: as sort -u"""
+        got = self.run_app("distinct").splitlines()
+        self.assertEqual(sorted(got), shell("""sort -u "$1" """, self.log).splitlines())
+        want = shell("""awk 'NF>=1 {print $1}' "$1" | sort -u""", self.log)
+        self.assertSameLines(self.run_app("distinct", "1"), want)
+
+    def test_top(self):
+        """top: the first lines of sort | uniq -c | sort -rn"""
+        for k in (1, 7, 100000):
+            want = shell(f"""awk 'NF>=3 {{print $3}}' "$1" | sort | uniq -c | sort -k1,1rn -k2,2 |
+                             awk '{{print $2 "\\t" $1}}' | head -n {k}""", self.log)
+            self.assertSameLines(self.run_app("top", str(k), "key=3"), want)
+
+    def test_grep(self):
+        """grep: lines, count, inverted and without case, as grep says"""
+        for pattern in ("GET\t/4[0-9]", "^$", "0$", "x* y", r"\s+x$", "1.*9.*9", "ü", r"[^0-9]+\b7\b"):
+            want = sorted(shell("""grep -aP -- "$2" "$1" || true""", self.log, pattern).splitlines())
+            self.assertEqual(sorted(self.run_app("grep", pattern).splitlines()), want, pattern)
+            count = self.run_app("grep", pattern, "output=count")
+            self.assertEqual(count, pattern.encode() + b"\t%d\n" % len(want))
+        want = shell("""grep -aciP 'get' "$1" """, self.log).strip()
+        self.assertEqual(self.run_app("grep", "get", "ignore-case=yes", "output=count"), b"get\t" + want + b"\n")
+        want = sorted(shell("""grep -avP '[0-4]' "$1" """, self.log).splitlines())
+        self.assertEqual(sorted(self.run_app("grep", "[0-4]", "invert=yes").splitlines()), want)
+
+    def test_grep_matches(self):
+        """grep: matches counted, as grep -o | uniq -c"""
+        want = shell("""grep -aoP '/[0-9]' "$1" | sort | uniq -c | awk '{print $2 "\\t" $1}'""", self.log)
+        self.assertSameLines(self.run_app("grep", "/[0-9]", "output=matches"), want)
+
+    def test_words_of_letters(self):
+        """wordcount words=letters: as tr -cs A-Za-z"""
+        want = shell("""tr -cs A-Za-z '\\n' < "$1" | grep -v '^$' | sort | uniq -c | awk '{print $2 "\\t" $1}'""", self.log)
+        self.assertSameLines(self.run_app("wordcount", "letters"), want)
+
+    @unittest.skipUnless(mr.TEXT_DIRS, "no text under /usr/share")
+    def test_index(self):
+        """index: each word with its files, as grep -l would find them"""
+        files = mr.text_files(mr.TEXT_DIRS[:1])
+        want = {}
+        for f in files:
+            for word in set(open(f, "rb").read().split()):
+                want.setdefault(word, []).append(os.fsencode(f))
+        if any(b >= 0x80 for f in files for b in open(f, "rb").read()):
+            want = {w: v for w, v in want.items() if all(b < 0x80 for b in w)}
+        got = {}
+        for row in self.run_app("index", inputs=files, options=("--split-size", "4K")).splitlines():
+            word, *paths = row.split(b"\t")
+            self.assertNotIn(word, got)
+            got[word] = paths
+        for word, paths in want.items():
+            self.assertEqual(got.get(word), sorted(paths), word)
+
+    def test_join(self):
+        """join: as join(1) over sorted inputs, inner and left"""
+        rng = random.Random(9)
+        left = [f"{rng.randrange(500):03}\tl{i}\tm" for i in range(3000)]
+        right = [f"{rng.randrange(700):03}\tr{i}" for i in range(1000)] + ["lonely\tr"]
+        l, r = self.file("in/left.tsv", "\n".join(left)), self.file("in/right.tsv", "\n".join(right))
+        for extra, options in (((), ""), (("outer=left",), "-a 1")):
+            want = shell(f"""join -t $'\\t' {options} <(sort -t $'\\t' -k1,1 "$1") <(sort -t $'\\t' -k1,1 "$2")""", l, r)
+            got = self.run_app("join", "right.*", "delimiter=\\t", *extra, inputs=[self.dir / "in"])
+            self.assertEqual(sorted(got.splitlines()), sorted(want.splitlines()))
+
+    def test_wrong_parameters(self):
+        """a parameter that is unknown, twice, missing or out of range is named"""
+        for app, args, needle in (("top", ["n=3"], "k=n=3"), ("grep", [], "pattern="), ("grep", ["("], "pattern"),
+                                  ("count", ["1", "2"], "no parameter \"2\""), ("sum", ["1", "value=2"], "twice"),
+                                  ("join", ["x", "key=0"], "key=0"), ("wordcount", ["ALL"], "words=")):
+            p = self.local("--app", app, "--input", self.log, "--", *args)
+            self.assertEqual(p.returncode, 1, (app, args))
+            self.assertIn(needle, p.stderr.decode())
+
+    def test_list(self):
+        """mrctl apps: every app with its parameters, and each of them runs"""
+        p = self.mrctl("apps", "--json=short")
+        self.assertOk(p)
+        rows = json.loads(p.stdout)
+        apps = {row["App"] for row in rows}
+        self.assertEqual(apps, {"count", "distinct", "grep", "index", "join", "max", "min", "sum", "top", "wordcount"})
+        needed = {"grep": ["x"], "join": ["right"], "max": ["1"], "min": ["1"], "sum": ["1"]}
+        for app in sorted(apps):
+            self.run_app(app, *needed.get(app, []))
+        p = self.mrctl("apps")
+        self.assertIn(b"regular expression", p.stdout)
+
+
+class Plugins(mr.Scratch):
+    def build(self, source, name, *flags):
+        path = self.dir / name
+        p = subprocess.run(["cc", "-Wall", "-Werror", "-shared", "-fPIC", "-Wl,-z,defs", f"-I{mr.SOURCE}/include", *flags,
+                            "-o", str(path), str(source)], stderr=subprocess.PIPE, check=False)
+        self.assertEqual(p.returncode, 0, p.stderr.decode())
+        return path
+
+    def test_example(self):
+        """the example plugin, built as a stranger builds it, against a few lines of Python"""
+        so = self.build(mr.SOURCE / "examples/plugin/longest.c", "longest.so")
+        rng = random.Random(3)
+        rows = [f"{rng.choice('abcdef')} " + "w" * rng.randrange(90) + rng.choice("xyz") for _ in range(5000)]
+        path = self.file("in", "\n".join(rows))
+        best = {}
+        for row in rows:
+            if len(row) >= 10:
+                word = row.split(" ")[0]
+                best[word] = min(best.get(word, row), row, key=lambda s: (-len(s), s))
+        for reduces in ("1", "3"):
+            p = self.local("--app", so, "--input", path, "-q", "--split-size", "16K", "--reduces", reduces, "--", "min=10")
+            self.assertOk(p)
+            self.assertEqual(p.stdout.decode(), "".join(f"{k}\t{v}\n" for k, v in sorted(best.items())))
+
+    def test_faults(self):
+        """plugins that fail, crash, or are none end in a sentence"""
+        head = "#include <mapreduce.h>\n#include <stdlib.h>\n"
+        plugin = "const MrPlugin mapreduce_plugin = {%s .name = \"p\", .map = map};\n"
+        fine = "static int map(MrTask *t, void *s, const void *l, size_t n) { return mr_emit(t, l, n, l, n); }\n"
+        cases = {
+            "crash": (head + "static int map(MrTask *t, void *s, const void *l, size_t n) { abort(); }\n" + plugin % "MR_PLUGIN_HEADER,",
+                      "SIGABRT"),
+            "says": (head + "static int map(MrTask *t, void *s, const void *l, size_t n) { return mr_fail(t, \"no \\xff luck\"); }\n"
+                     + plugin % "MR_PLUGIN_HEADER,", "luck"),
+            "code": (head + "static int map(MrTask *t, void *s, const void *l, size_t n) { return -42; }\n" + plugin % "MR_PLUGIN_HEADER,",
+                     "returned -42"),
+            "numbers": (head + "static int map(MrTask *t, void *s, const void *l, size_t n) { return mr_emit(t, l, n, l, n); }\n"
+                        + plugin % "MR_PLUGIN_HEADER, .op = MR_OP_SUM,", "numbers"),
+            "range": (head + fine + "static uint32_t part(MrTask *t, void *s, const void *k, size_t n, uint32_t p) { return p; }\n"
+                      + plugin % "MR_PLUGIN_HEADER, .partition = part,", "sent a key to reduce 1"),
+            "old": (head + fine + plugin % ".abi = 99, .size = sizeof(MrPlugin),", "version 99"),
+            "other": ("int x;\n", "mapreduce_plugin"),
+        }
+        data = self.file("in", "a\nb\n")
+        for name, (source, needle) in cases.items():
+            so = self.build(self.file(f"{name}.c", source), f"{name}.so")
+            p = self.local("--app", so, "--input", data, "--max-attempts", "1")
+            self.assertFails(p, needle)
+        self.assertFails(self.local("--app", self.file("text.so", "not an object"), "--input", data, "--max-attempts", "1"), "text.so")
+        self.assertNothingLeft()
+
+    def test_ordered(self):
+        """values in the order that was asked for, whatever the splits; counters; status; map_end; reduce_end"""
+        so = self.build(self.file("o.c", """
+#include <mapreduce.h>
+#include <stdio.h>
+#include <string.h>
+static int map(MrTask *t, void *s, const void *l, size_t n)
+{
+        const char *p = l, *tab = memchr(l, '\\t', n);
+        mr_count(t, "seen", "lines", 1);
+        return mr_emit_ordered(t, p, tab - p, tab + 1, n - (tab + 1 - p), "v", 1);
+}
+static int map_end(MrTask *t, void *s) { mr_count(t, "seen", "pieces", 1); mr_status(t, "done"); return 0; }
+static int reduce(MrTask *t, void *s, const void *k, size_t n)
+{
+        const void *v, *o;
+        size_t vn, on;
+        int r = mr_write(t, k, n);
+        while (r >= 0 && (r = mr_next(t, &v, &vn)) > 0) {
+                mr_write(t, ":", 1);
+                r = mr_order(t, &o, &on);
+                if (r >= 0)
+                        r = mr_write(t, o, on);
+        }
+        return r < 0 ? r : mr_write(t, "\\n", 1);
+}
+static int reduce_end(MrTask *t, void *s) { return mr_emit(t, "~end", 4, "", 0); }
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "o", .ordered = 1, .map = map, .map_end = map_end,
+                                   .reduce = reduce, .reduce_end = reduce_end};
+"""), "o.so")
+        rng = random.Random(1)
+        keys = ["", "a", "a\0", "a\0\0", "a\0b", "a\xff", "b", "ab", "\0", "\0\xff"]
+        rows = [(rng.choice(keys), "".join(rng.choice("\0a\xff") for _ in range(rng.randrange(4)))) for _ in range(4000)]
+        path = self.file("in", "\n".join(k + "\t" + o for k, o in rows).encode("latin-1"))
+        want = {}
+        for k, o in rows:
+            want.setdefault(k.encode("latin-1"), []).append(o.encode("latin-1"))
+        want = b"".join(b":".join([k, *sorted(v)]) + b"\n" for k, v in sorted(want.items()))
+        out = self.dir / "out"
+        p = self.local("--app", so, "--input", path, "--split-size", "4K", "--output", out, "-q", "--json=short")
+        self.assertOk(p)
+        self.assertSameLines((out / "part-00000").read_bytes(), want + b"~end\n")
+        counters = json.loads(p.stdout)["Counters"]
+        self.assertEqual(counters["seen:lines"], 4000)
+
+
+tap.main()

@@ -82,7 +82,8 @@ static int make_claim(const char *claim, const char *tag)
         _cleanup_close_ int fd = -EBADF;
         int r;
 
-        r = mkdir_parents(claim, 0755);
+        /* Less the umask: where workers are another user, they share our group. */
+        r = mkdir_parents(claim, 0777);
         if (r < 0)
                 return r;
         fd = open(mark, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);

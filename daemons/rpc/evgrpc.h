@@ -389,6 +389,8 @@ void evgrpc_server_call_finish(EvgrpcServerCall *call, EvgrpcCode code, const ch
 void evgrpc_server_call_reply(EvgrpcServerCall *call, const ProtobufCMessage *message);
 
 bool evgrpc_server_call_is_over(const EvgrpcServerCall *call);
+/* Whether it was cancelled because the connection is lost, and not by the client or its deadline. */
+bool evgrpc_server_call_is_lost(const EvgrpcServerCall *call);
 const EvgrpcMetadata *evgrpc_server_call_metadata(const EvgrpcServerCall *call);
 int evgrpc_server_call_add_initial_metadata(EvgrpcServerCall *call, const char *key,
                                             const void *value, size_t size);

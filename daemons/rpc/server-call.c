@@ -126,6 +126,7 @@ static void server_stream_closed(RpcSession *s, RpcStream *st, uint32_t h2_error
 {
         EvgrpcServerCall *call = call_of(st);
 
+        call->lost = lost;
         tell_cancelled(call);
         release(call);
 }
@@ -600,6 +601,11 @@ void evgrpc_server_call_set_handlers(EvgrpcServerCall *call,
 {
         call->handlers = *handlers;
         call->userdata = userdata;
+}
+
+bool evgrpc_server_call_is_lost(const EvgrpcServerCall *call)
+{
+        return call->lost;
 }
 
 bool evgrpc_server_call_is_over(const EvgrpcServerCall *call)

@@ -88,6 +88,7 @@ struct EvgrpcServerCall {
         const char *http_status; /* of a request that is not gRPC */
         size_t http_sent;        /* of the answer's body */
         bool accepted;           /* the handler has been called */
+        bool lost;               /* cancelled because the connection is lost */
         bool over;               /* finished, or cancelled: nothing can be sent */
         bool responded;          /* headers are submitted */
         uint64_t timeout_usec;

@@ -27,6 +27,9 @@ enum {
         OPT_ENV,
         OPT_NAME,
         OPT_MAX_ATTEMPTS,
+        OPT_SKIP_BAD_RECORDS,
+        OPT_TASK_TIMEOUT,
+        OPT_MEMORY_LIMIT,
 };
 
 typedef struct OptionInfo {
@@ -61,6 +64,9 @@ static const OptionInfo options[] = {
         {"env", required_argument, OPT_ENV, JOB},
         {"name", required_argument, OPT_NAME, JOB},
         {"max-attempts", required_argument, OPT_MAX_ATTEMPTS, JOB},
+        {"skip-bad-records", required_argument, OPT_SKIP_BAD_RECORDS, JOB},
+        {"task-timeout", required_argument, OPT_TASK_TIMEOUT, JOB},
+        {"memory-limit", required_argument, OPT_MEMORY_LIMIT, JOB},
 };
 
 /* Levenshtein's distance, row by row; words here are options and verbs, the longer ones are cut. */
@@ -170,6 +176,33 @@ static int parse_split_size(const char *s, uint64_t *ret, Error *e)
         return 0;
 }
 
+static int parse_task_timeout(const char *s, JobArguments *j, Error *e)
+{
+        uint64_t usec;
+
+        if (parse_sec(s, &usec) < 0 || usec > TASK_TIMEOUT_MAX_SEC * USEC_PER_SEC)
+                return error_setf(e, EINVAL,
+                                  "--task-timeout must be a time span such as 10min, at most 30 "
+                                  "days, or 0 for none, not '%s'",
+                                  s);
+        j->has_task_timeout = true;
+        j->task_timeout_sec = (uint32_t) ((usec + USEC_PER_SEC - 1) / USEC_PER_SEC);
+        return 0;
+}
+
+static int parse_memory_limit(const char *s, uint64_t *ret, Error *e)
+{
+        uint64_t v;
+
+        if (parse_size(s, &v) < 0 || v < MIB(1) || v > SPLIT_SIZE_MAX)
+                return error_setf(e, EINVAL,
+                                  "--memory-limit must be a size from 1M to 1T, such as 512M, not "
+                                  "'%s'",
+                                  s);
+        *ret = v;
+        return 0;
+}
+
 static int parse_json_mode(const char *s, JsonMode *ret, Error *e)
 {
         if (g_str_equal(s, "short"))
@@ -227,6 +260,13 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
         case OPT_MAX_ATTEMPTS:
                 return parse_number("max-attempts", s, ATTEMPTS_MIN, ATTEMPTS_MAX, &j->max_attempts,
                                     e);
+        case OPT_SKIP_BAD_RECORDS:
+                return parse_number("skip-bad-records", s, 0, SKIP_RECORDS_MAX,
+                                    &j->skip_bad_records, e);
+        case OPT_TASK_TIMEOUT:
+                return parse_task_timeout(s, j, e);
+        case OPT_MEMORY_LIMIT:
+                return parse_memory_limit(s, &j->memory_limit_bytes, e);
         case OPT_SPLIT_SIZE:
                 return parse_split_size(s, &j->split_size_bytes, e);
         default:

@@ -13,6 +13,8 @@
 #define REDUCES_MAX 10000
 #define ATTEMPTS_MIN 1
 #define ATTEMPTS_MAX 100
+#define SKIP_RECORDS_MAX 1000
+#define TASK_TIMEOUT_MAX_SEC (30U * 24 * 3600)
 #define SLOTS_MIN 1
 #define SLOTS_MAX 4096
 #define SPLIT_SIZE_MIN KIB(4)
@@ -24,7 +26,9 @@ typedef struct JobArguments {
         GPtrArray *files;  /* --file */
         GPtrArray *env;    /* --env */
         const char *name, *output, *app, *mapper, *combiner, *reducer;
-        uint32_t reduces, max_attempts;
+        uint32_t reduces, max_attempts, skip_bad_records, task_timeout_sec;
+        bool has_task_timeout;
+        uint64_t memory_limit_bytes;
         uint64_t split_size_bytes;
         char **app_args; /* behind --; NULL-terminated, in argv; may be NULL */
 } JobArguments;

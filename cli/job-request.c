@@ -349,6 +349,12 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                 r = sd_bus_message_append(m, "{sv}", "Reduces", "u", a->reduces);
         if (r >= 0 && a->max_attempts > 0)
                 r = sd_bus_message_append(m, "{sv}", "MaxAttempts", "u", a->max_attempts);
+        if (r >= 0 && a->skip_bad_records > 0)
+                r = sd_bus_message_append(m, "{sv}", "SkipBadRecords", "u", a->skip_bad_records);
+        if (r >= 0 && a->has_task_timeout)
+                r = sd_bus_message_append(m, "{sv}", "TaskTimeout", "u", a->task_timeout_sec);
+        if (r >= 0 && a->memory_limit_bytes > 0)
+                r = sd_bus_message_append(m, "{sv}", "MemoryLimit", "t", a->memory_limit_bytes);
         if (r >= 0 && a->split_size_bytes > 0)
                 r = sd_bus_message_append(m, "{sv}", "SplitSize", "t", a->split_size_bytes);
         return r;

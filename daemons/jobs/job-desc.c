@@ -32,6 +32,9 @@ static const Key keys[] = {
          JOB_SPLIT_SIZE_MAX},
         {"Env", 'a', offsetof(JobDesc, env), 1, JOB_COMMAND_MAX_BYTES},
         {"MaxAttempts", 'n', offsetof(JobDesc, max_attempts), 1, JOB_MAX_ATTEMPTS_MAX},
+        {"SkipBadRecords", 'n', offsetof(JobDesc, skip_bad_records), 0, JOB_SKIP_RECORDS_MAX},
+        {"TaskTimeout", 'n', offsetof(JobDesc, task_timeout_sec), 0, JOB_TASK_TIMEOUT_MAX_SEC},
+        {"MemoryLimit", 'n', offsetof(JobDesc, memory_limit_bytes), 0, JOB_SPLIT_SIZE_MAX},
         {"RequestId", 's', offsetof(JobDesc, request_id), 0, JOB_REQUEST_ID_MAX_BYTES},
 };
 
@@ -61,6 +64,7 @@ JobDesc *job_desc_new(void)
         d->files = g_ptr_array_new_with_free_func(shipped_file_free);
         d->reduces = 1;
         d->max_attempts = JOB_MAX_ATTEMPTS_DEFAULT;
+        d->task_timeout_sec = JOB_TASK_TIMEOUT_DEFAULT_SEC;
         d->split_size_bytes = JOB_SPLIT_SIZE_DEFAULT;
         return d;
 }
@@ -124,10 +128,12 @@ static int unknown_key(const char *key, Error *e)
         if (closest->len > 0)
                 return error_setf(e, EINVAL, "unknown setting %.64s: did you mean %s?", key,
                                   closest->str);
-        return error_setf(e, EINVAL,
-                          "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
-                          "Combiner, Reducer, Reduces, SplitSize, Env, MaxAttempts, RequestId)",
-                          key);
+        return error_setf(
+                e, EINVAL,
+                "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
+                "Combiner, Reducer, Reduces, SplitSize, Env, MaxAttempts, SkipBadRecords, "
+                "TaskTimeout, MemoryLimit, RequestId)",
+                key);
 }
 
 static const Key *find_key(const char *key)
@@ -209,8 +215,8 @@ static int out_of_range(const Key *k, uint64_t value, Error *e)
         if (k->max > UINT32_MAX) {
                 g_autofree char *given = format_size(value);
 
-                return error_setf(e, ERANGE, "%s=%" PRIu64 " (%s) is out of range: 4K to 1T",
-                                  k->name, value, given);
+                return error_setf(e, ERANGE, "%s=%" PRIu64 " (%s) is out of range: %s to 1T",
+                                  k->name, value, given, k->min > 0 ? "4K" : "0");
         }
         return error_setf(e, ERANGE, "%s=%" PRIu64 " is out of range: %" PRIu64 " to %" PRIu64,
                           k->name, value, k->min, k->max);

@@ -17,6 +17,10 @@
 #define JOB_SPLIT_SIZE_DEFAULT MIB(32)
 #define JOB_MAX_ATTEMPTS_MAX 100U
 #define JOB_MAX_ATTEMPTS_DEFAULT 4U
+#define JOB_SKIP_RECORDS_MAX 1000U
+/* As mapreduce.task.timeout of Hadoop. */
+#define JOB_TASK_TIMEOUT_DEFAULT_SEC 600U
+#define JOB_TASK_TIMEOUT_MAX_SEC (30U * 24 * 3600)
 
 #define JOB_NAME_MAX_BYTES 255U
 #define JOB_PATH_MAX_BYTES 4000U /* PATH_MAX, less what we append to an output directory */
@@ -49,7 +53,10 @@ typedef struct JobDesc {
         uint32_t reduces;
         uint32_t max_attempts;
         uint64_t split_size_bytes;
-        size_t strings_bytes; /* so far; bounded by JOB_DESC_MAX_BYTES */
+        uint32_t skip_bad_records;   /* of each map; 0: none is looked for */
+        uint32_t task_timeout_sec;   /* without a sign of life; 0: none */
+        uint64_t memory_limit_bytes; /* of the commands of one attempt; 0: none */
+        size_t strings_bytes;        /* so far; bounded by JOB_DESC_MAX_BYTES */
 } JobDesc;
 
 JobDesc *job_desc_new(void);

@@ -640,6 +640,20 @@ int scheduler_next(Scheduler *s, uint64_t now_usec, Assignment *ret)
         return 0;
 }
 
+int scheduler_resume(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
+                     uint32_t worker, uint64_t now_usec)
+{
+        int r;
+
+        r = task_table_resume(t, kind, task, attempt, worker, now_usec);
+        if (r < 0)
+                return r;
+        if (!worker_pool_find(&s->pool, worker))
+                scheduler_set_worker(s, worker, 0);
+        account(s, find_job(s, t), kind, task_table_attempt(t, kind, task, attempt), 1);
+        return 0;
+}
+
 uint64_t scheduler_wakeup_usec(const Scheduler *s)
 {
         return s->wakeup_usec;

@@ -120,6 +120,10 @@ void scheduler_remove_job(Scheduler *s, TaskTable *t);
  */
 int scheduler_next(Scheduler *s, uint64_t now_usec, Assignment *ret);
 
+/* As task_table_resume(), with its slot counted. A worker that is not there yet counts with no slots. */
+int scheduler_resume(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
+                     uint32_t worker, uint64_t now_usec);
+
 /* CLOCK_MONOTONIC; USEC_INFINITY when only an event can change anything. */
 uint64_t scheduler_wakeup_usec(const Scheduler *s);
 

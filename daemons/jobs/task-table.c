@@ -488,6 +488,27 @@ void task_table_restore(TaskTable *t, TaskKind kind, uint32_t index, uint32_t st
         count_fed(t, kind, false, true);
 }
 
+int task_table_resume(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,
+                      uint32_t worker, uint64_t now_usec)
+{
+        Task *task = get(t, kind, index);
+
+        if (!task || attempt >= task->started || worker == 0 || find_attempt(task, attempt))
+                return -EINVAL;
+        if (task->state == TASK_DONE || task->running_count == TASK_ATTEMPTS_AT_ONCE)
+                return -EBUSY;
+        task->running[task->running_count] = (Attempt){
+                .number = attempt,
+                .worker = worker,
+                .since_usec = now_usec,
+                .backup = task->running_count > 0,
+        };
+        task->running_count++;
+        task->newest_worker = worker;
+        set_state(&t->sets[kind], index, TASK_RUNNING);
+        return 0;
+}
+
 void task_table_restore_outputs_lost(TaskTable *t, uint32_t count)
 {
         t->outputs_lost = count;

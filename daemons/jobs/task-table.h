@@ -215,4 +215,8 @@ uint32_t task_table_rerun_lost(TaskTable *t, uint64_t now_usec);
 void task_table_restore(TaskTable *t, TaskKind kind, uint32_t index, uint32_t started,
                         uint32_t failed, uint32_t lost, bool done, uint32_t attempt,
                         uint32_t worker);
+/* An attempt that may still run on a worker that outlived us; after task_table_restore() of its task. -EBUSY when
+ * the task is DONE or has no room for it, -EINVAL for a number that was never given. */
+int task_table_resume(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,
+                      uint32_t worker, uint64_t now_usec);
 void task_table_restore_outputs_lost(TaskTable *t, uint32_t count);

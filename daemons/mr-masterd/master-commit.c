@@ -7,11 +7,15 @@
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
 
-/* The epoch in it keeps apart what attempts before a restart of the master may still write. */
-char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt)
+/* The worker in it keeps apart what two may write: a power cut can cost us the row of an attempt, and its number is
+ * then given twice. A worker itself runs no number twice at a time. */
+char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
+                      uint32_t worker)
 {
+        const MasterWorker *w = manager_worker(j->manager, worker);
+
         return g_strdup_printf("%s/" OUTPUT_TEMPORARY "/attempt-%.8s-%c-%05u-%u", j->output_dir,
-                               j->manager->epoch, kind == TASK_MAP ? 'm' : 'r', task, attempt);
+                               w ? w->id : "gone", kind == TASK_MAP ? 'm' : 'r', task, attempt);
 }
 
 typedef struct PartWork {
@@ -65,7 +69,7 @@ static void part_failed(MasterJob *j, const FinishedAttempt *f, const char *why)
                 return;
         job_attempt_ended(j, TASK_REDUCE, f->task, f->attempt, ATTEMPT_FAILED, why);
         task_table_set_status(j->table, TASK_REDUCE, f->task, why);
-        (void) task_table_rerun_lost(j->table, manager_now(m));
+        job_rerun_lost(j);
         job_save_task(j, TASK_REDUCE, f->task);
         job_changed(j, CHANGED_NUMBERS);
         if (r > 0)
@@ -99,7 +103,7 @@ void job_commit_part(MasterJob *j, FinishedAttempt *f)
         w->f = *f;
         f->counters = NULL;
         w->output_dir = g_strdup(j->output_dir);
-        w->attempt_dir = job_attempt_dir(j, TASK_REDUCE, f->task, f->attempt);
+        w->attempt_dir = job_attempt_dir(j, TASK_REDUCE, f->task, f->attempt, f->worker);
         w->sync = !j->manager->conf->ephemeral;
         j->working++;
         job_changed(j, CHANGED_NUMBERS);

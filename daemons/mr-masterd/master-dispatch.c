@@ -4,6 +4,9 @@
  * An attempt is one RunTask call. Its updates are progress and, at the end, a result; the end of the call without
  * a result is the news that the attempt is lost. A call whose attempt was ended by us (its job is over, its
  * worker lost its lease, another attempt won) is detached: what still comes on it is not listened to.
+ *
+ * After our own restart an attempt has no call until its worker registers again and says that it still runs it:
+ * then it is called with `resume`, and goes on as if nothing had been. Else it is lost, at the latest with the lease.
  */
 #include <fcntl.h>
 
@@ -16,8 +19,9 @@ struct AttemptCall {
         MasterJob *job; /* NULL: detached */
         TaskKind kind;
         uint32_t task, attempt, worker;
-        EvgrpcCall *call;
-        int output_fd; /* of a streamed result */
+        bool resumed;
+        EvgrpcCall *call; /* NULL: expected, its worker is not here again yet */
+        int output_fd;    /* of a streamed result */
         uint64_t output_bytes;
         int output_error; /* the first one */
 };
@@ -27,6 +31,7 @@ static const char *kind_name(TaskKind kind)
         return kind == TASK_MAP ? "map" : "reduce";
 }
 
+/* One without a call is freed, for nobody will call back. */
 static void attempt_detach(AttemptCall *c)
 {
         if (!c->job)
@@ -34,6 +39,8 @@ static void attempt_detach(AttemptCall *c)
         g_hash_table_remove(c->job->calls, c);
         c->job = NULL;
         c->output_fd = safe_close(c->output_fd);
+        if (!c->call)
+                g_free(c);
 }
 
 /* ---- Ends ---- */
@@ -51,7 +58,7 @@ static int end_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t atte
         job_attempt_ended(j, kind, task, attempt, end, why);
         if (why)
                 task_table_set_status(j->table, kind, task, why);
-        (void) task_table_rerun_lost(j->table, manager_now(m));
+        job_rerun_lost(j);
         job_save_task(j, kind, task);
         job_changed(j, CHANGED_NUMBERS);
         return r;
@@ -59,11 +66,13 @@ static int end_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t atte
 
 static void kill_call(AttemptCall *c)
 {
+        EvgrpcCall *call = c->call;
         MasterJob *j = c->job;
 
         (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_KILLED, NULL);
         attempt_detach(c);
-        evgrpc_call_cancel(c->call);
+        if (call)
+                evgrpc_call_cancel(call);
 }
 
 void job_kill_attempts(MasterJob *j)
@@ -72,6 +81,14 @@ void job_kill_attempts(MasterJob *j)
 
         for (guint i = 0; calls[i]; i++)
                 kill_call(calls[i]);
+}
+
+void job_leave_attempts(MasterJob *j)
+{
+        g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
+
+        for (guint i = 0; calls[i]; i++)
+                attempt_detach(calls[i]);
 }
 
 void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task)
@@ -147,7 +164,7 @@ static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *err
 
 /* ---- Results ---- */
 
-static void commit_map(MasterJob *j, FinishedAttempt *f)
+static void commit_map(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__TaskResult *result)
 {
         Manager *m = j->manager;
 
@@ -159,6 +176,7 @@ static void commit_map(MasterJob *j, FinishedAttempt *f)
         }
         job_attempt_committed(j, TASK_MAP, f->task, f->attempt);
         job_set_task_counters(j, TASK_MAP, f->task, TAKE_PTR(f->counters));
+        job_save_skipped(j, f->task, result);
         job_save_task(j, TASK_MAP, f->task);
         job_kill_losers(j, TASK_MAP, f->task);
         job_tell_watchers(j, f->task);
@@ -213,7 +231,7 @@ static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1_
         job_keep_tail(j, f, result->stderr_tail);
         f->counters = counters_of(result);
         if (f->kind == TASK_MAP)
-                commit_map(j, f);
+                commit_map(j, f, result);
         else
                 job_commit_part(j, f);
 }
@@ -270,7 +288,7 @@ static void on_progress(AttemptCall *c, const Mapreduced__V1__TaskProgress *prog
                                   phase_of(progress->phase, a->phase), progress->fraction,
                                   manager_now(j->manager));
         if (a->phase == ATTEMPT_STARTED)
-                (void) task_table_rerun_lost(j->table, manager_now(j->manager));
+                job_rerun_lost(j);
         if (*progress->status)
                 task_table_set_status(j->table, c->kind, c->task, progress->status);
         job_changed(j, CHANGED_NUMBERS);
@@ -278,7 +296,7 @@ static void on_progress(AttemptCall *c, const Mapreduced__V1__TaskProgress *prog
 
 static int open_streamed_output(AttemptCall *c)
 {
-        g_autofree char *dir = job_attempt_dir(c->job, c->kind, c->task, c->attempt);
+        g_autofree char *dir = job_attempt_dir(c->job, c->kind, c->task, c->attempt, c->worker);
         g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, c->task);
         g_autofree char *path = g_build_filename(dir, name, NULL);
         int r;
@@ -433,7 +451,7 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
 {
         *s = (Spec){.spec = MAPREDUCED__V1__TASK_SPEC__INIT};
         fill_program(s, j->desc);
-        s->spec.job_id = j->id;
+        s->spec.job_id = j->wire_id;
         s->spec.job_name = j->desc->name;
         s->spec.kind = a->kind == TASK_MAP ? MAPREDUCED__V1__TASK_KIND__MAP
                                            : MAPREDUCED__V1__TASK_KIND__REDUCE;
@@ -442,6 +460,11 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
         s->spec.program = &s->program;
         s->spec.partitions = j->reduces;
         s->spec.maps = j->maps;
+        s->spec.timeout_usec = j->desc->task_timeout_sec * USEC_PER_SEC;
+        s->spec.memory_limit_bytes = j->desc->memory_limit_bytes;
+        /* The first failure may be anything; from the second attempt on it is worth while to look for the record. */
+        if (a->kind == TASK_MAP && task_table_get(j->table, TASK_MAP, a->task)->failed > 0)
+                s->spec.skip_records = j->desc->skip_bad_records;
         if (a->kind == TASK_MAP) {
                 fill_pieces(s, j, a->task);
                 return;
@@ -452,41 +475,127 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
         s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task);
         s->spec.part_name = s->part_name;
         if (!j->streamed) {
-                s->output_dir = job_attempt_dir(j, a->kind, a->task, a->attempt);
+                s->output_dir = job_attempt_dir(j, a->kind, a->task, a->attempt, a->worker);
                 s->spec.output_dir = s->output_dir;
         }
 }
 
-static void start_attempt(Manager *m, const Assignment *a)
+static AttemptCall *attempt_call_new(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
+                                     uint32_t worker)
 {
-        static const EvgrpcCallHandlers handlers = {.on_message = on_update,
-                                                    .on_done = on_call_done};
-        MasterJob *j = a->userdata;
-        MasterWorker *w = manager_worker(m, a->worker);
-        AttemptCall *c = g_new0(AttemptCall, 1);
-        Spec spec;
-        int r = 0;
+        AttemptCall *c = g_new(AttemptCall, 1);
 
         *c = (AttemptCall){
                 .job = j,
-                .kind = a->kind,
-                .task = a->task,
-                .attempt = a->attempt,
-                .worker = a->worker,
+                .kind = kind,
+                .task = task,
+                .attempt = attempt,
+                .worker = worker,
                 .output_fd = -EBADF,
         };
         g_hash_table_add(j->calls, c);
-        if (a->kind == TASK_REDUCE && j->streamed)
+        return c;
+}
+
+/* The call that begins an attempt, or takes it up again. */
+static void call_worker(AttemptCall *c, bool resume)
+{
+        static const EvgrpcCallHandlers handlers = {.on_message = on_update,
+                                                    .on_done = on_call_done};
+        MasterJob *j = c->job;
+        Manager *m = j->manager;
+        const MasterWorker *w = manager_worker(m, c->worker);
+        Assignment a = {
+                .kind = c->kind, .task = c->task, .attempt = c->attempt, .worker = c->worker};
+        Spec spec;
+        int r;
+
+        if (c->kind == TASK_REDUCE && j->streamed)
                 c->output_error = open_streamed_output(c);
-        spec_init(&spec, j, a);
+        spec_init(&spec, j, &a);
+        spec.spec.resume = resume;
         r = evgrpc_call_start(w->channel, &mapreduced__v1__worker__descriptor, "RunTask",
                               &spec.spec.base, NULL, &handlers, c, &c->call);
         spec_done(&spec);
         if (r >= 0)
                 return;
+        c->call = NULL;
         scheduler_back_off(m->scheduler, c->worker, manager_now(m));
         lose_attempt(c, error_text(r));
-        g_free(c);
+}
+
+static void start_attempt(Manager *m, const Assignment *a)
+{
+        MasterJob *j = a->userdata;
+
+        call_worker(attempt_call_new(j, a->kind, a->task, a->attempt, a->worker), false);
+}
+
+/* ---- After a restart ---- */
+
+int job_expect_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
+                       uint32_t worker)
+{
+        int r;
+
+        r = scheduler_resume(j->manager->scheduler, j->table, kind, task, attempt, worker,
+                             manager_now(j->manager));
+        if (r >= 0)
+                (void) attempt_call_new(j, kind, task, attempt, worker);
+        return r;
+}
+
+static Mapreduced__V1__RunningAttempt *find_running(const Mapreduced__V1__RegisterRequest *request,
+                                                    const AttemptCall *c)
+{
+        for (size_t i = 0; i < request->n_running; i++) {
+                Mapreduced__V1__RunningAttempt *a = request->running[i];
+                bool map = a->kind == MAPREDUCED__V1__TASK_KIND__MAP;
+
+                if (a->task == c->task && a->attempt == c->attempt &&
+                    map == (c->kind == TASK_MAP) && g_str_equal(a->job_id, c->job->wire_id))
+                        return a;
+        }
+        return NULL;
+}
+
+static void resume_or_lose(AttemptCall *c, const Mapreduced__V1__RegisterRequest *request,
+                           GPtrArray *keep)
+{
+        Mapreduced__V1__RunningAttempt *a = find_running(request, c);
+
+        if (!a && c->resumed)
+                return;
+        if (!a) {
+                lose_attempt(c, "its worker does not run it any more");
+                return;
+        }
+        g_ptr_array_add(keep, a);
+        if (c->resumed)
+                return; /* it asks again before our call has arrived */
+        c->resumed = true;
+        job_event(c->job, "attempt-resumed", "%s goes on with attempt %u of %s %u",
+                  manager_worker_name(c->job->manager, c->worker), c->attempt, kind_name(c->kind),
+                  c->task);
+        call_worker(c, true);
+}
+
+void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
+                            GPtrArray *keep)
+{
+        Manager *m = w->manager;
+
+        for (guint i = 0; i < m->by_age->len; i++) {
+                MasterJob *j = m->by_age->pdata[i];
+                g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
+
+                for (guint k = 0; calls[k]; k++) {
+                        AttemptCall *c = calls[k];
+
+                        if (c->worker == w->number && (!c->call || c->resumed))
+                                resume_or_lose(c, request, keep);
+                }
+        }
 }
 
 static void tell_of_backup(MasterJob *j, const Assignment *a, uint64_t now_usec)

@@ -86,11 +86,12 @@ static void on_tail(uint64_t seq, const StoreTail *tail, void *userdata)
         ((MasterJob *) userdata)->next_tail = seq + 1;
 }
 
-/* After a restart: attempts that ran are lost with the calls they ran on. */
+/* After a restart: attempts that ran go on or are lost one by one, if their job goes on; else all are. */
 int job_restore_history(MasterJob *j)
 {
-        store_end_attempts(j->manager->store, j->number, manager_realtime(j->manager),
-                           end_names[ATTEMPT_LOST], "the master was restarted");
+        if (j->state != JOB_RUNNING || j->ending != 0)
+                store_end_attempts(j->manager->store, j->number, manager_realtime(j->manager),
+                                   end_names[ATTEMPT_LOST], "the master was restarted");
         return store_each_tail(j->manager->store, j->number, on_tail, j);
 }
 

@@ -40,6 +40,7 @@ MasterJob *job_new(Manager *m, uint64_t number, JobDesc *desc, uint32_t uid)
         j->manager = m;
         j->number = number;
         j->id = g_strdup_printf("%" G_GUINT64_FORMAT, number);
+        j->wire_id = g_strconcat(j->id, "-", m->tag, NULL);
         j->path = g_strconcat(MASTER_PATH "/job/", j->id, NULL);
         j->desc = desc;
         j->program = job_desc_program(desc);
@@ -65,6 +66,7 @@ static void forget_tasks(MasterJob *j)
                                 counter_set_free(j->task_counters[kind][i]);
                         g_clear_pointer(&j->task_counters[kind], g_free);
                 }
+                g_clear_pointer(&j->map_counted, g_free);
                 scheduler_remove_job(j->manager->scheduler, j->table);
                 j->table = task_table_free(j->table);
         }
@@ -87,6 +89,7 @@ MasterJob *job_free(MasterJob *j)
         g_free(j->reason);
         g_free(j->error_output);
         g_free(j->path);
+        g_free(j->wire_id);
         g_free(j->id);
         g_free(j);
         return NULL;
@@ -95,6 +98,17 @@ MasterJob *job_free(MasterJob *j)
 MasterJob *manager_find_job(const Manager *m, const char *id)
 {
         return g_hash_table_lookup(m->jobs, id);
+}
+
+MasterJob *manager_find_job_by_wire_id(const Manager *m, const char *wire_id)
+{
+        const char *dash = strchr(wire_id, '-');
+        g_autofree char *id = NULL;
+
+        if (!dash || !g_str_equal(dash + 1, m->tag))
+                return NULL;
+        id = g_strndup(wire_id, (gsize) (dash - wire_id));
+        return manager_find_job(m, id);
 }
 
 void job_add(MasterJob *j)
@@ -171,10 +185,21 @@ void job_save(MasterJob *j)
         store_put_job(j->manager->store, &row);
 }
 
+static char *running_to_text(const Task *task)
+{
+        GString *s = g_string_new(NULL);
+
+        for (uint32_t i = 0; i < task->running_count; i++)
+                g_string_append_printf(s, "%s%u@%u", i > 0 ? " " : "", task->running[i].number,
+                                       task->running[i].worker);
+        return g_string_free(s, FALSE);
+}
+
 void job_save_task(MasterJob *j, TaskKind kind, uint32_t index)
 {
         const Task *task = task_table_get(j->table, kind, index);
         g_autofree char *counters = counter_set_to_text(j->task_counters[kind][index]);
+        g_autofree char *running = running_to_text(task);
         StoreTask row = {
                 .job = j->number,
                 .kind = (int) kind,
@@ -188,6 +213,7 @@ void job_save_task(MasterJob *j, TaskKind kind, uint32_t index)
                 .newest_worker = task->newest_worker,
                 .status = task->status,
                 .counters = counters,
+                .running = running,
         };
 
         store_put_task(j->manager->store, &row);
@@ -349,6 +375,7 @@ int job_begin(MasterJob *j, PlanFiles *files, Error *e)
                 task_table_new(j->maps, j->reduces, j->desc->max_attempts, manager_now(j->manager));
         j->task_counters[TASK_MAP] = g_new0(CounterSet *, j->maps);
         j->task_counters[TASK_REDUCE] = g_new0(CounterSet *, j->reduces);
+        j->map_counted = g_new0(bool, j->maps);
         j->counters = counters_new();
         return 0;
 }
@@ -374,12 +401,37 @@ void job_set_task_counters(MasterJob *j, TaskKind kind, uint32_t task, CounterSe
 {
         counter_set_free(j->task_counters[kind][task]);
         j->task_counters[kind][task] = set;
-        counters_add(j->counters, set);
+        if (kind == TASK_MAP)
+                job_count_map(j, task);
+        else
+                counters_add(j->counters, set);
+}
+
+/* A map whose output is lost and that nobody needs stays DONE: its records were read, and the reduces have them. */
+void job_count_map(MasterJob *j, uint32_t map)
+{
+        bool done = task_table_get(j->table, TASK_MAP, map)->state == TASK_DONE;
+
+        if (done == j->map_counted[map])
+                return;
+        j->map_counted[map] = done;
+        if (done)
+                counters_add(j->counters, j->task_counters[TASK_MAP][map]);
+        else
+                counters_subtract(j->counters, j->task_counters[TASK_MAP][map]);
+}
+
+void job_rerun_lost(MasterJob *j)
+{
+        if (task_table_rerun_lost(j->table, manager_now(j->manager)) == 0)
+                return;
+        for (uint32_t map = 0; map < j->maps; map++)
+                job_count_map(j, map);
 }
 
 void job_output_lost(MasterJob *j, uint32_t map, const char *why)
 {
-        counters_subtract(j->counters, j->task_counters[TASK_MAP][map]);
+        job_count_map(j, map);
         job_event(j, "map-output-lost", "the output of map %u is lost: %s", map, why);
         if (task_table_get(j->table, TASK_MAP, map)->state != TASK_DONE)
                 job_event(j, "task-rerun", "map %u runs again: a reduce still needs its output",
@@ -395,6 +447,7 @@ typedef struct EndWork {
         MasterJob *job;
         char *output_dir;
         char *files_dir;
+        GByteArray *skipped; /* NULL: none */
         uint32_t parts;
         bool discard, created, own, sync;
         int result;
@@ -409,7 +462,9 @@ static void end_work(void *data)
                 w->result = rm_rf_at(AT_FDCWD, w->output_dir);
         else if (w->discard)
                 w->result = output_discard(w->output_dir, w->parts, w->created, &w->error);
-        else
+        else if (w->skipped)
+                w->result = output_write_skipped(w->output_dir, w->skipped, w->sync, &w->error);
+        if (!w->discard && w->result >= 0)
                 w->result = output_finish(w->output_dir, w->parts, !w->own, w->sync, &w->error);
         if (!w->discard) /* what failed or was cancelled may be submitted again, with its files */
                 (void) rm_rf_at(AT_FDCWD, w->files_dir);
@@ -419,6 +474,8 @@ static void end_work_free(EndWork *w)
 {
         g_free(w->output_dir);
         g_free(w->files_dir);
+        if (w->skipped)
+                g_byte_array_unref(w->skipped);
         error_done(&w->error);
         g_free(w);
 }
@@ -477,6 +534,7 @@ static void start_end_work(MasterJob *j, bool discard)
         w->files_dir = manager_state_path(j->manager, "jobs", j);
         w->parts = j->reduces;
         w->discard = discard;
+        w->skipped = discard ? NULL : job_list_skipped(j);
         w->created = j->output_created;
         w->own = !*j->desc->output;
         w->sync = !j->manager->conf->ephemeral;

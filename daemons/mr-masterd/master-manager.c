@@ -93,7 +93,10 @@ Manager *manager_free(Manager *m)
         m->stopping = true;
         m->offload = offload_free(m->offload);
         for (guint i = 0; i < m->by_age->len; i++)
-                job_kill_attempts(m->by_age->pdata[i]);
+                if (m->conf->ephemeral)
+                        job_kill_attempts(m->by_age->pdata[i]);
+                else
+                        job_leave_attempts(m->by_age->pdata[i]);
         if (m->conf->ephemeral)
                 discard_unfinished(m);
         if (m->store && store_commit(m->store, true) < 0)
@@ -218,7 +221,13 @@ static int open_state(Manager *m, Error *e)
                                 dir);
                 return error_setf(e, r, "cannot lock %s: %s", lock, error_text(r));
         }
-        return store_open(m->conf->ephemeral ? NULL : dir, &m->store, e);
+        r = store_open(m->conf->ephemeral ? NULL : dir, &m->store, e);
+        if (r < 0)
+                return r;
+        r = store_get_tag(m->store, m->tag);
+        return r < 0 ? error_setf(e, r, "cannot use the state in %s: %s", dir,
+                                  store_error(m->store))
+                     : 0;
 }
 
 int manager_start(Manager *m, Error *e)

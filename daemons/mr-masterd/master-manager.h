@@ -65,8 +65,9 @@ typedef enum ChangedFlags {
 struct MasterJob {
         Manager *manager;
         uint64_t number;
-        char *id;   /* the number, as text */
-        char *path; /* its object */
+        char *id;      /* the number, as text */
+        char *wire_id; /* "7-3f2a91c0de55": what workers call it */
+        char *path;    /* its object */
         JobDesc *desc;
         char *program;
         uint32_t uid;
@@ -93,6 +94,7 @@ struct MasterJob {
         SplitPlan *splits;
         TaskTable *table;
         CounterSet **task_counters[_TASK_KIND_MAX];
+        bool *map_counted;   /* its counters are in the job's: it is DONE */
         GHashTable *calls;   /* set of AttemptCall * */
         GPtrArray *watchers; /* Watcher * */
 
@@ -125,6 +127,7 @@ struct MasterWorker {
         uint64_t last_heard_usec;  /* CLOCK_REALTIME */
         uint64_t lease_until_usec; /* CLOCK_MONOTONIC */
         EvgrpcChannel *channel;
+        bool reachable; /* as far as the channel knows: while it is not, it gets no tasks */
         uint32_t announced_used;
         unsigned changed;
         uint64_t announced_usec;
@@ -134,6 +137,7 @@ struct Manager {
         Loop *loop;
         MasterConf *conf;
         char epoch[ID128_HEX_SIZE];
+        char tag[STORE_TAG_SIZE]; /* of the state: part of every wire id */
         char *address;
         int lock_fd;
 
@@ -193,6 +197,9 @@ MasterJob *job_free(MasterJob *j);
 DEFINE_CLEANUP(MasterJob, job_free);
 
 MasterJob *manager_find_job(const Manager *m, const char *id);
+/* By what workers call it. Numbers begin anew with an empty state directory, and workers may still hold outputs
+ * of the job 1 before: the tag of the state keeps them apart. */
+MasterJob *manager_find_job_by_wire_id(const Manager *m, const char *wire_id);
 void job_add(MasterJob *j); /* into the manager's tables */
 /* A new job is in the store, durably, or not there at all. Then it is planned. */
 int job_submit(MasterJob *j);
@@ -210,9 +217,18 @@ void job_save_task(MasterJob *j, TaskKind kind, uint32_t task);
 void job_changed(MasterJob *j, unsigned flags);
 void job_event(MasterJob *j, const char *kind, const char *format, ...) _printf_(3, 4);
 void job_set_task_counters(MasterJob *j, TaskKind kind, uint32_t task,
-                           CounterSet *set);                       /* takes @set */
+                           CounterSet *set);    /* takes @set */
+void job_count_map(MasterJob *j, uint32_t map); /* once while it is DONE, else not at all */
+void job_rerun_lost(MasterJob *j);              /* as task_table_rerun_lost() */
 void job_output_lost(MasterJob *j, uint32_t map, const char *why); /* after the table said so */
 void manager_prune_jobs(Manager *m);
+
+/* ---- master-skipped.c: records that mappers fail on ---- */
+
+/* Those of the attempt that was just committed, instead of those of any before. */
+void job_save_skipped(MasterJob *j, uint32_t map, const Mapreduced__V1__TaskResult *result);
+/* All of the job as the side file has them: lines "PATH TAB OFFSET TAB LENGTH TAB RECORD"; NULL when there are none. */
+GByteArray *job_list_skipped(MasterJob *j);
 
 /* ---- master-restore.c ---- */
 
@@ -223,6 +239,14 @@ int manager_restore(Manager *m, Error *e);
 void manager_schedule(Manager *m, GArray *ret_assignments);
 void manager_start_attempts(Manager *m, const GArray *assignments);
 void job_kill_attempts(MasterJob *j);
+void job_leave_attempts(
+        MasterJob *j); /* we end, they go on: their workers wait for the next master */
+/* After a restart: an attempt that its worker may still run. */
+int job_expect_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
+                       uint32_t worker);
+/* The worker is here again: takes up the attempts that it still has and @keep is told of; the others are lost. */
+void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
+                            GPtrArray *keep);
 /* One attempt of the task was committed: the others are told to stop. */
 void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
 void worker_lose_attempts(MasterWorker *w, const char *why);
@@ -237,7 +261,8 @@ typedef struct FinishedAttempt {
         CounterSet *counters; /* owned */
 } FinishedAttempt;
 
-char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt);
+char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
+                      uint32_t worker);
 void job_commit_part(MasterJob *j, FinishedAttempt *f); /* takes what it points to */
 
 /* ---- master-history.c: what became of attempts, and what tasks are made from ---- */
@@ -261,9 +286,10 @@ const char *manager_worker_name(const Manager *m, uint32_t number); /* "" for no
 MasterWorker *manager_remember_worker(Manager *m, uint32_t number, const char *id, const char *name,
                                       const char *address, uint32_t slots);
 /* Both add to @forget, a set, jobs that the worker may forget; the strings are the request's.
+ * @keep: of the request's running attempts, the request's own.
  * Return: 0; -EPERM, -EUSERS, -EEXIST or -EINVAL with a sentence. */
 int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
-                            GHashTable *forget, Error *e);
+                            GHashTable *forget, GPtrArray *keep, Error *e);
 int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,
                       GHashTable *forget);
 void manager_arm_leases(Manager *m);

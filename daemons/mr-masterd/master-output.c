@@ -213,6 +213,21 @@ static int check_parts(const char *dir, uint32_t parts, Error *e)
         return 0;
 }
 
+int output_write_skipped(const char *dir, const GByteArray *records, bool sync, Error *e)
+{
+        g_autofree char *path = g_build_filename(dir, OUTPUT_SKIPPED, NULL);
+        _cleanup_close_ int fd = -EBADF;
+        int r;
+
+        fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+        r = fd < 0 ? -errno : write_full(fd, records->data, records->len);
+        if (r >= 0 && sync && fsync(fd) < 0)
+                r = -errno;
+        return r < 0 ? error_setf(e, r, "cannot write the skipped records to %s: %s", path,
+                                  error_text(r))
+                     : 0;
+}
+
 int output_finish(const char *dir, uint32_t parts, bool mark, bool sync, Error *e)
 {
         g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
@@ -238,9 +253,11 @@ int output_discard(const char *dir, uint32_t parts, bool created, Error *e)
 {
         g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
         g_autofree char *success = g_build_filename(dir, OUTPUT_SUCCESS, NULL);
+        g_autofree char *skipped = g_build_filename(dir, OUTPUT_SKIPPED, NULL);
         int r;
 
         (void) unlink(success);
+        (void) unlink(skipped);
         r = remove_all(temporary);
         for (uint32_t i = 0; i < parts; i++) {
                 g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, i);

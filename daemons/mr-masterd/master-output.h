@@ -17,6 +17,7 @@
 #include "base/error.h"
 
 #define OUTPUT_TEMPORARY "_temporary"
+#define OUTPUT_SKIPPED "_skipped-records"
 #define OUTPUT_SUCCESS "_SUCCESS"
 #define OUTPUT_PART_FORMAT "part-%05u"
 
@@ -32,6 +33,9 @@ int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e
 /* Puts @attempt_dir/part-N in place. Repeating it is harmless. @sync: survives a power cut. */
 int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, bool sync,
                        Error *e);
+
+/* The side file of records that mappers failed on: OUTPUT/_skipped-records. */
+int output_write_skipped(const char *dir, const GByteArray *records, bool sync, Error *e);
 
 /* Sees that parts 0 to @parts - 1 are there, removes _temporary, then writes _SUCCESS if @mark. Repeating it is
  * harmless. -ENOENT for a part that somebody took away. */

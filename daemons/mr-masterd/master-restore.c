@@ -2,7 +2,8 @@
  * Restart — jobs go on where the store says they were.
  *
  * Finished reduces stay finished. Finished maps stay so if the worker that holds their output registers
- * within a lease. Attempts that ran are lost with the calls they ran on. What lies in the state directory
+ * within a lease. Attempts that ran may do so still: their workers outlive us for a while (RejoinGrace=), and say so when
+ * they register; else they are lost. What lies in the state directory
  * without a row in the store is from a submission that never came to its end, and is removed.
  */
 #include <dirent.h>
@@ -12,10 +13,16 @@
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
 
+typedef struct Expected {
+        TaskKind kind;
+        uint32_t task, attempt, worker;
+} Expected;
+
 typedef struct Restore {
         Manager *m;
         MasterJob *job;
         PlanFiles *files;
+        GArray *expected; /* of Expected */
         int result;
 } Restore;
 
@@ -87,18 +94,40 @@ static void on_input(const char *path, uint64_t size_bytes, int64_t mtime_ns, vo
                 x->result = plan_files_add(x->files, g_strdup(path), size_bytes, mtime_ns, NULL);
 }
 
-/* An attempt that was started and neither committed nor counted ran when we ended: it is lost now. */
+/* Attempts on workers that may come back are expected; returns how many others there are, lost at once. */
+static uint32_t read_running(Restore *x, TaskKind kind, uint32_t task, const char *text)
+{
+        Expected e = {.kind = kind, .task = task};
+        uint32_t lost = 0;
+
+        for (int n; sscanf(text, "%u@%u%n", &e.attempt, &e.worker, &n) == 2; text += n) {
+                const MasterWorker *w = manager_worker(x->m, e.worker);
+
+                if (w && w->expected) {
+                        g_array_append_val(x->expected, e);
+                        continue;
+                }
+                job_attempt_ended(x->job, kind, task, e.attempt, ATTEMPT_LOST,
+                                  "its worker is not known any more");
+                lost++;
+        }
+        return lost;
+}
+
 static void on_task(const StoreTask *row, void *userdata)
 {
-        MasterJob *j = ((Restore *) userdata)->job;
+        Restore *x = userdata;
+        MasterJob *j = x->job;
         TaskKind kind = row->kind == TASK_MAP ? TASK_MAP : TASK_REDUCE;
-        bool was_running = !row->done && row->started > row->failed + row->lost;
+        uint32_t lost = row->lost;
         CounterSet *set;
 
         if (row->task >= task_table_count(j->table, kind))
                 return;
-        task_table_restore(j->table, kind, row->task, row->started, row->failed,
-                           row->lost + was_running, row->done, row->attempt, row->worker);
+        if (!row->done)
+                lost += read_running(x, kind, row->task, row->running);
+        task_table_restore(j->table, kind, row->task, row->started, row->failed, lost, row->done,
+                           row->attempt, row->worker);
         if (*row->status)
                 task_table_set_status(j->table, kind, row->task, row->status);
         set = counter_set_from_text(row->counters);
@@ -106,6 +135,15 @@ static void on_task(const StoreTask *row, void *userdata)
                 job_set_task_counters(j, kind, row->task, set);
         else
                 j->task_counters[kind][row->task] = set;
+}
+
+static void expect_attempts(Restore *x, MasterJob *j)
+{
+        for (guint i = 0; i < x->expected->len; i++) {
+                const Expected *e = &g_array_index(x->expected, Expected, i);
+
+                (void) job_expect_attempt(j, e->kind, e->task, e->attempt, e->worker);
+        }
 }
 
 /* A job that was RUNNING: its plan from its inputs, its tasks from theirs. */
@@ -142,6 +180,7 @@ static int go_on(Restore *x, MasterJob *j)
                   task_table_count_in(j->table, TASK_MAP, TASK_DONE), j->maps,
                   task_table_count_in(j->table, TASK_REDUCE, TASK_DONE), j->reduces);
         job_run(j);
+        expect_attempts(x, j);
         job_check_complete(j);
         return 0;
 }
@@ -151,6 +190,7 @@ static int take_up(Restore *x, MasterJob *j)
         int r;
 
         x->job = j;
+        g_array_set_size(x->expected, 0);
         r = store_each_event(x->m->store, j->number, on_event, x);
         if (r >= 0 && !job_is_over(j))
                 r = job_restore_history(j);
@@ -185,7 +225,8 @@ static void remove_strays(Manager *m, const char *kind)
 
 int manager_restore(Manager *m, Error *e)
 {
-        Restore x = {.m = m};
+        g_autoptr(GArray) expected = g_array_new(FALSE, FALSE, sizeof(Expected));
+        Restore x = {.m = m, .expected = expected};
         int r;
 
         r = store_each_worker(m->store, on_worker, &x);

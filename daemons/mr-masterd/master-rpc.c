@@ -39,12 +39,13 @@ static void handle_register(EvgrpcServerCall *call, const ProtobufCMessage *mess
                 (const Mapreduced__V1__RegisterRequest *) message;
         Mapreduced__V1__RegisterReply reply = MAPREDUCED__V1__REGISTER_REPLY__INIT;
         g_autoptr(GHashTable) forget = g_hash_table_new(g_str_hash, g_str_equal);
+        g_autoptr(GPtrArray) keep = g_ptr_array_new();
         g_autofree gpointer *jobs = NULL;
         _cleanup_error_ Error e = {};
         Manager *m = userdata;
         int r;
 
-        r = manager_register_worker(m, request, forget, &e);
+        r = manager_register_worker(m, request, forget, keep, &e);
         if (r < 0) {
                 log_warning("Refused a worker at %s: %s", evgrpc_server_call_peer(call),
                             error_message(&e, r));
@@ -54,6 +55,8 @@ static void handle_register(EvgrpcServerCall *call, const ProtobufCMessage *mess
         reply.master_epoch = m->epoch;
         reply.lease_usec = m->conf->lease_usec;
         reply.heartbeat_usec = m->conf->heartbeat_usec;
+        reply.n_keep = keep->len;
+        reply.keep = (Mapreduced__V1__RunningAttempt **) keep->pdata;
         jobs = g_hash_table_get_keys_as_array(forget, NULL);
         reply.n_forget_jobs = g_hash_table_size(forget);
         reply.forget_jobs = (char **) jobs;
@@ -83,7 +86,7 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
 /* A job that tasks may run for; else the call is answered, and NULL. */
 static MasterJob *running_job(Manager *m, EvgrpcServerCall *call, const char *id)
 {
-        MasterJob *j = manager_find_job(m, id);
+        MasterJob *j = manager_find_job_by_wire_id(m, id);
 
         if (j && !job_is_over(j) && j->ending == 0 && j->table)
                 return j;
@@ -120,7 +123,8 @@ static void handle_lost_output(EvgrpcServerCall *call, const ProtobufCMessage *m
         if (task_table_output(j->table, report->map, &attempt, &worker) > 0)
                 holder = manager_worker(m, worker);
         reporter = g_hash_table_lookup(m->workers, report->reporter_id);
-        certain = report->corrupt || !holder || !holder->alive || holder == reporter;
+        certain =
+                report->corrupt || report->gone || !holder || !holder->alive || holder == reporter;
         r = task_table_report_lost(j->table, report->map, report->attempt,
                                    reporter ? reporter->number : 0, certain, manager_now(m));
         if (r > 0) {

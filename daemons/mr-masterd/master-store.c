@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
 #include "mr-masterd/master-store.h"
 
 #define SCHEMA_VERSION 1
@@ -23,9 +24,12 @@ static const char schema[] =
         " PRIMARY KEY(job, seq)) WITHOUT ROWID;"
         "CREATE TABLE tasks(job INTEGER, kind INTEGER, task INTEGER, started INTEGER, failed INTEGER,"
         " lost INTEGER, done INTEGER, attempt INTEGER, worker INTEGER, newest_worker INTEGER,"
-        " status TEXT, counters TEXT, PRIMARY KEY(job, kind, task)) WITHOUT ROWID;"
+        " status TEXT, counters TEXT, running TEXT, PRIMARY KEY(job, kind, task)) WITHOUT ROWID;"
         "CREATE TABLE events(job INTEGER, seq INTEGER, usec INTEGER, kind TEXT, text TEXT,"
         " PRIMARY KEY(job, seq)) WITHOUT ROWID;"
+        "CREATE TABLE skipped(job INTEGER, map INTEGER, seq INTEGER, path BLOB, offset INTEGER,"
+        " length INTEGER, data BLOB, error TEXT, PRIMARY KEY(job, map, seq)) WITHOUT ROWID;"
+        "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;"
         "CREATE TABLE workers(number INTEGER PRIMARY KEY, id TEXT UNIQUE, name TEXT, address TEXT,"
         " slots INTEGER, drained INTEGER);"
         "CREATE TABLE attempts(job INTEGER, kind INTEGER, task INTEGER, attempt INTEGER, worker INTEGER,"
@@ -38,6 +42,12 @@ static const char schema[] =
         "PRAGMA user_version = 1;";
 
 typedef enum Statement {
+        PUT_SKIPPED,
+        REMOVE_SKIPPED,
+        REMOVE_ALL_SKIPPED,
+        EACH_SKIPPED,
+        PUT_META,
+        GET_META,
         PUT_JOB,
         PUT_TASK,
         PUT_INPUT,
@@ -69,8 +79,15 @@ typedef enum Statement {
 } Statement;
 
 static const char *const texts[_STATEMENT_MAX] = {
+        [PUT_SKIPPED] = "REPLACE INTO skipped VALUES(?,?,?,?,?,?,?,?)",
+        [REMOVE_SKIPPED] = "DELETE FROM skipped WHERE job = ? AND map = ?",
+        [REMOVE_ALL_SKIPPED] = "DELETE FROM skipped WHERE job = ?",
+        [EACH_SKIPPED] = "SELECT path, offset, length, data, error FROM skipped WHERE job = ?"
+                         " ORDER BY map, seq",
+        [PUT_META] = "REPLACE INTO meta VALUES(?,?)",
+        [GET_META] = "SELECT value FROM meta WHERE key = ?",
         [PUT_JOB] = "REPLACE INTO jobs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        [PUT_TASK] = "REPLACE INTO tasks VALUES(?,?,?,?,?,?,?,?,?,?,?,?)",
+        [PUT_TASK] = "REPLACE INTO tasks VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [PUT_INPUT] = "REPLACE INTO inputs VALUES(?,?,?,?,?)",
         [PUT_WORKER] = "REPLACE INTO workers VALUES(?,?,?,?,?,?)",
         [PUT_EVENT] = "REPLACE INTO events VALUES(?,?,?,?,?)",
@@ -359,6 +376,30 @@ static int read_rows(Store *s, RowFn fn, void *userdata, Statement which, const 
 
 #define I(x) ((int64_t) (x))
 
+static void on_meta(sqlite3_stmt *row, void *userdata)
+{
+        *(char **) userdata = g_strdup((const char *) sqlite3_column_text(row, 0));
+}
+
+int store_get_tag(Store *s, char ret[static STORE_TAG_SIZE])
+{
+        g_autofree char *tag = NULL;
+        char fresh[ID128_HEX_SIZE];
+        int r;
+
+        r = read_rows(s, on_meta, &tag, GET_META, "s", "tag");
+        if (r < 0)
+                return r;
+        if (!tag) {
+                id128_make(fresh);
+                tag = g_strndup(fresh, STORE_TAG_SIZE - 1);
+                write_row(s, PUT_META, "ss", "tag", tag);
+                r = store_commit(s, true);
+        }
+        (void) g_strlcpy(ret, tag, STORE_TAG_SIZE);
+        return r;
+}
+
 void store_put_job(Store *s, const StoreJob *j)
 {
         write_row(s, PUT_JOB, "ibiiissiiiiiiiiiiiis", I(j->number), j->description,
@@ -371,9 +412,9 @@ void store_put_job(Store *s, const StoreJob *j)
 
 void store_put_task(Store *s, const StoreTask *t)
 {
-        write_row(s, PUT_TASK, "iiiiiiiiiiss", I(t->job), I(t->kind), I(t->task), I(t->started),
+        write_row(s, PUT_TASK, "iiiiiiiiiisss", I(t->job), I(t->kind), I(t->task), I(t->started),
                   I(t->failed), I(t->lost), I(t->done), I(t->attempt), I(t->worker),
-                  I(t->newest_worker), t->status, t->counters);
+                  I(t->newest_worker), t->status, t->counters, t->running);
 }
 
 void store_put_input(Store *s, uint64_t job, uint32_t index, const char *path, uint64_t size_bytes,
@@ -401,8 +442,9 @@ void store_remove_inputs(Store *s, uint64_t job)
 
 void store_remove_job(Store *s, uint64_t job)
 {
-        static const Statement all[] = {REMOVE_JOB,    REMOVE_INPUTS,   REMOVE_TASKS,
-                                        REMOVE_EVENTS, REMOVE_ATTEMPTS, REMOVE_TAILS};
+        static const Statement all[] = {REMOVE_JOB,        REMOVE_INPUTS,   REMOVE_TASKS,
+                                        REMOVE_EVENTS,     REMOVE_ATTEMPTS, REMOVE_TAILS,
+                                        REMOVE_ALL_SKIPPED};
 
         for (size_t i = 0; i < ELEMENTSOF(all); i++)
                 write_row(s, all[i], "i", I(job));
@@ -543,6 +585,41 @@ int store_each_input(Store *s, uint64_t job, StoreInputFn fn, void *userdata)
         return read_rows(s, on_input, &reader, EACH_INPUT, "i", I(job));
 }
 
+void store_remove_skipped(Store *s, uint64_t job, uint32_t map)
+{
+        write_row(s, REMOVE_SKIPPED, "ii", I(job), I(map));
+}
+
+void store_put_skipped(Store *s, uint64_t job, uint32_t map, uint32_t seq, const StoreSkipped *r)
+{
+        write_row(s, PUT_SKIPPED, "iiibiibs", I(job), I(map), I(seq), r->path, strlen(r->path),
+                  I(r->offset), I(r->length), r->data, r->data_size, r->error);
+}
+
+static void on_skipped(sqlite3_stmt *row, void *userdata)
+{
+        const Reader *reader = userdata;
+        g_autofree char *path =
+                g_strndup(sqlite3_column_blob(row, 0), (gsize) sqlite3_column_bytes(row, 0));
+        StoreSkipped record = {
+                .path = path,
+                .offset = u64_of(row, 1),
+                .length = u64_of(row, 2),
+                .data = sqlite3_column_blob(row, 3),
+                .data_size = (size_t) sqlite3_column_bytes(row, 3),
+                .error = text_of(row, 4),
+        };
+
+        ((StoreSkippedFn) reader->fn)(&record, reader->userdata);
+}
+
+int store_each_skipped(Store *s, uint64_t job, StoreSkippedFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_rows(s, on_skipped, &reader, EACH_SKIPPED, "i", I(job));
+}
+
 static void on_event(sqlite3_stmt *row, void *userdata)
 {
         const Reader *reader = userdata;
@@ -574,7 +651,8 @@ static void on_task(sqlite3_stmt *row, void *userdata)
                 .newest_worker = u32_of(row, 9),
                 .status = text_of(row, 10),
                 .counters = text_of(row, 11),
-                .worker_name = text_of(row, 12),
+                .running = text_of(row, 12),
+                .worker_name = text_of(row, 13),
         };
 
         ((StoreTaskFn) reader->fn)(&task, reader->userdata);

@@ -40,9 +40,18 @@ typedef struct StoreTask {
         bool done;
         uint32_t attempt, worker; /* of the committed one */
         uint32_t newest_worker;
+        const char *running; /* "ATTEMPT@WORKER" of each, with blanks between */
         const char *status, *counters;
         const char *worker_name; /* read only */
 } StoreTask;
+
+typedef struct StoreSkipped {
+        const char *path;
+        uint64_t offset, length;
+        const void *data;
+        size_t data_size;
+        const char *error;
+} StoreSkipped;
 
 typedef struct StoreWorker {
         uint32_t number;
@@ -82,6 +91,11 @@ DEFINE_CLEANUP(Store, store_free);
 int store_commit(Store *s, bool durable);
 const char *store_error(const Store *s); /* for the message after a failed commit */
 
+#define STORE_TAG_SIZE 13
+
+/* 12 hexadecimal digits, made with the store and kept as long as it: another store has others. */
+int store_get_tag(Store *s, char ret[static STORE_TAG_SIZE]);
+
 void store_put_job(Store *s, const StoreJob *job);
 void store_put_task(Store *s, const StoreTask *task);
 void store_put_input(Store *s, uint64_t job, uint32_t index, const char *path, uint64_t size_bytes,
@@ -114,6 +128,11 @@ typedef void (*StoreEventFn)(uint64_t seq, uint64_t realtime_usec, const char *k
                              const char *text, void *userdata);
 typedef void (*StoreAttemptFn)(const StoreAttempt *attempt, void *userdata);
 typedef void (*StoreTailFn)(uint64_t seq, const StoreTail *tail, void *userdata);
+
+void store_remove_skipped(Store *s, uint64_t job, uint32_t map);
+void store_put_skipped(Store *s, uint64_t job, uint32_t map, uint32_t seq, const StoreSkipped *r);
+typedef void (*StoreSkippedFn)(const StoreSkipped *record, void *userdata);
+int store_each_skipped(Store *s, uint64_t job, StoreSkippedFn fn, void *userdata);
 
 /* In order of number, index or seq. 0 or negative errno. What @fn is given lasts until it returns. */
 int store_each_job(Store *s, StoreJobFn fn, void *userdata);

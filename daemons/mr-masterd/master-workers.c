@@ -165,7 +165,7 @@ static GHashTable *held_outputs(const Manager *m, const Mapreduced__V1__Register
 
         for (size_t i = 0; request && i < request->n_held; i++) {
                 const Mapreduced__V1__MapOutput *o = request->held[i];
-                const MasterJob *j = manager_find_job(m, o->job_id);
+                const MasterJob *j = manager_find_job_by_wire_id(m, o->job_id);
                 HeldKey *k;
 
                 if (!j)
@@ -188,7 +188,7 @@ static unsigned settle_output(MasterJob *j, uint32_t map, const MasterWorker *w,
                 return 0;
         if (g_hash_table_contains(held, &key)) {
                 if (task_table_recover_output(j->table, map, task->done_attempt, w->number) > 0) {
-                        counters_add(j->counters, j->task_counters[TASK_MAP][map]);
+                        job_count_map(j, map);
                         job_save_task(j, TASK_MAP, map);
                 }
                 job_tell_watchers(j, map);
@@ -197,7 +197,7 @@ static unsigned settle_output(MasterJob *j, uint32_t map, const MasterWorker *w,
         if (task->state != TASK_DONE || task->output_lost)
                 return 0;
         (void) task_table_lose_output(j->table, map, task->done_attempt, now);
-        counters_subtract(j->counters, j->task_counters[TASK_MAP][map]);
+        job_count_map(j, map);
         job_save_task(j, TASK_MAP, map);
         job_tell_watchers(j, map);
         return 1;
@@ -393,6 +393,32 @@ static int check_registration(const Manager *m, const Mapreduced__V1__RegisterRe
         return 0;
 }
 
+static void apply_slots(MasterWorker *w)
+{
+        scheduler_set_worker(w->manager->scheduler, w->number, w->reachable ? w->slots : 0);
+}
+
+/* Its process may be gone, or the path to it: until the connection is there again what we send it is lost at once.
+ * If it lives its next heartbeat makes us call again; else its lease ends. */
+static void on_channel_state(EvgrpcChannel *channel, bool connected, const char *error,
+                             void *userdata)
+{
+        Manager *m = userdata;
+        GHashTableIter iter;
+        gpointer p;
+
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &p)) {
+                MasterWorker *w = p;
+
+                if (w->channel != channel || !w->alive || m->stopping)
+                        continue;
+                w->reachable = connected;
+                apply_slots(w);
+                manager_kick(m);
+        }
+}
+
 static void renew(MasterWorker *w)
 {
         w->lease_until_usec = manager_now(w->manager) + w->manager->conf->lease_usec;
@@ -403,7 +429,7 @@ static void renew(MasterWorker *w)
  * a worker may name a job with each of its outputs. */
 static void forget_if_over(const Manager *m, const char *id, GHashTable *forget)
 {
-        const MasterJob *j = manager_find_job(m, id);
+        const MasterJob *j = manager_find_job_by_wire_id(m, id);
 
         if (!j || job_is_over(j) || j->ending != 0)
                 g_hash_table_add(forget, (char *) id);
@@ -419,6 +445,8 @@ static int open_channel(Manager *m, const char *address, EvgrpcChannel **ret, Er
                 .backoff_max_usec = USEC_PER_SEC,
                 .keepalive_usec = m->conf->lease_usec,
                 .keepalive_timeout_usec = m->conf->lease_usec,
+                .on_state = on_channel_state,
+                .userdata = m,
         };
         int r;
 
@@ -430,7 +458,7 @@ static void make_alive(MasterWorker *w, const char *incarnation, EvgrpcChannel *
 {
         w->channel = channel;
         (void) g_strlcpy(w->incarnation, incarnation, sizeof(w->incarnation));
-        w->alive = true;
+        w->alive = w->reachable = true;
         w->expected = false;
         evgrpc_channel_connect(channel);
 }
@@ -472,7 +500,7 @@ static int check_not_replaced(const MasterWorker *w, const Mapreduced__V1__Regis
 }
 
 int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
-                            GHashTable *forget, Error *e)
+                            GHashTable *forget, GPtrArray *keep, Error *e)
 {
         MasterWorker *w = g_hash_table_lookup(m->workers, request->worker_id);
         bool fresh = !w, again;
@@ -504,8 +532,9 @@ int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *r
                 log_full(LOG_INFO, &fields, 0, "Worker %s registered at %s with %u slots", w->name,
                          w->address, w->slots);
         }
-        scheduler_set_worker(m->scheduler, w->number, w->slots);
+        apply_slots(w);
         scheduler_set_drained(m->scheduler, w->number, w->drained);
+        worker_resume_attempts(w, request, keep);
         renew(w);
         save_worker(w);
         for (size_t i = 0; i < request->n_held; i++)
@@ -525,11 +554,13 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
         if (!w || !w->alive || !g_str_equal(w->incarnation, request->incarnation))
                 return -ENOENT;
         renew(w);
+        if (!w->reachable)
+                evgrpc_channel_connect(w->channel);
         w->free_bytes = request->free_bytes;
         w->load = request->load;
         if (request->slots >= 1 && request->slots <= 4096 && request->slots != w->slots) {
                 w->slots = request->slots;
-                scheduler_set_worker(m->scheduler, w->number, w->slots);
+                apply_slots(w);
                 worker_changed(w, CHANGED_NUMBERS);
         }
         for (size_t i = 0; i < request->n_jobs; i++)

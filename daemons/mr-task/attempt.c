@@ -20,6 +20,7 @@ static const char *const counter_names[_COUNTER_ID_MAX] = {
         [COUNTER_REDUCE_INPUT_GROUPS] = "reduce_input_groups",
         [COUNTER_REDUCE_OUTPUT_RECORDS] = "reduce_output_records",
         [COUNTER_REDUCE_OUTPUT_BYTES] = "reduce_output_bytes",
+        [COUNTER_MAP_SKIPPED_RECORDS] = "map_skipped_records",
 };
 
 uint64_t attempt_now_usec(void)
@@ -74,6 +75,7 @@ void attempt_count_user(Attempt *a, const char *name, uint64_t n)
 {
         uint64_t *value = g_hash_table_lookup(a->user_counters, name);
 
+        a->activity++;
         if (!value) {
                 if (g_hash_table_size(a->user_counters) >= USER_COUNTERS_MAX)
                         return;
@@ -101,6 +103,7 @@ void attempt_set_status(Attempt *a, const char *text, size_t size)
 {
         g_free(a->status);
         a->status = attempt_valid_text(text, size, STATUS_MAX_BYTES);
+        a->activity++;
 }
 
 static int send_progress(Attempt *a)
@@ -109,6 +112,7 @@ static int send_progress(Attempt *a)
         Mapreduced__Task__V1__FromTask m = MAPREDUCED__TASK__V1__FROM_TASK__INIT;
 
         progress.bytes_read = a->bytes_read;
+        progress.activity = a->activity;
         if (a->status)
                 progress.status = a->status;
         m.kind_case = MAPREDUCED__TASK__V1__FROM_TASK__KIND_PROGRESS;
@@ -117,16 +121,33 @@ static int send_progress(Attempt *a)
 }
 
 /* Between blocks: is the worker still there, and is it time to tell it how far we are? */
-static int attempt_tick(void *userdata, uint64_t bytes)
+int attempt_idle(Attempt *a)
 {
-        Attempt *a = userdata;
         uint64_t now = attempt_now_usec();
 
-        a->bytes_read += bytes;
         if (now < a->progress_usec + PROGRESS_INTERVAL_USEC)
                 return link_check(a->link);
         a->progress_usec = now;
         return send_progress(a);
+}
+
+static int attempt_tick(void *userdata, uint64_t bytes)
+{
+        Attempt *a = userdata;
+
+        a->bytes_read += bytes;
+        a->activity++;
+        return attempt_idle(a);
+}
+
+int attempt_skip_record(Attempt *a, Mapreduced__V1__SkippedRecord *record)
+{
+        Mapreduced__Task__V1__FromTask m = MAPREDUCED__TASK__V1__FROM_TASK__INIT;
+
+        m.kind_case = MAPREDUCED__TASK__V1__FROM_TASK__KIND_SKIPPED;
+        m.skipped = record;
+        a->counters[COUNTER_MAP_SKIPPED_RECORDS]++;
+        return link_send(a->link, &m, false);
 }
 
 int attempt_next_input(Attempt *a, Message *ret)

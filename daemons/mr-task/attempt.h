@@ -30,6 +30,7 @@ typedef enum CounterId {
         COUNTER_REDUCE_INPUT_GROUPS,
         COUNTER_REDUCE_OUTPUT_RECORDS,
         COUNTER_REDUCE_OUTPUT_BYTES,
+        COUNTER_MAP_SKIPPED_RECORDS,
         _COUNTER_ID_MAX,
 } CounterId;
 
@@ -49,6 +50,7 @@ typedef struct Attempt {
         GString *stderr_tail;
         char *status; /* valid UTF-8 */
         uint64_t bytes_read;
+        uint64_t activity;      /* signs of life: bytes read or written, status, counters */
         uint64_t progress_usec; /* when the last was sent */
         uint64_t cpu_usec;      /* used before this attempt */
 
@@ -64,6 +66,12 @@ int attempt_run(int link, Message *m);
 
 /* Asks for the next batch of input and waits for it. A message that is no input is -EPROTO. */
 int attempt_next_input(Attempt *a, Message *ret);
+
+/* Nothing has happened, but time passes: says how far we are, which is no sign of life. */
+int attempt_idle(Attempt *a);
+
+/* Tells the worker of a record that is done without. */
+int attempt_skip_record(Attempt *a, Mapreduced__V1__SkippedRecord *record);
 
 /* Of the monotonic clock. */
 uint64_t attempt_now_usec(void);

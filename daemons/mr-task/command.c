@@ -12,6 +12,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "mr-task/command.h"
+#include "mr-task/memory.h"
 #include "platform/spawn.h"
 
 #define PIPE_BYTES                                                                                 \
@@ -19,6 +20,7 @@
 #define READ_BYTES (256 * 1024)
 #define STDERR_LINE_MAX 4096
 #define COMMAND_SHOWN_BYTES 200
+#define MEMORY_LOOK_USEC (50 * USEC_PER_MSEC)
 #define POLL_MSEC 250 /* progress goes out even when nothing moves */
 /* Longer than a child that still works is silent after its parent; shorter than anybody's patience. */
 #define LEFT_BEHIND_USEC (10 * USEC_PER_SEC)
@@ -35,7 +37,8 @@ typedef struct Command {
         GString *line;     /* of stderr, not yet ended */
         bool line_is_rest; /* what is before it was too long, and is dealt with */
         int status;
-        uint64_t heard_usec; /* when it ended, or was last heard of after that */
+        uint64_t looked_usec; /* when its memory was looked at last */
+        uint64_t heard_usec;  /* when it ended, or was last heard of after that */
 } Command;
 
 /* ---- starting ---- */
@@ -304,6 +307,7 @@ static int listen_to(Command *c, int *fd)
                 return 1;
         }
         c->heard_usec = attempt_now_usec();
+        c->attempt->activity++;
         r = c->io->take(c->io->userdata, c->buffer, (size_t) n);
         return r < 0 ? r : 1;
 }
@@ -317,6 +321,28 @@ static int drain(Command *c, int *fd)
         return r;
 }
 
+/* A look at a few files in /proc, not more often than it is worth: what grows faster is the kernel's to stop. */
+static int check_memory(Command *c)
+{
+        uint64_t limit = c->attempt->start->memory_limit_bytes, now, used;
+        g_autofree char *has = NULL, *may = NULL;
+
+        if (limit == 0)
+                return 0;
+        now = attempt_now_usec();
+        if (now < c->looked_usec + MEMORY_LOOK_USEC)
+                return 0;
+        c->looked_usec = now;
+        used = memory_of_children();
+        if (used <= limit)
+                return 0;
+        has = format_size(used);
+        may = format_size(limit);
+        return attempt_failf(c->attempt, ENOMEM,
+                             "memory limit: its commands use %s, more than MemoryLimit=%s", has,
+                             may);
+}
+
 static int command_turn(Command *c)
 {
         struct pollfd p[] = {
@@ -328,11 +354,17 @@ static int command_turn(Command *c)
         };
         int r;
 
-        r = poll(p, ELEMENTSOF(p), POLL_MSEC);
+        r = poll(p, ELEMENTSOF(p),
+                 c->attempt->start->memory_limit_bytes > 0 ? MEMORY_LOOK_USEC / USEC_PER_MSEC
+                                                           : POLL_MSEC);
         if (r < 0)
                 return errno == EINTR ? 0 : -errno;
         if (r == 0 || p[4].revents)
-                return ticker_tick(&c->attempt->ticker, 0);
+                r = attempt_idle(c->attempt);
+        if (r >= 0)
+                r = check_memory(c);
+        if (r < 0)
+                return r;
         if (p[0].revents)
                 r = feed(c);
         if (r >= 0 && p[1].revents)

@@ -9,6 +9,7 @@
 #include "mr-task/map.h"
 #include "mr-task/map-command.h"
 #include "mr-task/map-plugin.h"
+#include "mr-task/map-skip.h"
 #include "records/run-file.h"
 
 #define PATH_SHOWN_BYTES 1024
@@ -90,7 +91,7 @@ static int open_reader(Attempt *a, const MapSink *sink, const Mapreduced__V1__Pi
 static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd)
 {
         g_autofree char *path = text_escape(piece->path, strlen(piece->path), PATH_SHOWN_BYTES);
-        PieceReader reader;
+        PieceReader reader = {};
         int r;
 
         r = check_file(a, fd, piece, path);
@@ -98,6 +99,10 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
                 return r;
         (void) posix_fadvise(fd, (off_t) piece->offset, (off_t) piece->length,
                              POSIX_FADV_SEQUENTIAL);
+        if (!sink->plugin && a->start->skip_records > 0) {
+                r = map_skip_piece(a, sink->sorter, piece, fd, path, &reader.lines, &reader.bytes);
+                goto read;
+        }
         r = open_reader(a, sink, piece, fd, path, &reader);
         if (r < 0)
                 return r;
@@ -105,6 +110,7 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
                 r = map_plugin_piece(sink->plugin, piece, &reader);
         else
                 r = map_command_piece(a, sink->sorter, piece, path, &reader);
+read:
         a->counters[COUNTER_MAP_INPUT_RECORDS] += reader.lines;
         a->counters[COUNTER_MAP_INPUT_BYTES] += reader.bytes;
         if (r < 0)

@@ -32,7 +32,10 @@ typedef enum Phase {
 
 struct Attempt {
         Manager *manager;
-        EvgrpcServerCall *call; /* NULL once it is over */
+        EvgrpcServerCall *call; /* NULL once it is over, or while it is detached */
+        LoopTimer *grace;       /* of a detached one */
+        bool asked;             /* detached: the registration on its way names it */
+        TaskResult *kept;       /* a detached one's result */
         TaskSpec *spec;
         Job *job;
         char *key;                   /* in the manager's table */
@@ -54,6 +57,12 @@ struct Attempt {
         uint64_t streamed_bytes;
         bool committed;
 
+        LoopTimer *patience;  /* while RUNNING, with TaskTimeout= */
+        uint64_t activity;    /* as mr-task says */
+        uint64_t alive_usec;  /* when it was something new */
+        GPtrArray *skipped;   /* Mapreduced__V1__SkippedRecord *; NULL: none */
+        size_t skipped_bytes; /* of data in them */
+
         uint64_t total_bytes, read_bytes;
         char *status;
         uint64_t told_usec; /* when progress was sent last */
@@ -64,6 +73,17 @@ static inline bool attempt_is_map(const Attempt *a)
 {
         return a->spec->kind == MAPREDUCED__V1__TASK_KIND__MAP;
 }
+
+/* worker-detached.c: the connection to the master is lost: goes on without it, or not. */
+bool attempt_detach(Attempt *a);
+void attempt_keep(Attempt *a, const TaskResult *result);
+/* The master calls again, with `resume`. */
+void attempt_attach(Attempt *a, EvgrpcServerCall *call);
+/* worker-attempt.c */
+void attempt_listen(Attempt *a, EvgrpcServerCall *call);
+void attempt_free(Attempt *a);
+/* Tells it and ends the attempt, or keeps it for later. */
+void attempt_finish(Attempt *a, TaskResult *result);
 
 /* Tells the master of a phase that is progress; the last two are the worker's own affair. */
 void attempt_set_phase(Attempt *a, Phase phase);

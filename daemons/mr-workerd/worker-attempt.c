@@ -25,7 +25,7 @@ static void remove_part(Attempt *a)
         (void) rmdir(a->spec->output_dir); /* the attempt's own; left if something else is in it */
 }
 
-static void attempt_free(Attempt *a)
+void attempt_free(Attempt *a)
 {
         const TaskSpec *s = a->spec;
 
@@ -47,6 +47,11 @@ static void attempt_free(Attempt *a)
                         remove_part(a);
         }
         evgrpc_server_call_unref(a->call);
+        loop_timer_free(a->grace);
+        loop_timer_free(a->patience);
+        if (a->skipped)
+                g_ptr_array_unref(a->skipped);
+        mapreduced__v1__task_result__free_unpacked(a->kept, NULL);
         mapreduced__task__v1__done__free_unpacked(a->done, NULL);
         mapreduced__v1__task_spec__free_unpacked(a->spec, NULL);
         g_free(a->key);
@@ -67,8 +72,7 @@ static void send_result(EvgrpcServerCall *call, TaskResult *result)
         evgrpc_server_call_finish(call, EVGRPC_OK, NULL);
 }
 
-/* The result is the last message; the attempt is gone when this returns. */
-static void finish(Attempt *a, TaskResult *result)
+static void note_finished(Attempt *a, const TaskResult *result)
 {
         LogFields fields = log_fields(a);
 
@@ -82,7 +86,19 @@ static void finish(Attempt *a, TaskResult *result)
                                                       (int) result->outcome)
                          ->name,
                  *result->error ? ": " : "", result->error);
+}
+
+/* The result is the last message; the attempt is gone when this returns, or waits detached for a master. */
+void attempt_finish(Attempt *a, TaskResult *result)
+{
+        if (result != a->kept)
+                note_finished(a, result);
         a->out_fd = safe_close(a->out_fd); /* a network file system writes at close */
+        if (!a->call && a->grace && !a->kept &&
+            (result->outcome == OUTCOME(SUCCEEDED) || result->outcome == OUTCOME(FAILED))) {
+                attempt_keep(a, result);
+                return;
+        }
         if (a->call)
                 send_result(a->call, result);
         attempt_free(a);
@@ -94,7 +110,7 @@ void attempt_end(Attempt *a, TaskOutcome outcome, const char *sentence)
 
         result.outcome = outcome;
         result.error = (char *) sentence;
-        finish(a, &result);
+        attempt_finish(a, &result);
 }
 
 void attempt_fail(Attempt *a, bool permanent, const char *format, ...)
@@ -111,7 +127,7 @@ void attempt_fail(Attempt *a, bool permanent, const char *format, ...)
         result.outcome = OUTCOME(FAILED);
         result.error = sentence;
         result.permanent = permanent;
-        finish(a, &result);
+        attempt_finish(a, &result);
 }
 
 /* Trouble with our own disk: a full one is no fault of the task. */
@@ -141,7 +157,11 @@ void attempt_finish_done(Attempt *a, TaskOutcome outcome)
         result.output_bytes = a->output_bytes;
         result.permanent = a->done->permanent;
         result.cpu_usec = a->done->cpu_usec;
-        finish(a, &result);
+        if (a->skipped) {
+                result.n_skipped = a->skipped->len;
+                result.skipped = (Mapreduced__V1__SkippedRecord **) a->skipped->pdata;
+        }
+        attempt_finish(a, &result);
 }
 
 /* ---- Progress ---- */
@@ -170,7 +190,7 @@ void attempt_tell_progress(Attempt *a, bool at_once)
         TaskUpdate u = MAPREDUCED__V1__TASK_UPDATE__INIT;
         uint64_t now = loop_now_usec(a->manager->loop);
 
-        if (a->congested || (!at_once && now - a->told_usec < PROGRESS_USEC))
+        if (!a->call || a->congested || (!at_once && now - a->told_usec < PROGRESS_USEC))
                 return;
         a->told_usec = now;
         if (a->phase == PHASE_SHUFFLE)
@@ -208,8 +228,24 @@ static void on_cancelled(EvgrpcServerCall *call, void *userdata)
 {
         Attempt *a = userdata;
 
+        bool lost = evgrpc_server_call_is_lost(call);
+
         a->call = evgrpc_server_call_unref(a->call);
-        attempt_end(a, OUTCOME(KILLED), "the master cancelled it, or is gone");
+        a->congested = false;
+        if (lost && attempt_detach(a))
+                return;
+        attempt_end(a, OUTCOME(KILLED), lost ? "the master is gone" : "the master cancelled it");
+}
+
+void attempt_listen(Attempt *a, EvgrpcServerCall *call)
+{
+        static const EvgrpcServerCallHandlers handlers = {
+                .on_writable = on_writable,
+                .on_cancelled = on_cancelled,
+        };
+
+        a->call = evgrpc_server_call_ref(call);
+        evgrpc_server_call_set_handlers(call, &handlers, a);
 }
 
 static void _printf_(2, 3) reject(EvgrpcServerCall *call, const char *format, ...)
@@ -260,16 +296,11 @@ static TaskSpec *spec_copy(const TaskSpec *s)
 static Attempt *attempt_new(Manager *m, Job *job, EvgrpcServerCall *call, const TaskSpec *spec,
                             char *key)
 {
-        static const EvgrpcServerCallHandlers handlers = {
-                .on_writable = on_writable,
-                .on_cancelled = on_cancelled,
-        };
         const char *kind = spec_kind_to_string(spec->kind);
         Attempt *a = g_new0(Attempt, 1);
 
         *a = (Attempt){
                 .manager = m,
-                .call = evgrpc_server_call_ref(call),
                 .spec = spec_copy(spec),
                 .job = job,
                 .key = key,
@@ -282,7 +313,7 @@ static Attempt *attempt_new(Manager *m, Job *job, EvgrpcServerCall *call, const 
         if (!a->spec)
                 g_error("Out of memory"); /* as GLib itself would */
         g_hash_table_insert(m->attempts, a->key, a);
-        evgrpc_server_call_set_handlers(call, &handlers, a);
+        attempt_listen(a, call);
         return a;
 }
 
@@ -304,9 +335,17 @@ void attempt_start(Manager *m, EvgrpcServerCall *call, const TaskSpec *spec)
         }
         key = g_strdup_printf("%s/%s-%u/%u", spec->job_id, spec_kind_to_string(spec->kind),
                               spec->task, spec->attempt);
-        if (g_hash_table_contains(m->attempts, key) ||
-            (spec->kind == MAPREDUCED__V1__TASK_KIND__MAP &&
-             spool_output_exists(m->spool, spec->job_id, spec->task, spec->attempt))) {
+        a = g_hash_table_lookup(m->attempts, key);
+        if (spec->resume) {
+                if (a && !a->call)
+                        attempt_attach(a, call);
+                else
+                        evgrpc_server_call_finish(call, EVGRPC_NOT_FOUND,
+                                                  "attempt %s is not running here", key);
+                return;
+        }
+        if (a || (spec->kind == MAPREDUCED__V1__TASK_KIND__MAP &&
+                  spool_output_exists(m->spool, spec->job_id, spec->task, spec->attempt))) {
                 evgrpc_server_call_finish(call, EVGRPC_ALREADY_EXISTS, "attempt %s was run here",
                                           key);
                 return;

@@ -17,6 +17,8 @@ void attempt_stream_on(Attempt *a)
         g_autofree uint8_t *buffer = g_malloc(OUTPUT_BYTES);
         TaskUpdate u = MAPREDUCED__V1__TASK_UPDATE__INIT;
 
+        if (!a->call)
+                return; /* detached: from the beginning, to the master that calls again */
         while (!a->congested && a->streamed_bytes < a->output_bytes) {
                 size_t n = (size_t) MIN(OUTPUT_BYTES, a->output_bytes - a->streamed_bytes);
                 ssize_t got = pread_full(a->out_fd, buffer, n, a->streamed_bytes);

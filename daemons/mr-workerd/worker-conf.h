@@ -14,7 +14,8 @@ typedef struct WorkerConf {
         char *bus;      /* as bus_open() takes it */
         uint32_t slots; /* task processes at a time */
         uint64_t task_memory_bytes;
-        uint64_t min_free_bytes; /* on the spool's file system; below it attempts are rejected */
+        uint64_t rejoin_grace_usec; /* attempts outlive their master for so long */
+        uint64_t min_free_bytes;    /* on the spool's file system; below it attempts are rejected */
         bool allow_plaintext;
         bool ephemeral;
         int exit_fd; /* a parent's descriptor, or -EBADF */

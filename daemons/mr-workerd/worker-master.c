@@ -3,6 +3,7 @@
  */
 #include <sys/sysinfo.h>
 
+#include "mr-workerd/worker-attempt.h"
 #include "mr-workerd/worker-master.h"
 
 #define REGISTER_TIMEOUT_USEC (10 * USEC_PER_SEC)
@@ -19,6 +20,7 @@ struct MasterLink {
         EvgrpcChannel *channel;
         LoopTimer *timer; /* the next heartbeat, or the next try to register */
         bool registered;
+        bool rejoin; /* register at the next turn, not a heartbeat */
         char *reason;
         EvgrpcCall *call; /* the registration or heartbeat on its way */
         uint64_t lease_usec, heartbeat_usec;
@@ -62,7 +64,7 @@ static void on_timer(void *userdata)
 
         if (l->call) /* the last one is not answered yet: its own time limit will end it */
                 return;
-        if (l->registered)
+        if (l->registered && !l->rejoin)
                 send_heartbeat(l);
         else
                 try_register(l);
@@ -87,7 +89,8 @@ static void on_registered(EvgrpcCall *call, const EvgrpcStatus *status, void *us
         l->lease_usec = MAX(reply->lease_usec, l->heartbeat_usec);
         forget_jobs(l, reply->forget_jobs, reply->n_forget_jobs);
         set_state(l, true, "%s", "");
-        loop_timer_start(l->timer, l->heartbeat_usec);
+        l->rejoin = attempts_answer(l->manager, reply->keep, reply->n_keep);
+        loop_timer_start(l->timer, l->rejoin ? 0 : l->heartbeat_usec);
 }
 
 static GPtrArray *list_held(const Manager *m)
@@ -122,6 +125,7 @@ static void try_register(MasterLink *l)
         };
         Manager *m = l->manager;
         g_autoptr(GPtrArray) held = list_held(m);
+        g_autoptr(GPtrArray) running = attempts_list_detached(m);
         int r;
 
         request.worker_id = (char *) spool_worker_id(m->spool);
@@ -129,6 +133,8 @@ static void try_register(MasterLink *l)
         request.name = m->conf.name;
         request.address = m->address;
         request.slots = m->conf.slots;
+        request.n_running = running->len;
+        request.running = (Mapreduced__V1__RunningAttempt **) running->pdata;
         request.n_held = held->len;
         request.held = (Mapreduced__V1__MapOutput **) held->pdata;
         r = evgrpc_call_start(l->channel, &mapreduced__v1__master__descriptor, "RegisterWorker",
@@ -150,7 +156,7 @@ static void on_heartbeat(EvgrpcCall *call, const EvgrpcStatus *status, void *use
         if (status->code == EVGRPC_OK) {
                 reply = (const Mapreduced__V1__HeartbeatReply *) evgrpc_call_reply(call);
                 forget_jobs(l, reply->forget_jobs, reply->n_forget_jobs);
-                loop_timer_start(l->timer, l->heartbeat_usec);
+                loop_timer_start(l->timer, l->rejoin ? 0 : l->heartbeat_usec);
                 return;
         }
         if (status->code == EVGRPC_NOT_FOUND)
@@ -248,6 +254,13 @@ MasterLink *master_link_free(MasterLink *l)
         return NULL;
 }
 
+void master_link_rejoin(MasterLink *l)
+{
+        l->rejoin = true;
+        if (l->registered && !l->call && !l->freeing)
+                loop_timer_start(l->timer, 0);
+}
+
 EvgrpcChannel *master_link_channel(const MasterLink *l)
 {
         return l->channel;
@@ -270,7 +283,7 @@ static void on_reported(EvgrpcCall *call, const EvgrpcStatus *status, void *user
 }
 
 void master_link_report_lost(MasterLink *l, const char *job_id, uint32_t map, uint32_t attempt,
-                             const char *worker_id, const char *reason, bool corrupt)
+                             const char *worker_id, const char *reason, LostKind kind)
 {
         static const EvgrpcCallHandlers handlers = {.on_done = on_reported};
         Mapreduced__V1__LostOutputReport report = MAPREDUCED__V1__LOST_OUTPUT_REPORT__INIT;
@@ -280,7 +293,7 @@ void master_link_report_lost(MasterLink *l, const char *job_id, uint32_t map, ui
 
         log_full(LOG_NOTICE, &fields, 0,
                  "Output of map %u, attempt %u of job %s on worker %s is %s: %s", map, attempt,
-                 job_id, worker_id, corrupt ? "corrupt" : "lost", reason);
+                 job_id, worker_id, kind == LOST_CORRUPT ? "corrupt" : "lost", reason);
         if (!l->channel)
                 return;
         report.job_id = (char *) job_id;
@@ -289,7 +302,8 @@ void master_link_report_lost(MasterLink *l, const char *job_id, uint32_t map, ui
         report.worker_id = (char *) worker_id;
         report.reporter_id = (char *) spool_worker_id(l->manager->spool);
         report.reason = (char *) reason;
-        report.corrupt = corrupt;
+        report.corrupt = kind == LOST_CORRUPT;
+        report.gone = kind == LOST_GONE;
         r = evgrpc_call_start(l->channel, &mapreduced__v1__master__descriptor, "ReportLostOutput",
                               &report.base, &options, &handlers, NULL, NULL);
         if (r < 0)

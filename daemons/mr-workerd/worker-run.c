@@ -10,6 +10,8 @@
 
 /* A reduce that meets so many bad segments will hardly meet the last one. */
 #define BAD_SEGMENTS_MAX 3u
+/* Of the skipped records of one attempt together: the rest is named, and its bytes are not kept. */
+#define SKIPPED_DATA_MAX_BYTES MIB(2)
 
 static void shuffle_or_wait(Attempt *a);
 
@@ -153,6 +155,88 @@ static void on_task_done(Attempt *a, const TaskDone *d)
                 attempt_finish_done(a, OUTCOME(FAILED));
 }
 
+static void free_skipped(gpointer p)
+{
+        mapreduced__v1__skipped_record__free_unpacked(p, NULL);
+}
+
+static void on_skipped(Attempt *a, const Mapreduced__V1__SkippedRecord *record)
+{
+        size_t size = mapreduced__v1__skipped_record__get_packed_size(record);
+        g_autofree uint8_t *data = g_malloc(MAX(size, 1));
+        Mapreduced__V1__SkippedRecord *copy;
+
+        if (!a->skipped)
+                a->skipped = g_ptr_array_new_with_free_func(free_skipped);
+        if (a->skipped->len >= a->spec->skip_records) {
+                attempt_fail(a, false, "mr-task skipped more records than it may");
+                return;
+        }
+        mapreduced__v1__skipped_record__pack(record, data);
+        copy = mapreduced__v1__skipped_record__unpack(NULL, size, data);
+        if (!copy)
+                g_error("Out of memory"); /* as GLib itself would */
+        if (a->skipped_bytes + copy->data.len > SKIPPED_DATA_MAX_BYTES)
+                copy->data.len = 0;
+        a->skipped_bytes += copy->data.len;
+        g_ptr_array_add(a->skipped, copy);
+}
+
+/* ---- The time limit ---- */
+
+static void arm_patience(Attempt *a, uint64_t delay_usec)
+{
+        loop_timer_start(a->patience, delay_usec);
+}
+
+static void on_patience_over(void *userdata)
+{
+        Attempt *a = userdata;
+        uint64_t now = loop_now_usec(a->manager->loop), until;
+
+        until = a->alive_usec + a->spec->timeout_usec;
+        if (a->phase != PHASE_RUNNING)
+                return;
+        if (now < until) {
+                arm_patience(a, until - now);
+                return;
+        }
+        attempt_fail(a, false,
+                     "time limit: no input read, no output written and no status told for %g s "
+                     "(TaskTimeout=)",
+                     (double) a->spec->timeout_usec / USEC_PER_SEC);
+}
+
+static int begin_patience(Attempt *a)
+{
+        int r = 0;
+
+        if (a->spec->timeout_usec == 0)
+                return 0;
+        if (!a->patience)
+                r = loop_timer_new(a->manager->loop, on_patience_over, a, &a->patience);
+        if (r < 0)
+                return r;
+        a->activity = 0;
+        a->alive_usec = loop_now_usec(a->manager->loop);
+        arm_patience(a, a->spec->timeout_usec);
+        return 0;
+}
+
+static void on_progress(Attempt *a, const Mapreduced__Task__V1__Progress *p)
+{
+        a->read_bytes = p->bytes_read;
+        if (p->activity != a->activity) {
+                a->activity = p->activity;
+                a->alive_usec = loop_now_usec(a->manager->loop);
+        }
+        if (*p->status) {
+                g_free(a->status);
+                a->status = g_strdup(p->status);
+        }
+        attempt_tell_progress(a, false);
+}
+
 static void on_message(const Mapreduced__Task__V1__FromTask *m, void *userdata)
 {
         Attempt *a = userdata;
@@ -162,12 +246,10 @@ static void on_message(const Mapreduced__Task__V1__FromTask *m, void *userdata)
                 send_input(a);
                 break;
         case MAPREDUCED__TASK__V1__FROM_TASK__KIND_PROGRESS:
-                a->read_bytes = m->progress->bytes_read;
-                if (*m->progress->status) {
-                        g_free(a->status);
-                        a->status = g_strdup(m->progress->status);
-                }
-                attempt_tell_progress(a, false);
+                on_progress(a, m->progress);
+                break;
+        case MAPREDUCED__TASK__V1__FROM_TASK__KIND_SKIPPED:
+                on_skipped(a, m->skipped);
                 break;
         case MAPREDUCED__TASK__V1__FROM_TASK__KIND_DONE:
                 on_task_done(a, m->done);
@@ -252,6 +334,12 @@ static void on_granted(void *userdata)
         attempt_set_phase(a, PHASE_RUNNING);
         if (prepare_files(a) < 0)
                 return;
+        if (begin_patience(a) < 0) {
+                attempt_fail(a, false, "cannot make a timer for TaskTimeout=");
+                return;
+        }
+        if (a->skipped) /* of a run before, over bad segments */
+                g_ptr_array_set_size(a->skipped, 0);
         a->next = 0;
         a->last_is_sent = false;
         a->read_bytes = 0;
@@ -266,6 +354,8 @@ static void on_granted(void *userdata)
         start.sort_output = s->sort_output;
         start.maps = s->maps;
         start.job_name = s->job_name;
+        start.memory_limit_bytes = s->memory_limit_bytes;
+        start.skip_records = s->skip_records;
         m.kind_case = MAPREDUCED__TASK__V1__TO_TASK__KIND_START;
         m.start = &start;
         (void) send_to_task(a, &m, (int[]){a->out_fd, a->scratch_fd, a->work_fd}, 3);

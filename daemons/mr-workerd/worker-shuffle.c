@@ -134,7 +134,7 @@ static void on_retry(void *userdata)
                 s->handlers.on_complete(s->userdata);
 }
 
-static void report(Shuffle *s, uint32_t map, const char *reason, bool corrupt)
+static void report(Shuffle *s, uint32_t map, const char *reason, LostKind kind)
 {
         MapLocation where = job_watch_location(s->job->watch, map);
         Segment *g = &s->segments[map];
@@ -142,13 +142,13 @@ static void report(Shuffle *s, uint32_t map, const char *reason, bool corrupt)
         if (!where.known || where.lost || where.attempt != g->attempt)
                 return; /* the master knows */
         master_link_report_lost(s->manager->master, s->job->id, map, g->attempt, where.worker_id,
-                                reason, corrupt);
+                                reason, kind);
 }
 
 /* Its way to the output is closed: tell the master, and ask again later. */
-static void give_up(Shuffle *s, uint32_t map, const char *reason)
+static void give_up(Shuffle *s, uint32_t map, const char *reason, LostKind kind)
 {
-        report(s, map, reason, false);
+        report(s, map, reason, kind);
         s->segments[map].tries = TRIES - 1; /* from now on each failure is reported */
         retry_after(s, map, LOST_RETRY_USEC);
 }
@@ -156,7 +156,7 @@ static void give_up(Shuffle *s, uint32_t map, const char *reason)
 /* Nothing but another attempt's output will do; the master may have missed the first report. */
 static void report_bad(Shuffle *s, uint32_t map, const char *reason)
 {
-        report(s, map, reason, true);
+        report(s, map, reason, LOST_CORRUPT);
         s->segments[map].banned = true;
         retry_after(s, map, LOST_RETRY_USEC);
 }
@@ -196,7 +196,7 @@ static void on_fetched(uint32_t map, FetchOutcome outcome, const char *sentence,
         else if (outcome == FETCH_BUSY)
                 retry_after(s, map, BACKOFF_USEC);
         else if (outcome == FETCH_GONE || ++g->tries >= TRIES)
-                give_up(s, map, sentence);
+                give_up(s, map, sentence, outcome == FETCH_GONE ? LOST_GONE : LOST_UNREACHABLE);
         else
                 retry_after(s, map, BACKOFF_USEC << (g->tries - 1));
 }
@@ -212,7 +212,7 @@ static void take_local(Shuffle *s, uint32_t map)
         if (r >= 0)
                 r = run_file_segment(fd, s->partitions, s->partition, &offset, &length, &e);
         if (r < 0)
-                give_up(s, map, error_message(&e, r));
+                give_up(s, map, error_message(&e, r), LOST_GONE);
         else
                 segment_gained(s, map, true, offset, length);
 }
@@ -386,5 +386,5 @@ void shuffle_drop(Shuffle *s, uint32_t map, uint32_t attempt, const char *reason
         } else if (corrupt)
                 report_bad(s, map, reason);
         else
-                give_up(s, map, reason);
+                give_up(s, map, reason, LOST_GONE);
 }

@@ -391,6 +391,22 @@ static void succeed(FakeRun *run)
         send_result(run, MAPREDUCED__V1__TASK_OUTCOME__SUCCEEDED, "", false, 1);
 }
 
+static GHashTable *wire_ids; /* of all workers: the number before the '-' → the whole */
+
+static void note_wire_id(const char *wire_id)
+{
+        if (!wire_ids)
+                wire_ids = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        g_hash_table_insert(wire_ids, g_strndup(wire_id, strcspn(wire_id, "-")), g_strdup(wire_id));
+}
+
+const char *fake_wire_id(const char *job)
+{
+        const char *id = wire_ids ? g_hash_table_lookup(wire_ids, job) : NULL;
+
+        return id ? id : job;
+}
+
 static void on_run_cancelled(EvgrpcServerCall *call, void *userdata)
 {
         FakeRun *run = userdata;
@@ -412,6 +428,7 @@ static void on_run_task(EvgrpcServerCall *call, const ProtobufCMessage *message,
         run->call = evgrpc_server_call_ref(call);
         run->spec = mapreduced__v1__task_spec__unpack(NULL, size, bytes);
         run->outputs = g_hash_table_new(NULL, NULL);
+        note_wire_id(run->spec->job_id);
         g_ptr_array_add(w->runs, run);
         evgrpc_server_call_set_handlers(call, &handlers, run);
         if (run->spec->kind == MAPREDUCED__V1__TASK_KIND__MAP)
@@ -612,7 +629,7 @@ void fake_report_lost(FakeWorker *w, const char *job, uint32_t map, uint32_t att
         Mapreduced__V1__LostOutputReport report = MAPREDUCED__V1__LOST_OUTPUT_REPORT__INIT;
         EvgrpcCall *call = NULL;
 
-        report.job_id = (char *) job;
+        report.job_id = (char *) fake_wire_id(job);
         report.map = map;
         report.attempt = attempt;
         report.worker_id = (char *) holder->id;

@@ -84,6 +84,8 @@ void fake_restart(FakeWorker *w, bool keeps_outputs); /* a new incarnation */
 void fake_silence(FakeWorker *w); /* cut off: no heartbeat any more, its calls stay open */
 void fake_kill(FakeWorker *w);    /* its process dies: connections are closed */
 void fake_release(FakeWorker *w); /* what it holds succeeds */
+/* What the master calls a job towards workers; known once one of its attempts was started. */
+const char *fake_wire_id(const char *job);
 void fake_report_lost(FakeWorker *w, const char *job, uint32_t map, uint32_t attempt,
                       const FakeWorker *holder, bool corrupt);
 

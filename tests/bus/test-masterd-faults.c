@@ -305,7 +305,7 @@ static bool is_forgotten(void *userdata)
         const FakeWorker *w = userdata;
 
         for (guint i = 0; i < w->forgotten->len; i++)
-                if (g_str_equal(w->forgotten->pdata[i], "1"))
+                if (g_str_equal(w->forgotten->pdata[i], fake_wire_id("1")))
                         return true;
         return false;
 }

@@ -286,7 +286,7 @@ static EvgrpcCode read_job_file(FakeWorker *w, const char *job, const char *name
         EvgrpcCall *call = NULL;
         EvgrpcCode code;
 
-        request.job_id = (char *) job;
+        request.job_id = (char *) fake_wire_id(job);
         request.name = (char *) name;
         g_assert_cmpint(evgrpc_call_start(w->master, &mapreduced__v1__master__descriptor,
                                           "ReadJobFile", &request.base, NULL, &handlers, t, &call),

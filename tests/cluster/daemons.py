@@ -61,100 +61,11 @@ class Cluster(mr.ClusterCase):
         self.assertSameLines(b"".join(sorted(rows)), want)
         self.assertFails(self.ctl("run", "--app", "wordcount", "--input", tree, "--output", out), str(out), "not empty")
 
-    def kill_a_worker_when(self, job, condition):
-        """Kills the busiest worker once condition() holds; returns its name."""
-        mr.wait_for("the moment to kill", condition, 60)
-        def busiest():
-            rows = json.loads(self.ctl("workers", "--json=short").stdout)
-            used = [(r["SlotsUsed"], r["Name"]) for r in rows if r["State"] == "alive"]
-            return max(used)[1]
-        name = busiest()
-        next(w for w, i in zip(self.workers, range(9)) if f"w{i}" == name).kill()
-        return name
-
-    def test_worker_killed_in_the_maps(self):
-        """kill -9 of a worker in the middle of the maps"""
-        tree, want = self.job_input(40)
-        job = self.submit("--mapper", SLOW_MAPPER, "--reducer", SUM, "--input", tree, "--reduces", "2")
-        name = self.kill_a_worker_when(job, lambda: 8 <= self.job_get(job, "MapsDone") < 32)
-        self.assertSameLines(self.result(job), want)
-        self.assertRegex(self.status(job), rf"{name}.*lost")
-        self.assertGreaterEqual(self.job_get(job, "AttemptsLost") + self.job_get(job, "MapOutputsLost"), 1)
-
-    def test_worker_killed_in_the_reduces(self):
-        """kill -9 of a worker in the middle of the reduces"""
-        tree, want = self.job_input(12)
-        job = self.submit("--mapper", SLOW_MAPPER.replace("0.15", "0"), "--reducer", f"sleep 0.4; {SUM}", "--input", tree, "--reduces", "24")
-        name = self.kill_a_worker_when(job, lambda: 2 <= self.job_get(job, "ReducesDone") < 18)
-        self.assertSameLines(self.result(job), want)
-        self.assertRegex(self.status(job), rf"{name}.*lost")
-        counters = self.job_get(job, "Counters")
-        self.assertEqual(counters["map_input_records"], sum(500 + i for i in range(12)))
-
-    def test_builtin_with_worker_killed(self):
-        """kill -9 of a worker during a built-in word count of many splits"""
-        self.file("in/big", text(400000))
-        want = mr.coreutils_wordcount([str(self.dir / "in/big")])
-        job = self.submit("--app", "wordcount", "--input", self.dir / "in", "--split-size", "16K", "--reduces", "4")
-        self.kill_a_worker_when(job, lambda: self.job_get(job, "MapsDone") >= 20)
-        self.assertSameLines(self.result(job), want)
-
-    def test_master_restarted(self):
-        """kill -9 of the master in the middle of a job; the same job goes on and finished maps stay"""
-        tree, want = self.job_input(40)
-        job = self.submit("--mapper", SLOW_MAPPER, "--reducer", SUM, "--input", tree, "--reduces", "2")
-        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 12)
-        self.master.kill()
-        self.start_master()
-        self.assertSameLines(self.result(job), want)
-        p = self.ctl("tasks", "--json=short", job)
-        self.assertOk(p)
-        attempts = sum(t["AttemptsStarted"] for t in json.loads(p.stdout) if t["Kind"] == "map")
-        self.assertLess(attempts, 40 + 12, "finished maps were run again")
-
-    def test_corrupt_map_output(self):
-        """a flipped bit in a map output on disk: that map runs again, and the answer is right"""
-        tree, want = self.job_input(10)
-        hold = self.dir / "hold"
-        # The last map waits until the test has spoilt an output, so every reduce is still in its shuffle or before.
-        job = self.submit("--mapper", f"case $mapreduce_map_input_file in *f009) while [ ! -e {hold} ]; do sleep 0.05; done;; esac; "
-                          + SLOW_MAPPER.replace("sleep 0.15; ", ""), "--reducer", SUM, "--input", tree, "--reduces", "2")
-        mr.wait_for("nine maps", lambda: self.job_get(job, "MapsDone") == 9)
-        runs = sorted(self.dir.glob(f"spool-w*/jobs/{job}/map-*.run"))
-        self.assertEqual(len(runs), 9)
-        # One on each worker, in both partitions: a reduce reads those of its own host in place.
-        for run in {r.parents[2]: r for r in runs}.values():
-            with open(run, "r+b") as f:
-                for offset in (run.stat().st_size // 4, run.stat().st_size * 3 // 4):
-                    f.seek(offset)
-                    byte = f.read(1)[0]
-                    f.seek(offset)
-                    f.write(bytes([byte ^ 0x10]))
-        hold.touch()
-        self.assertSameLines(self.result(job), want)
-        self.assertGreaterEqual(self.job_get(job, "MapOutputsLost"), 1)
-        self.assertLessEqual(self.job_get(job, "MapOutputsLost"), 3)
-        self.assertRegex(self.status(job), "(?i)checksum|damaged|corrupt")
-
     def test_failing_mapper(self):
         """a mapper that exits 3 makes the job fail with the cause"""
         tree, _ = self.job_input(2)
         p = self.ctl("run", "--mapper", "echo the reason >&2; exit 3", "--input", tree)
         self.assertFails(p, "map-", f"{tree}/f00", "exited with status 3", "the reason")
-
-    def test_cancel(self):
-        """a cancelled job ends, with its commands, and says so"""
-        tree, _ = self.job_input(4)
-        flag = self.dir / "started"
-        job = self.submit("--mapper", f"touch {flag}; exec sleep 4321", "--input", tree)
-        mr.wait_for("a mapper", flag.exists)
-        self.assertOk(self.ctl("cancel", job))
-        self.assertEqual(self.job_get(job, "State"), "cancelled")
-        def sleeping():
-            return [p for p in filter(str.isdigit, os.listdir("/proc")) if command_line(p) == b"sleep\x004321\x00"]
-        mr.wait_for("the commands to end", lambda: not sleeping())
-        self.assertFails(self.ctl("wait", job), "cancelled")
-        self.assertFails(self.ctl("cancel", job), "over")
 
     def test_no_worker(self):
         """a job without any worker waits, says so, and runs when one comes"""
@@ -190,17 +101,6 @@ class Cluster(mr.ClusterCase):
         self.assertEqual(sorted(names), ["w0", "w1", "w2"])
         self.assertRegex(self.ctl("workers", "--no-legend").stdout.decode(), r"(?m)^\s*w1\s")
         self.assertFails(self.ctl("status", "999"), "999")
-
-    def test_second_master_is_refused(self):
-        """a second master on one state directory, and a second worker on one spool, refuse"""
-        p = subprocess.run([mr.MASTERD, "--bus=none", "--listen=127.0.0.1:0", f"--state={self.dir}/master"],
-                           stderr=subprocess.PIPE, timeout=30, check=False, env=self.env)
-        self.assertNotEqual(p.returncode, 0)
-        self.assertIn(f"{self.dir}/master".encode(), p.stderr)
-        p = subprocess.run([mr.WORKERD, "--bus=none", "--master=127.0.0.1:1", "--listen=127.0.0.1:0", f"--spool={self.dir}/spool-w0"],
-                           stderr=subprocess.PIPE, timeout=30, check=False, env=self.env)
-        self.assertNotEqual(p.returncode, 0)
-        self.assertIn(f"{self.dir}/spool-w0".encode(), p.stderr)
 
     def test_plain_text_is_refused(self):
         """plain TCP on an address that others reach is refused, with the remedy"""
@@ -331,17 +231,6 @@ class Contract(mr.ClusterCase):
             monitor.kill()
             monitor.wait()
             monitor.stdout.close()
-
-    def test_retried_submission_is_one_job(self):
-        """a submission retried with the same RequestId is the same job"""
-        path = self.file("in", "a")
-        ids = set()
-        for _ in range(3):
-            p = self.busctl("call", "org.mapreduced.Master1", "/org/mapreduced/Master1", "org.mapreduced.Master1.Manager",
-                            "SubmitJob", "a{sv}a{sh}", "3", "App", "s", "wordcount", "Input", "as", "1", path,
-                            "RequestId", "s", "0123456789abcdef0123456789abcdef", "0")
-            ids.add(json.loads(p.stdout)["data"][0])
-        self.assertEqual(len(ids), 1)
 
     def test_bad_calls_have_named_errors(self):
         """bad calls are answered with named errors"""

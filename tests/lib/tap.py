@@ -49,16 +49,24 @@ class TapResult(unittest.TestResult):
 
 
 def main(module="__main__"):
-    """Runs every case of the module, or those whose name contains an argument."""
+    """Runs every case of the module, or those whose name contains an argument; "=NAME" is the whole name."""
     loader = unittest.TestLoader()
     suite = loader.loadTestsFromModule(sys.modules[module])
     cases = list(flatten(suite))
     if len(sys.argv) > 1:
-        cases = [c for c in cases if any(a in c.id() for a in sys.argv[1:])]
+        cases = [c for c in cases if any(is_meant(c.id(), a) for a in sys.argv[1:])]
+        if not cases:
+            sys.exit(f"no case is named {' or '.join(sys.argv[1:])}")
     print(f"1..{len(cases)}", flush=True)
     result = TapResult(sys.stdout)
     unittest.TestSuite(cases).run(result)
     sys.exit(0 if result.wasSuccessful() else 1)
+
+
+def is_meant(name, argument):
+    if argument.startswith("="):
+        return name.endswith(f".test_{argument[1:]}")
+    return argument in name
 
 
 def flatten(suite):

@@ -1,0 +1,128 @@
+/*
+ * Attempt — while the master is away.
+ *
+ *      attached ── connection lost ──▶ detached ── RunTask with resume ──▶ attached
+ *                                          │
+ *                                          ├── RejoinGrace= is over, or the master does not want it ──▶ killed
+ *                                          └── comes to its end: the result is kept, and waits likewise
+ *
+ * A master that is started again within the grace so finds everything as it was: work of hours is not thrown away
+ * because one process was replaced. Dean & Ghemawat let the whole computation end with the master (OSDI 2004, §3.3).
+ */
+#include "mr-workerd/worker-attempt-impl.h"
+#include "mr-workerd/worker-master.h"
+#include "mr-workerd/worker-spec.h"
+
+static void on_grace_over(void *userdata)
+{
+        Attempt *a = userdata;
+
+        a->grace = loop_timer_free(a->grace);
+        attempt_end(a, OUTCOME(KILLED), "the master did not come back within RejoinGrace=");
+}
+
+/* One that still fetches files from the master has lost nothing yet. */
+bool attempt_detach(Attempt *a)
+{
+        Manager *m = a->manager;
+
+        if (m->conf.ephemeral || m->conf.rejoin_grace_usec == 0 || a->phase == PHASE_FILES)
+                return false;
+        if (loop_timer_new(m->loop, on_grace_over, a, &a->grace) < 0)
+                return false;
+        loop_timer_start(a->grace, m->conf.rejoin_grace_usec);
+        a->asked = false;
+        log_debug("Job %s: %s goes on without the master", a->spec->job_id, a->work_name);
+        master_link_rejoin(m->master);
+        return true;
+}
+
+void attempt_keep(Attempt *a, const TaskResult *result)
+{
+        size_t size = mapreduced__v1__task_result__get_packed_size(result);
+        g_autofree uint8_t *data = g_malloc(MAX(size, 1));
+
+        mapreduced__v1__task_result__pack(result, data);
+        a->kept = mapreduced__v1__task_result__unpack(NULL, size, data);
+        if (!a->kept)
+                g_error("Out of memory"); /* as GLib itself would */
+}
+
+void attempt_attach(Attempt *a, EvgrpcServerCall *call)
+{
+        a->grace = loop_timer_free(a->grace);
+        attempt_listen(a, call);
+        if (a->kept) {
+                attempt_finish(a, a->kept);
+                return;
+        }
+        attempt_tell_progress(a, true);
+        if (a->phase == PHASE_STREAMING) { /* the master has a new, empty file */
+                a->streamed_bytes = 0;
+                attempt_stream_on(a);
+        }
+}
+
+static void free_running(gpointer p)
+{
+        mapreduced__v1__running_attempt__free_unpacked(p, NULL);
+}
+
+GPtrArray *attempts_list_detached(Manager *m)
+{
+        GPtrArray *list = g_ptr_array_new_with_free_func(free_running);
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, m->attempts);
+        while (g_hash_table_iter_next(&it, NULL, &p)) {
+                Mapreduced__V1__RunningAttempt *r;
+                Attempt *a = p;
+
+                if (!a->grace)
+                        continue;
+                a->asked = true;
+                r = malloc(sizeof(*r)); /* protobuf-c frees it */
+                if (!r)
+                        g_error("Out of memory"); /* as GLib itself would */
+                mapreduced__v1__running_attempt__init(r);
+                r->job_id = strdup(a->spec->job_id);
+                r->kind = a->spec->kind;
+                r->task = a->spec->task;
+                r->attempt = a->spec->attempt;
+                g_ptr_array_add(list, r);
+        }
+        return list;
+}
+
+static bool is_kept(const Attempt *a, Mapreduced__V1__RunningAttempt *const *keep, size_t count)
+{
+        for (size_t i = 0; i < count; i++)
+                if (keep[i]->kind == a->spec->kind && keep[i]->task == a->spec->task &&
+                    keep[i]->attempt == a->spec->attempt &&
+                    g_str_equal(keep[i]->job_id, a->spec->job_id))
+                        return true;
+        return false;
+}
+
+bool attempts_answer(Manager *m, Mapreduced__V1__RunningAttempt *const *keep, size_t count)
+{
+        g_autoptr(GPtrArray) unwanted = g_ptr_array_new();
+        bool others = false;
+        GHashTableIter it;
+        gpointer p;
+
+        g_hash_table_iter_init(&it, m->attempts);
+        while (g_hash_table_iter_next(&it, NULL, &p)) {
+                const Attempt *a = p;
+
+                if (!a->grace)
+                        continue;
+                others |= !a->asked;
+                if (a->asked && !is_kept(a, keep, count))
+                        g_ptr_array_add(unwanted, p);
+        }
+        for (guint i = 0; i < unwanted->len; i++)
+                attempt_end(unwanted->pdata[i], OUTCOME(KILLED), "the master does not want it");
+        return others;
+}

@@ -1,0 +1,508 @@
+"""Each fault that docs/fault-tolerance.md names, made to happen to real processes: one case each, by its name.
+
+After each of them: the answer is byte for byte what coreutils says, no temporary file is left, every map's records
+are counted once, and the number of attempts is what the theory says. Mappers that wait for a file (the *hold*) stop a
+job where the test wants it, so these numbers are exact.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+WORDS = "tr -s '[:space:]' '\\n' | grep -av '^$' | sed 's/$/\\t1/'"
+SUM = "awk -F '\\t' '{n[$1] += $2} END {for (w in n) printf \"%s\\t%d\\n\", w, n[w]}'"
+
+
+def text(lines):
+    return b"".join(b"word%d of line %d\n" % (i * 7919 % 997, i % 50) for i in range(lines))
+
+
+class FaultCase(mr.ClusterCase):
+    """A job over files of known length, and what must be true after it."""
+
+    def start_master(self, *extra):
+        """Without backup attempts: a mapper that the test holds is no straggler, and attempts are counted here."""
+        conf = self.file("masterd.conf", "[Master]\nBackupPercent=0\n")
+        return super().start_master(f"--config={conf}", *extra)
+
+    def job_input(self, files=12, lines=300):
+        self.lines = 0
+        for i in range(files):
+            self.file(f"in/f{i:03}", text(lines + i))
+            self.lines += lines + i
+        self.files = files
+        tree = str(self.dir / "in")
+        self.want = mr.coreutils_wordcount(mr.text_files([tree]))
+        return tree
+
+    def holding(self, pattern, command, variable="mapreduce_map_input_file"):
+        """The command, for whose tasks the variable matches only after the hold is lifted."""
+        self.hold = self.dir / "hold"
+        return f"case ${variable} in {pattern}) while [ ! -e {self.hold} ]; do sleep 0.02; done;; esac; {command}"
+
+    def count_job(self, *args, mapper=WORDS, reducer=SUM, reduces=2):
+        """Submits the word count as a Hadoop Streaming job with an output directory."""
+        self.out = self.dir / "out"
+        self.reduces = reduces
+        return self.submit("--mapper", mapper, "--reducer", reducer, "--input", self.dir / "in", "--reduces", reduces,
+                           "--output", self.out, *args)
+
+    def tasks(self, job, kind):
+        p = self.ctl("tasks", "--json=short", job)
+        self.assertOk(p)
+        return [t for t in json.loads(p.stdout) if t["Kind"] == kind]
+
+    def on(self, job, kind, state, worker):
+        return [t["Index"] for t in self.tasks(job, kind) if t["State"] == state and t["Worker"] == worker]
+
+    def attempts(self, job, kind):
+        return sum(t["AttemptsStarted"] for t in self.tasks(job, kind))
+
+    def wait_maps(self, job, done, running=None):
+        mr.wait_for(f"{done} maps", lambda: self.job_get(job, "MapsDone") == done
+                    and (running is None or self.job_get(job, "MapsRunning") == running))
+
+    def worker_that(self, condition):
+        """The first worker, by name, of which it is true; and its daemon."""
+        for i, w in enumerate(self.workers):
+            if condition(f"w{i}"):
+                return f"w{i}", w
+        self.fail("no worker is as this case needs it")
+
+    def rows(self):
+        return b"".join(sorted(b"".join((self.out / f"part-{i:05}").read_bytes()
+                                        for i in range(self.reduces)).splitlines(True)))
+
+    def events(self, job):
+        p = self.ctl("status", "--json=pretty", job)
+        self.assertOk(p)
+        return p.stdout.decode()
+
+    def assertRight(self, job, maps=None, reduces=None):
+        """The job ends well, its answer is coreutils', and it took as many attempts as given (an interval, or a number)."""
+        self.assertOk(self.ctl("wait", "-q", job))
+        self.assertSameLines(self.rows(), self.want)
+        self.assertEqual(self.job_get(job, "Counters")["map_input_records"], self.lines)
+        self.assertEqual(sorted(os.listdir(self.out)), ["_SUCCESS"] + [f"part-{i:05}" for i in range(self.reduces)])
+        for kind, wanted in (("map", maps), ("reduce", reduces)):
+            if wanted is not None:
+                low, high = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+                got = self.attempts(job, kind)
+                self.assertTrue(low <= got <= high, f"{got} attempts of {kind}s, not {low} to {high}: {self.events(job)}")
+        self.assertNothingIsLeft()
+
+    def assertNothingIsLeft(self):
+        """No job's file in any living worker's spool, none in the master's state, no temporary file."""
+        living = [i for i, w in enumerate(self.workers) if w.alive()]
+        def left():
+            found = []
+            for i in living:
+                spool = self.dir / f"spool-w{i}"
+                for part in ("tmp", "jobs"):
+                    found += [p for p in (spool / part).iterdir()]
+            found += list((self.dir / "master" / "jobs").glob("*/*"))
+            return found + list(self.tmp.iterdir())
+        try:
+            mr.wait_for("the spools to be empty", lambda: not left(), 20)
+        except AssertionError:
+            self.fail(f"left behind: {left()}")
+
+    def slots_used(self):
+        p = self.ctl("workers", "--json=short")
+        self.assertOk(p)
+        return sum(r["SlotsUsed"] for r in json.loads(p.stdout))
+
+    def kill_master(self):
+        self.master.kill()
+        self.start_master()
+
+
+class WorkerLost(FaultCase):
+    def test_worker_dies_in_the_maps(self):
+        """kill -9 of a worker in the maps: its running maps run again, and its finished ones, which a reduce needs"""
+        self.job_input(12)
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
+        self.wait_maps(job, 6, 6)
+        name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
+        again = len(self.on(job, "map", "done", name)) + len(self.on(job, "map", "running", name))
+        worker.kill()
+        mr.wait_for("the loss", lambda: self.job_get(job, "MapOutputsLost") > 0)
+        self.hold.touch()
+        self.assertRight(job, maps=12 + again)
+        self.assertRegex(self.events(job), f"{name} is lost")
+
+    def test_worker_dies_when_nobody_needs_its_maps(self):
+        """kill -9 of a worker that holds finished maps and runs no reduce, when every reduce has its input: none runs again"""
+        self.job_input(12)
+        job = self.count_job(reducer=self.holding("*", SUM, "mapreduce_task_partition"))
+        self.wait_maps(job, 12)
+        def reducing():
+            return all(t["State"] == "running" for t in self.tasks(job, "reduce"))
+        mr.wait_for("the reduces", reducing)
+        mr.wait_for("their commands", lambda: self.job_get(job, "ReducesRunning") == 2 and self.slots_used() == 2)
+        busy = {t["Worker"] for t in self.tasks(job, "reduce")}
+        name, worker = self.worker_that(lambda n: n not in busy)
+        held = len(self.on(job, "map", "done", name))
+        self.assertGreater(held, 0)
+        worker.kill()
+        mr.wait_for("the loss", lambda: self.job_get(job, "MapOutputsLost") == held)
+        self.hold.touch()
+        self.assertRight(job, maps=12, reduces=2)
+
+    def test_worker_dies_in_the_reduces(self):
+        """kill -9 of a worker in the reduces: finished reduces never run again, its running ones do, and its maps for them"""
+        self.job_input(12)
+        # Reduces 0 to 5 end at once; 6 to 11 wait.
+        job = self.count_job(reducer=self.holding("[6-9]|1?", SUM, "mapreduce_task_partition"), reduces=12)
+        mr.wait_for("six reduces", lambda: self.job_get(job, "ReducesDone") == 6 and self.slots_used() == 6)
+        name, worker = self.worker_that(lambda n: self.on(job, "reduce", "running", n))
+        running = len(self.on(job, "reduce", "running", name))
+        finished = {t["Index"] for t in self.tasks(job, "reduce") if t["State"] == "done"}
+        maps = len(self.on(job, "map", "done", name))
+        worker.kill()
+        mr.wait_for("the loss", lambda: self.job_get(job, "AttemptsLost") == running)
+        self.hold.touch()
+        self.assertRight(job, maps=12 + maps, reduces=12 + running)
+        self.assertEqual({t["AttemptsStarted"] for t in self.tasks(job, "reduce") if t["Index"] in finished}, {1})
+
+    def test_worker_restarts(self):
+        """a worker killed and started again on its spool: its finished maps are as good as before, only what ran is lost"""
+        self.job_input(12)
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
+        self.wait_maps(job, 6, 6)
+        name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
+        running = len(self.on(job, "map", "running", name))
+        worker.kill()
+        i = int(name[1:])
+        self.workers[i] = self.start_worker(i)
+        mr.wait_for("the loss", lambda: self.job_get(job, "AttemptsLost") == running)
+        self.wait_for_workers(3)
+        self.hold.touch()
+        self.assertRight(job, maps=12 + running)
+        self.assertEqual(self.job_get(job, "MapOutputsLost"), 0)
+
+    def test_builtin_loses_a_worker(self):
+        """kill -9 of a worker during a built-in word count of many splits"""
+        self.file("in/big", text(60000))
+        self.want = mr.coreutils_wordcount([str(self.dir / "in/big")])
+        self.lines = 60000
+        self.out = self.dir / "out"
+        self.reduces = 4
+        job = self.submit("--app", "wordcount", "--input", self.dir / "in", "--split-size", "16K", "--reduces", "4",
+                          "--output", self.out)
+        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 20)
+        self.workers[1].kill()
+        self.assertRight(job)
+
+
+class OutputLost(FaultCase):
+    def test_map_output_is_gone(self):
+        """a run file deleted under a worker: the reducers report it, fetch the rest meanwhile, and that map alone runs again"""
+        self.job_input(10)
+        job = self.count_job(mapper=self.holding("*f009", WORDS))
+        self.wait_maps(job, 9, 1)
+        # Those reduces that shuffle already have their copies: a reduce on the file's own host reads it in place.
+        runs = sorted(self.dir.glob(f"spool-w*/jobs/{job}-*/map-*.run"))
+        self.assertEqual(len(runs), 9)
+        shuffling = {t["Worker"] for t in self.tasks(job, "reduce") if t["State"] == "running"}
+        victims = [r for r in runs if r.parents[2].name[len("spool-"):] in shuffling][:1]
+        self.assertTrue(victims)
+        victims[0].unlink()
+        self.hold.touch()
+        self.assertRight(job, maps=11, reduces=2)
+        self.assertEqual(self.job_get(job, "MapOutputsLost"), 1)
+
+    def test_map_output_is_corrupt(self):
+        """flipped bits in map outputs on disk: the checksum finds them, those maps run again, and the answer is right"""
+        self.job_input(10)
+        job = self.count_job(mapper=self.holding("*f009", WORDS))
+        self.wait_maps(job, 9, 1)
+        runs = sorted(self.dir.glob(f"spool-w*/jobs/{job}-*/map-*.run"))
+        self.assertEqual(len(runs), 9)
+        # One on each worker, in both partitions: a reduce reads those of its own host in place.
+        for run in {r.parents[2]: r for r in runs}.values():
+            size = run.stat().st_size
+            flip_bit(run, size // 4)
+            flip_bit(run, size * 3 // 4)
+        self.hold.touch()
+        self.assertRight(job, maps=(11, 13), reduces=2)
+        self.assertRegex(self.events(job), "(?i)checksum|damaged|corrupt")
+
+
+def flip_bit(path, offset):
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        byte = f.read(1)[0]
+        f.seek(offset)
+        f.write(bytes([byte ^ 0x10]))
+
+
+class MasterLost(FaultCase):
+    def test_finished_maps_outlive_the_master(self):
+        """kill -9 of the master between two maps: the job goes on, finished maps are not run again"""
+        self.job_input(12)
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
+        self.wait_maps(job, 6, 6)
+        self.kill_master()
+        self.hold.touch()
+        self.assertRight(job, maps=12, reduces=2)
+
+    def test_running_attempts_outlive_the_master(self):
+        """workers go on without the master: attempts that run and results that nobody heard are taken up by the next one"""
+        self.job_input(12)
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
+        self.wait_maps(job, 6, 6)
+        self.master.kill()
+        self.hold.touch()
+        def outputs():
+            return len(list(self.dir.glob(f"spool-w*/jobs/{job}-*/map-*.run")))
+        mr.wait_for("the maps to end without a master", lambda: outputs() == 12)
+        self.start_master()
+        self.assertRight(job, maps=12, reduces=2)
+        self.assertIn("goes on with", self.events(job))
+
+    def test_reduces_outlive_the_master(self):
+        """reduces that run while the master is away, with their parts in an output directory and on the way to the master"""
+        self.job_input(6)
+        shared = self.count_job(reducer=self.holding("*", SUM, "mapreduce_task_partition"))
+        sent = self.submit("--mapper", WORDS, "--reducer", self.holding("*", SUM, "mapreduce_task_partition"),
+                           "--input", self.dir / "in", "--reduces", 2)
+        for job in (shared, sent):
+            mr.wait_for("the reduces", lambda: all(t["State"] == "running" for t in self.tasks(job, "reduce")))
+        mr.wait_for("their commands", lambda: self.slots_used() == 4)
+        self.master.kill()
+        self.hold.touch()
+        mr.wait_for("the parts", lambda: len([p for p in self.out.glob("_temporary/*/part-*") if p.stat().st_size]) == 2)
+        self.start_master()
+        self.assertOk(self.ctl("wait", "-q", sent))
+        p = self.ctl("cat", sent)
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, self.want)
+        self.assertEqual(self.attempts(sent, "reduce"), 2)
+        self.assertRight(shared, maps=6, reduces=2)
+
+    def test_master_is_stopped_and_started(self):
+        """a master stopped in order, as by an upgrade, costs no attempt either"""
+        self.job_input(12)
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
+        self.wait_maps(job, 6, 6)
+        self.assertEqual(self.master.kill(signal.SIGTERM), 0)
+        self.start_master()
+        self.hold.touch()
+        self.assertRight(job, maps=12, reduces=2)
+
+    def test_rejoin_grace_ends(self):
+        """attempts whose master does not come back within RejoinGrace= end, with their commands; finished maps are kept"""
+        conf = self.file("workerd.conf", "[Worker]\nRejoinGrace=700ms\n")
+        for i, w in enumerate(self.workers):
+            w.kill(signal.SIGTERM)
+            self.workers[i] = self.start_worker(i, f"--config={conf}")
+        self.wait_for_workers(3)
+        self.job_input(12)
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", "head -c 0; sleep 4322 & wait; " + WORDS))
+        self.hold.touch()  # all maps wait for ever
+        mr.wait_for("the mappers", lambda: len(commands(b"sleep\x004322\x00")) == 6)
+        self.master.kill()
+        mr.wait_for("the commands to end", lambda: not commands(b"sleep\x004322\x00"), 10)
+        self.start_master()
+        mr.wait_for("the mappers again", lambda: len(commands(b"sleep\x004322\x00")) == 6)
+        self.assertEqual(self.attempts(job, "map"), 12)
+        self.assertEqual(self.job_get(job, "AttemptsLost"), 6)
+        self.assertOk(self.ctl("cancel", job))
+        self.assertNothingIsLeft()
+
+    def test_retried_submission_over_a_restart(self):
+        """a submission repeated with its RequestId after the master was killed and restarted is the same job"""
+        path = self.file("in", "a\n")
+        call = ("call", "org.mapreduced.Master1", "/org/mapreduced/Master1", "org.mapreduced.Master1.Manager", "SubmitJob",
+                "a{sv}a{sh}", "3", "App", "s", "wordcount", "Input", "as", "1", path,
+                "RequestId", "s", "0123456789abcdef0123456789abcdef", "0")
+        ids = set()
+        for _ in range(2):
+            ids.add(json.loads(self.busctl(*call).stdout)["data"][0])
+            self.kill_master()
+            ids.add(json.loads(self.busctl(*call).stdout)["data"][0])
+        self.assertEqual(len(ids), 1)
+        self.assertOk(self.ctl("wait", "-q", *ids))
+        self.assertEqual(len(json.loads(self.ctl("list", "--json=short").stdout)), 1)
+
+    def test_second_master_is_refused(self):
+        """a second master on one state directory, and a second worker on one spool, refuse and name it"""
+        for program, place, extra in ((mr.MASTERD, "master", ["--state"]), (mr.WORKERD, "spool-w0", ["--master=127.0.0.1:1", "--spool"])):
+            p = subprocess.run([program, "--bus=none", "--listen=127.0.0.1:0", *extra[:-1], f"{extra[-1]}={self.dir}/{place}"],
+                               stderr=subprocess.PIPE, timeout=30, check=False, env=self.env)
+            self.assertNotEqual(p.returncode, 0)
+            self.assertIn(f"{self.dir}/{place}".encode(), p.stderr)
+        self.assertTrue(self.master.alive())
+
+    def test_new_state_meets_old_spools(self):
+        """a master with a new, empty state, whose job has the number of an old one: old outputs are not taken for its own"""
+        self.job_input(4)
+        job = self.count_job(mapper=self.holding("*f003", WORDS))
+        self.wait_maps(job, 3, 1)
+        self.master.kill()
+        subprocess.run(["rm", "-rf", self.dir / "master", self.out], check=True)
+        for i in range(4):  # the same names, another content
+            self.file(f"in/f{i:03}", b"other " * (i + 1) + b"\n")
+        self.lines = 4
+        self.want = mr.coreutils_wordcount(mr.text_files([str(self.dir / "in")]))
+        self.start_master()
+        self.hold.touch()
+        self.wait_for_workers(3)
+        again = self.count_job(mapper=WORDS)
+        self.assertEqual(again, job)
+        self.assertRight(again, maps=4, reduces=2)
+
+
+class Cancelled(FaultCase):
+    def test_cancelled_job_leaves_nothing(self):
+        """a cancelled job ends with its commands, and leaves neither output nor intermediate files"""
+        self.job_input(8)
+        job = self.count_job(mapper=self.holding("*f00[4-7]", WORDS + "; sleep 4321"))
+        mr.wait_for("the mappers", lambda: commands(b"sleep\x004321\x00"))
+        self.assertOk(self.ctl("cancel", job))
+        self.assertEqual(self.job_get(job, "State"), "cancelled")
+        mr.wait_for("the commands to end", lambda: not commands(b"sleep\x004321\x00"))
+        self.assertFalse(self.out.exists())
+        self.assertNothingIsLeft()
+        self.assertFails(self.ctl("wait", job), "cancelled")
+        self.assertFails(self.ctl("cancel", job), "over")
+
+
+class BadRecords(FaultCase):
+    """A mapper that dies on some records, wherever they stand in its input."""
+
+    MAPPER = "awk '/poison/ {print \"at: \" $0 > \"/dev/stderr\"; exit 7} {for (i = 1; i <= NF; i++) print $i \"\\t1\"}'"
+
+    def bad_input(self, bad):
+        """Four files; @bad: {file: line numbers}. The wanted answer is that without those lines."""
+        good = []
+        self.lines = self.skipped = 0
+        self.places = []
+        for i in range(4):
+            rows = text(250 + i).splitlines(True)
+            for n in bad.get(i, ()):
+                rows.insert(n, b"some poison in line %d\n" % n)
+            path = self.file(f"in/f{i}", b"".join(rows))
+            offset = 0
+            for row in rows:
+                if b"poison" in row:
+                    self.places.append((path, offset, len(row), row))
+                offset += len(row)
+            good.append(self.file(f"good/f{i}", b"".join(r for r in rows if b"poison" not in r)))
+            self.lines += sum(b"poison" not in r for r in rows)
+        self.want = mr.coreutils_wordcount(good)
+
+    def test_bad_records_are_skipped(self):
+        """records that kill the mapper are found by their offset, skipped, counted, and kept in a side file"""
+        self.bad_input({1: [0, 100, 101], 3: [250]})
+        job = self.count_job("--skip-bad-records", 3, "--split-size", "4K", mapper=self.MAPPER)
+        self.assertOk(self.ctl("wait", "-q", job))
+        side = (self.out / "_skipped-records").read_bytes()
+        want = b"".join(b"%s\t%d\t%d\t%s" % (p.encode(), o, n, row) for p, o, n, row in self.places)
+        self.assertSameLines(side, want)
+        self.assertEqual(self.job_get(job, "Counters")["map_skipped_records"], 4)
+        (self.out / "_skipped-records").unlink()
+        failed = self.job_get(job, "AttemptsFailed")
+        self.assertIn(failed, (2, 3))  # of each map that has a bad one, the first attempt
+        self.assertRight(job, maps=self.maps(job) + failed)
+        self.assertRegex(self.events(job), f"f1 byte {self.places[0][1]} .*exited with status 7")
+
+    def maps(self, job):
+        return self.job_get(job, "Maps")
+
+    def test_bad_record_fails_the_job(self):
+        """without SkipBadRecords= the job fails and names task, input, offset and what the mapper said"""
+        self.bad_input({2: [40]})
+        job = self.count_job(mapper=self.MAPPER)
+        self.assertFails(self.ctl("wait", job), "map-2", "exited with status 7", f"{self.dir}/in/f2 bytes 0-",
+                         "poison in line 40")
+        self.assertEqual(self.job_get(job, "AttemptsFailed"), 4)
+        self.assertFalse(self.out.exists())
+        self.assertNothingIsLeft()
+
+    def test_more_bad_records_than_allowed(self):
+        """one bad record more than SkipBadRecords= allows fails the job, and says where it is"""
+        self.bad_input({0: [10, 20, 30]})
+        job = self.count_job("--skip-bad-records", 2, "--max-attempts", 2, mapper=self.MAPPER)
+        self.assertFails(self.ctl("wait", job), f"f0 byte {self.places[2][1]}", "SkipBadRecords=2")
+        self.assertNothingIsLeft()
+
+    def test_broken_mapper_blames_no_record(self):
+        """a mapper that fails without any input is broken: no record is blamed"""
+        self.bad_input({})
+        job = self.count_job("--skip-bad-records", 5, "--max-attempts", 2, mapper="exit 3")
+        self.assertFails(self.ctl("wait", job), "no input at all", "exited with status 3")
+        self.assertNothingIsLeft()
+
+
+class Limits(FaultCase):
+    def test_time_limit(self):
+        """a mapper that hangs is ended after TaskTimeout=, runs elsewhere, and the job ends well"""
+        self.job_input(6)
+        flag = self.dir / "hung"
+        job = self.count_job("--task-timeout", "1s", mapper=f"if mkdir {flag} 2>/dev/null; then sleep 4323; fi; {WORDS}")
+        self.assertRight(job, maps=7, reduces=2)
+        self.assertEqual(self.job_get(job, "AttemptsFailed"), 1)
+        self.assertRegex(self.events(job), "time limit: .*TaskTimeout=")
+        self.assertFalse(commands(b"sleep\x004323\x00"))
+
+    def test_signs_of_life(self):
+        """a mapper that is slow but shows life, by output or by status, is not ended"""
+        self.job_input(2, lines=40)
+        slow = f"for i in 1 2 3 4 5 6 7 8; do sleep 0.3; echo reporter:status:$i >&2; done; {WORDS}"
+        job = self.count_job("--task-timeout", "1s", mapper=slow)
+        self.assertRight(job, maps=2, reduces=2)
+
+    def test_memory_limit(self):
+        """a mapper that takes more than MemoryLimit= is ended with that word; the next attempt, content with less, counts"""
+        self.job_input(4)
+        flag = self.dir / "large"
+        eat = "python3 -c 'import time; x = bytearray(200 << 20); time.sleep(60)'"
+        job = self.count_job("--memory-limit", "64M", mapper=f"if mkdir {flag} 2>/dev/null; then {eat}; fi; {WORDS}")
+        self.assertRight(job, maps=5, reduces=2)
+        self.assertRegex(self.events(job), "memory limit: its commands use .*MemoryLimit=64")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can mount the small file system")
+    def test_disk_full(self):
+        """a worker whose spool fills up: its attempts fail with that word, leave nothing, and run elsewhere"""
+        self.workers[0].kill(signal.SIGTERM)
+        spool = self.dir / "spool-w0"
+        shutil.rmtree(spool)
+        spool.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", spool], check=True)
+        self.addCleanup(subprocess.run, ["umount", "-l", str(spool)], check=False)
+        conf = self.file("workerd.conf", "[Worker]\nMinFree=0\n")
+        self.workers[0] = self.start_worker(0, f"--config={conf}")
+        self.wait_for_workers(3)
+        self.job_input(6, lines=20000)
+        job = self.count_job()
+        self.assertRight(job)
+        self.assertGreaterEqual(self.job_get(job, "AttemptsFailed"), 1)
+        self.assertRegex(self.events(job), "disk full|No space left")
+        self.workers[0].kill(signal.SIGTERM)  # before its file system goes
+
+
+def commands(line):
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                if f.read() == line:
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
+
+
+if __name__ == "__main__":
+    tap.main()

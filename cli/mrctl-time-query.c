@@ -173,8 +173,6 @@ int time_query(const Arguments *a)
         json_t *o;
         int status;
 
-        if (a->operands->len < 2)
-                return complain("'time query' needs a server: HOST or HOST:PORT");
         status = run_helper(a->operands->pdata[1], &answer);
         if (!answer || !*answer)
                 return status; /* the helper has said why */

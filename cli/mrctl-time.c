@@ -41,23 +41,38 @@ char *format_span_ns(int64_t ns)
 
 static const struct {
         const char *name;
+        unsigned least, most; /* operands behind the word */
+        const char *wants;
         int (*run)(const Arguments *a);
 } actions[] = {
-        {"query", time_query},
+        {"status", 0, 0, "nothing more", time_status},
+        {"servers", 0, 0, "nothing more", time_servers},
+        {"samples", 0, 1, "one server at most", time_samples},
+        {"sync", 0, 0, "nothing more", time_sync},
+        {"step", 0, 0, "nothing more", time_step},
+        {"set-servers", 0, UINT_MAX, "servers", time_set_servers},
+        {"query", 1, 1, "one server: HOST or HOST:PORT", time_query},
 };
 
 int verb_time(const Arguments *a)
 {
         const char *names[ELEMENTSOF(actions) + 1] = {};
-        const char *word = a->operands->len > 0 ? a->operands->pdata[0] : "query", *near;
+        const char *word = a->operands->len > 0 ? a->operands->pdata[0] : "status", *near;
+        guint behind = a->operands->len > 0 ? a->operands->len - 1 : 0;
 
         for (size_t i = 0; i < ELEMENTSOF(actions); i++) {
-                if (g_str_equal(actions[i].name, word))
-                        return actions[i].run(a);
                 names[i] = actions[i].name;
+                if (!g_str_equal(actions[i].name, word))
+                        continue;
+                if (behind >= actions[i].least && behind <= actions[i].most)
+                        return actions[i].run(a);
+                (void) complain("'time %s' takes %s", word, actions[i].wants);
+                return EXIT_USAGE;
         }
         near = nearest_word(word, names);
-        (void) complain(near ? "unknown: time %s (did you mean 'time %s'?)" : "unknown: time %s",
-                        word, near);
+        if (near)
+                (void) complain("unknown: time %s (did you mean 'time %s'?)", word, near);
+        else
+                (void) complain("unknown: time %s; 'mrctl --help' lists what there is", word);
         return EXIT_USAGE;
 }

@@ -6,6 +6,7 @@
 
 #include "base/parse.h"
 #include "platform/service.h"
+#include "timesyncd-lite/bus.h"
 #include "timesyncd-lite/decide.h"
 #include "timesyncd-lite/files.h"
 
@@ -173,8 +174,10 @@ static void carry_out(Manager *m, const KeeperDecision *d)
                 became_synchronised(m);
         if (d->state == KEEPER_SYNCHRONISED && !was_synchronised)
                 decide_save(m);
-        if (changed || m->fresh)
+        if (changed || m->fresh) {
                 tell_status(m);
+                time_bus_changed(m->bus);
+        }
         m->fresh = false;
 }
 
@@ -208,9 +211,11 @@ int manager_step(Manager *m, int64_t *ret_step_ns)
         KeeperDecision d;
         TimeReading now;
 
-        if (!m->keeper || !is_known(&m->last))
+        if (!m->keeper)
                 return -ENODATA;
         clock_read(m->clock, &now);
+        if (keeper_bound_ns(m->keeper, &now) == INT64_MAX)
+                return -ENODATA;
         keeper_step(m->keeper, &now, &d);
         *ret_step_ns = d.step_ns;
         carry_out(m, &d);

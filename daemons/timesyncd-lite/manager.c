@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "base/parse.h"
 #include "platform/service.h"
+#include "timesyncd-lite/bus.h"
 #include "timesyncd-lite/decide.h"
 #include "timesyncd-lite/files.h"
 #include "timesyncd-lite/manager.h"
@@ -254,8 +255,9 @@ static int start(Manager *m)
         r = start_serving(m);
         if (r < 0)
                 return r;
-        if (!m->keeper)
-                return 0;
+        r = time_bus_start(m, &m->bus);
+        if (r < 0 || !m->keeper)
+                return r;
         r = watch_machine(m);
         if (r < 0)
                 return r;
@@ -297,6 +299,7 @@ Manager *manager_free(Manager *m)
                 return NULL;
         if (m->keeper)
                 decide_rest(m);
+        m->bus = time_bus_free(m->bus);
         serve_free(m->serve);
         for (size_t i = 0; i < KEEPER_SERVERS_MAX; i++)
                 remote_free(m->remotes[i]);

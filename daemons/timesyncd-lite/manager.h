@@ -35,6 +35,7 @@ typedef struct Manager {
         bool foreign_told;
         bool fresh; /* an exchange ended since the last decision */
         int lock_fd, set_fd, network_fd;
+        struct TimeBus *bus;
 } Manager;
 
 /* Takes @conf. Everything is running when it returns, but the loop. Logs. */

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 
+#include "timesyncd-lite/bus.h"
 #include "timesyncd-lite/manager.h"
 
 Remote *manager_selected(const Manager *m)
@@ -140,6 +141,7 @@ int manager_set_servers(Manager *m, const GPtrArray *addresses, Error *e)
                 if (!is_there(m, addresses->pdata[i]))
                         r = add_server(m, addresses->pdata[i], e);
         manager_tick(m);
+        time_bus_changed(m->bus);
         return r;
 }
 

@@ -16,10 +16,12 @@ PROGRAMS = {
     "mrctl.1": "cli/mrctl",
     "mr-masterd.8": "daemons/mr-masterd/mr-masterd",
     "mr-workerd.8": "daemons/mr-workerd/mr-workerd",
+    "timesyncd-lite.8": "daemons/timesyncd-lite/timesyncd-lite",
 }
 SETTINGS = {
     "masterd.conf.5": ("Master", "daemons/mr-masterd/master-conf.c"),
     "workerd.conf.5": ("Worker", "daemons/mr-workerd/worker-conf.c"),
+    "timesyncd-lite.conf.5": ("(?:Time|Server|TLS)", "daemons/timesyncd-lite/conf.c"),
 }
 
 

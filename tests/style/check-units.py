@@ -92,7 +92,7 @@ class Units(unittest.TestCase):
 
     def test_bus_files(self):
         """each bus name has its policy, its activation file and a unit of that alias"""
-        for name in ("org.mapreduced.Master1", "org.mapreduced.Worker1"):
+        for name in ("org.mapreduced.Master1", "org.mapreduced.Worker1", "org.mapreduced.TimeSync1"):
             policy = ET.parse(next(self.root.rglob(f"system.d/{name}.conf"))).getroot()
             owners = {p.get("user") for p in policy.iter("policy") for a in p.iter("allow") if a.get("own") == name}
             activation = next(self.root.rglob(f"system-services/{name}.service")).read_text()

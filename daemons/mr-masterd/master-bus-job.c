@@ -154,6 +154,9 @@ static int method_open_part(sd_bus_message *message, void *userdata, sd_bus_erro
         uint32_t part;
         int r;
 
+        r = bus_authorise(j->manager, message, ACTION_READ_RESULTS, j, ret_error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
         r = sd_bus_message_read(message, "u", &part);
         if (r < 0)
                 return r;
@@ -342,9 +345,10 @@ static int method_list_events_since(sd_bus_message *message, void *userdata,
 
 static const sd_bus_vtable job_vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_cancel, 0),
+        SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_cancel,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Retry", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", id, "o", job),
-                                bus_method_retry, 0),
+                                bus_method_retry, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("OpenPart", SD_BUS_ARGS("u", part), SD_BUS_RESULT("h", file),
                                 method_open_part, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListTasks", SD_BUS_ARGS("s", kind, "u", first, "u", max),

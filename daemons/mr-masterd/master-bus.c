@@ -136,7 +136,8 @@ static int method_list_workers(sd_bus_message *message, void *userdata, sd_bus_e
 static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD_WITH_ARGS("SubmitJob", SD_BUS_ARGS("a{sv}", description, "a{sh}", files),
-                                SD_BUS_RESULT("s", id, "o", job), bus_method_submit_job, 0),
+                                SD_BUS_RESULT("s", id, "o", job), bus_method_submit_job,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetJob", SD_BUS_ARGS("s", id), SD_BUS_RESULT("o", job),
                                 method_get_job, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetWorker", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", worker),
@@ -200,6 +201,7 @@ int manager_open_bus(Manager *m, Error *e)
         if (r < 0 || !m->bus)
                 return r;
         m->bus_named = r > 0;
+        m->authorizer = authorizer_new(m->loop, m->bus, g_str_equal(m->conf->bus, "system"));
         r = add_objects(m);
         return r < 0 ? error_setf(e, r, "cannot serve the bus: %s", error_text(r)) : 0;
 }

@@ -110,6 +110,7 @@ Manager *manager_free(Manager *m)
         scheduler_free(m->scheduler);
         manager_forget_plan(m);
         store_free(m->store);
+        authorizer_free(m->authorizer);
         sd_bus_flush_close_unref(m->bus);
         loop_timer_free(m->round_timer);
         loop_timer_free(m->wakeup_timer);

@@ -21,6 +21,7 @@
 #include "mr-masterd/master-offload.h"
 #include "mr-masterd/master-plan.h"
 #include "mr-masterd/master-store.h"
+#include "platform/authorize.h"
 #include "base/text.h"
 #include "records/split.h"
 #include "rpc/evgrpc.h"
@@ -147,6 +148,7 @@ struct Manager {
         EvgrpcServer *server;
         sd_bus *bus;
         bool bus_named; /* a name can be claimed on it */
+        Authorizer *authorizer;
 
         GHashTable *jobs;     /* id → MasterJob * */
         GPtrArray *by_age;    /* the same jobs, oldest first */
@@ -339,10 +341,9 @@ int bus_method_explain_tasks(sd_bus_message *message, void *userdata, sd_bus_err
 /**
  * bus_authorise() - may the sender of @message do this?
  * @action: "org.mapreduced.master1.submit" and so on
- * @job:    the job that it is done to, or NULL
+ * @job:    the job whose owner may in any case, or NULL
  *
- * The one place where a call that changes something is let through. What has no SD_BUS_VTABLE_UNPRIVILEGED
- * was checked by sd-bus already: its sender is privileged, or the user that the master runs as.
+ * The one place where a call that changes something is let through, before it did anything.
  *
  * Return: 1: yes; 0: it is not decided yet, the message comes again; negative errno with @ret_error: no.
  */
@@ -351,6 +352,7 @@ int bus_authorise(Manager *m, sd_bus_message *message, const char *action, const
 #define ACTION_SUBMIT "org.mapreduced.master1.submit"
 #define ACTION_CANCEL "org.mapreduced.master1.cancel"
 #define ACTION_MANAGE_WORKERS "org.mapreduced.master1.manage-workers"
+#define ACTION_READ_RESULTS "org.mapreduced.master1.read-results"
 
 /* A failed or cancelled job again, as a new one of the sender's. */
 int bus_method_retry(sd_bus_message *message, void *userdata, sd_bus_error *ret_error);

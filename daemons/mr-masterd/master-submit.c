@@ -291,20 +291,6 @@ static void copy_done(void *data, bool abandoned)
         submission_free(s);
 }
 
-static int sender_uid(sd_bus_message *message, uint32_t *ret)
-{
-        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
-        uid_t uid;
-        int r;
-
-        r = sd_bus_query_sender_creds(message, SD_BUS_CREDS_EUID, &creds);
-        if (r >= 0)
-                r = sd_bus_creds_get_euid(creds, &uid);
-        if (r >= 0)
-                *ret = uid;
-        return r;
-}
-
 /* A submission that passed every check but those that need the disk. */
 static int accept_job(Manager *m, sd_bus_message *message, JobDesc *desc, GArray *fds, uint32_t uid)
 {
@@ -346,6 +332,9 @@ int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error 
         uint32_t uid = 0;
         int r;
 
+        r = bus_authorise(m, message, ACTION_SUBMIT, NULL, ret_error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
         g_array_set_clear_func(fds, clear_fd);
         r = read_description(message, d, &e);
         if (r >= 0)
@@ -353,16 +342,14 @@ int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error 
         if (r >= 0)
                 r = job_desc_check(d, &e);
         if (r >= 0)
-                r = sender_uid(message, &uid);
-        if (r >= 0) {
-                r = bus_authorise(m, message, ACTION_SUBMIT, NULL, ret_error);
-                if (r <= 0)
-                        return r < 0 ? r : 1;
-        }
+                r = bus_sender_uid(message, &uid);
         if (r < 0)
                 return bus_error_setf(ret_error, error_name(r), "%s", error_message(&e, r));
         if (*d->request_id)
                 same = g_hash_table_lookup(m->requests, d->request_id);
+        if (same && same->uid != uid)
+                return bus_error_setf(ret_error, BUS_ERROR_INVALID_JOB,
+                                      "RequestId: another user's job has it; make one of your own");
         if (same)
                 return answer_job(message, same);
         r = check_room(m, ret_error);
@@ -414,7 +401,7 @@ int bus_method_retry(sd_bus_message *message, void *userdata, sd_bus_error *ret_
         int r;
 
         g_array_set_clear_func(fds, clear_fd);
-        r = bus_authorise(j->manager, message, ACTION_SUBMIT, j, ret_error);
+        r = bus_authorise(j->manager, message, ACTION_SUBMIT, NULL, ret_error);
         if (r <= 0)
                 return r < 0 ? r : 1;
         if (j->state != JOB_FAILED && j->state != JOB_CANCELLED)
@@ -426,7 +413,7 @@ int bus_method_retry(sd_bus_message *message, void *userdata, sd_bus_error *ret_
         if (r >= 0)
                 r = copy_description(j->desc, &d, &e);
         if (r >= 0)
-                r = sender_uid(message, &uid);
+                r = bus_sender_uid(message, &uid);
         if (r < 0)
                 return bus_error_setf(ret_error, error_name(r), "%s", error_message(&e, r));
         r = check_room(j->manager, ret_error);

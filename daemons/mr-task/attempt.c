@@ -1,11 +1,16 @@
 /*
  * Attempt — see attempt.h.
  */
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 
+#include "base/fs.h"
 #include "mr-task/attempt.h"
+#include "mr-task/command.h"
 #include "mr-task/map.h"
 #include "mr-task/reduce.h"
 #include "platform/packet.h"
@@ -304,6 +309,33 @@ static void attempt_done(Attempt *a)
         g_hash_table_unref(a->user_counters);
 }
 
+/*
+ * Directories that user code made in a working directory which is another user's, the worker's: their
+ * content is ours, and the worker could not remove it. Files it can.
+ */
+static void remove_our_directories(int cwd_fd)
+{
+        struct dirent *de;
+        struct stat st;
+        DIR *d;
+        int fd;
+
+        if (fstat(cwd_fd, &st) < 0 || st.st_uid == geteuid())
+                return;
+        command_kill_all();
+        fd = openat(cwd_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        d = fd < 0 ? NULL : fdopendir(fd);
+        if (!d) {
+                safe_close(fd);
+                return;
+        }
+        while ((de = readdir(d)))
+                if (de->d_type == DT_DIR && !g_str_equal(de->d_name, ".") &&
+                    !g_str_equal(de->d_name, ".."))
+                        (void) rm_rf_at(cwd_fd, de->d_name);
+        (void) closedir(d);
+}
+
 int attempt_run(int link, Message *m)
 {
         const Mapreduced__Task__V1__AttemptStart *start = m->body->start;
@@ -328,6 +360,8 @@ int attempt_run(int link, Message *m)
         *m = (Message){};
         a.ticker = (Ticker){.tick = attempt_tick, .userdata = &a};
         r = attempt_work(&a);
+        if (a.message.fd_count == 3)
+                remove_our_directories(a.message.fds[2]);
         if (r != LINK_ENDED)
                 r = send_done(&a, r);
         attempt_done(&a);

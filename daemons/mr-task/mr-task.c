@@ -2,9 +2,13 @@
  * mr-task — runs the attempts of one job on one slot, one after another, and ends with it.
  *
  * It serves a socket it was started with (fd 3), opens no path that was not handed to it, and leaves
- * no process behind: whatever user code started is adopted and killed.
+ * no process behind: whatever user code started is adopted and killed. The worker may be its parent, or have had it
+ * from the service manager by connecting to mr-task.socket: then the worker cannot kill it, and it watches its
+ * end of the socket itself.
  */
 #include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -27,6 +31,31 @@ static void raise_file_limit(void)
         (void) setrlimit(RLIMIT_NOFILE, &l);
 }
 
+/* A second after the worker closed its end: by then whoever looks at the socket has ended well. */
+static void *watch_link(void *userdata)
+{
+        struct pollfd p = {.fd = LINK_FD, .events = POLLRDHUP};
+        struct timespec grace = {.tv_sec = 1};
+
+        while (poll(&p, 1, -1) < 0 && errno == EINTR)
+                ;
+        (void) nanosleep(&grace, NULL);
+        _exit(EXIT_FAILURE); /* the unit ends, and with it its control group */
+}
+
+/* What the service manager told us is not for the user's commands. */
+static int prepare_unit(void)
+{
+        static const char *const ours[] = {"LISTEN_FDS",     "LISTEN_PID",    "LISTEN_FDNAMES",
+                                           "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID"};
+        pthread_t thread;
+        bool connected = getenv("LISTEN_FDS") != NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(ours); i++)
+                (void) unsetenv(ours[i]);
+        return connected ? -pthread_create(&thread, NULL, watch_link, NULL) : 0;
+}
+
 static int prepare(void)
 {
         int type;
@@ -47,7 +76,7 @@ static int prepare(void)
         (void) signal(SIGXFSZ,
                       SIG_IGN); /* a write says EFBIG, and the attempt can say why it failed */
         raise_file_limit();
-        return 0;
+        return prepare_unit();
 }
 
 /* Return: LINK_ENDED when the worker is done with us, or what went wrong. */

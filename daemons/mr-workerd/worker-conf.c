@@ -23,6 +23,7 @@ static void print_help(void)
                "     --slots=N            Tasks at a time (default: processors)\n"
                "     --name=NAME          This worker's name for people (default: host name)\n"
                "     --instance=NAME      Claim org.mapreduced.Worker1.NAME on the bus\n"
+               "     --task-socket=PATH   Have task processes by connecting to this socket\n"
                "     --bus=BUS            system, session, none, fd:N or a D-Bus address\n"
                "     --exit-with-fd=N     End when the other end of this descriptor is closed\n"
                "     --ephemeral          Do not sync to disk, and remove the spool at the end\n");
@@ -30,7 +31,8 @@ static void print_help(void)
 
 /* What the command line said; NULL is nothing. Points into argv. */
 typedef struct Options {
-        const char *config, *master, *listen, *spool, *slots, *name, *instance, *bus, *exit_fd;
+        const char *config, *master, *listen, *spool, *slots, *name, *instance, *bus, *exit_fd,
+                *task_socket;
         bool ephemeral;
 } Options;
 
@@ -41,8 +43,9 @@ static int parse_options(int argc, char *argv[], Options *o, Error *e)
                 ARG_EPHEMERAL,
                 ARG_VALUE, /* and one more for each entry of values[] */
         };
-        const char **values[] = {&o->config, &o->master,   &o->listen, &o->spool,  &o->slots,
-                                 &o->name,   &o->instance, &o->bus,    &o->exit_fd};
+        const char **values[] = {&o->config,  &o->master,     &o->listen,   &o->spool,
+                                 &o->slots,   &o->name,       &o->instance, &o->bus,
+                                 &o->exit_fd, &o->task_socket};
         static const struct option options[] = {
                 {"help", no_argument, NULL, 'h'},
                 {"version", no_argument, NULL, ARG_VERSION},
@@ -56,6 +59,7 @@ static int parse_options(int argc, char *argv[], Options *o, Error *e)
                 {"instance", required_argument, NULL, ARG_VALUE + 6},
                 {"bus", required_argument, NULL, ARG_VALUE + 7},
                 {"exit-with-fd", required_argument, NULL, ARG_VALUE + 8},
+                {"task-socket", required_argument, NULL, ARG_VALUE + 9},
                 {},
         };
         int c;
@@ -122,6 +126,7 @@ static int apply_options(const Options *o, WorkerConf *c, Error *e)
         replace(&c->name, o->name);
         replace(&c->instance, o->instance);
         replace(&c->bus, o->bus);
+        replace(&c->task_socket, o->task_socket);
         c->ephemeral = o->ephemeral;
 
         if (o->spool) {
@@ -207,6 +212,12 @@ static int check(const WorkerConf *c, Error *e)
         if (c->slots > WORKER_SLOTS_MAX)
                 return error_setf(e, EINVAL, "Slots=%u is more than %d", c->slots,
                                   WORKER_SLOTS_MAX);
+        if (c->task_socket && (*c->task_socket != '/' || strlen(c->task_socket) > 107))
+                return error_setf(
+                        e, EINVAL,
+                        "--task-socket= is not the absolute path of a socket (at most 107 "
+                        "bytes): %s",
+                        c->task_socket);
         if (c->instance && !instance_is_valid(c->instance))
                 return error_setf(e, EINVAL,
                                   "--instance= is not letters, digits, _ and -, no digit first: %s",
@@ -282,5 +293,6 @@ void worker_conf_done(WorkerConf *c)
         g_free(c->name);
         g_free(c->instance);
         g_free(c->bus);
+        g_free(c->task_socket);
         *c = (WorkerConf){.exit_fd = -EBADF};
 }

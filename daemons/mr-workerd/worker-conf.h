@@ -6,13 +6,14 @@
 #include "base/error.h"
 
 typedef struct WorkerConf {
-        char *master;   /* the master's address; NULL: none, the worker idles */
-        char *listen;   /* where Worker is served */
-        char *spool;    /* absolute path */
-        char *name;     /* for people */
-        char *instance; /* suffix of the bus name; NULL: none */
-        char *bus;      /* as bus_open() takes it */
-        uint32_t slots; /* task processes at a time */
+        char *master;      /* the master's address; NULL: none, the worker idles */
+        char *listen;      /* where Worker is served */
+        char *spool;       /* absolute path */
+        char *name;        /* for people */
+        char *instance;    /* suffix of the bus name; NULL: none */
+        char *bus;         /* as bus_open() takes it */
+        char *task_socket; /* where task processes are had; NULL: they are children */
+        uint32_t slots;    /* task processes at a time */
         uint64_t task_memory_bytes;
         uint64_t rejoin_grace_usec; /* attempts outlive their master for so long */
         uint64_t min_free_bytes;    /* on the spool's file system; below it attempts are rejected */

@@ -140,7 +140,7 @@ static int fetch_commit(JobFiles *f)
         int r;
 
         /* Attempts share it by links: one that wrote to it would change the answer of others. */
-        if (fchmod(f->fd, f->executable ? 0500 : 0400) < 0)
+        if (fchmod(f->fd, f->executable ? 0555 : 0444) < 0)
                 return -errno;
         r = spool_job_open(f->job->manager->spool, f->job->id, &dir_fd);
         if (r < 0)
@@ -342,7 +342,11 @@ int job_work_make(Job *job, const char *name, const Mapreduced__V1__Program *pro
         if (files_fd < 0 || mkdirat(dir_fd, path, 0700) < 0)
                 return -errno;
         fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        r = fd < 0 ? -errno : link_files(files_fd, fd, program);
+        /* A task process may be another user. Nobody else comes so far: the spool itself is closed. */
+        if (fd < 0 || fchmod(fd, 0777) < 0)
+                r = -errno;
+        else
+                r = link_files(files_fd, fd, program);
         if (r < 0) {
                 job_work_remove(job, name);
                 return r;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "mr-workerd/worker-orphans.h"
@@ -29,6 +30,7 @@ typedef enum ProcessState {
 typedef struct Process {
         TaskPool *pool;
         ProcessState state;
+        bool remote; /* the service manager's child: known by its socket alone, and pid is 0 */
         pid_t pid;
         int fd;
         struct event *readable;
@@ -51,9 +53,10 @@ struct TaskSlot {
 struct TaskPool {
         Loop *loop;
         uint32_t slots, busy, living; /* living: FRESH, BUSY and WARM */
-        char *helper;
-        GPtrArray *processes; /* of Process; ENDING ones, too */
-        GQueue queue;         /* of TaskSlot */
+        char *helper;                 /* the program, or NULL: they are reached at */
+        char *socket;                 /* where each connection is one */
+        GPtrArray *processes;         /* of Process; ENDING ones, too */
+        GQueue queue;                 /* of TaskSlot */
         struct event *dispatch;
         LoopTimer *orphans;
         uint8_t *packet; /* of PACKET_MAX_BYTES */
@@ -100,6 +103,15 @@ static void process_close_socket(Process *p)
         p->fd = safe_close(p->fd);
 }
 
+/* A remote process learns that it is over from our half of its socket, and we that it is gone from its. */
+static void process_close_link(Process *p)
+{
+        if (p->remote)
+                (void) shutdown(p->fd, SHUT_WR);
+        else
+                process_close_socket(p);
+}
+
 /* From here on the process counts as nobody's; it is freed once it is reaped. The end of its socket
  * tells it to end with all it started, which a killed one could not. */
 static void process_end(Process *p)
@@ -113,14 +125,35 @@ static void process_end(Process *p)
         }
         p->state = PROCESS_ENDING;
         p->pool->living--;
-        process_close_socket(p);
+        process_close_link(p);
         loop_timer_start(p->grace, END_GRACE_USEC);
         schedule(p->pool);
 }
 
+/* The last word of a remote process: its socket has ended. */
+static void process_gone(Process *p, const char *how)
+{
+        TaskPool *pool = p->pool;
+
+        if (p->state != PROCESS_ENDING) {
+                TaskSlot *slot = p->slot;
+
+                process_end(p);
+                if (slot)
+                        slot->handlers.on_lost(how, slot->userdata);
+        }
+        g_ptr_array_remove_fast(pool->processes, p);
+}
+
+/* One that does not end by itself is killed: ours by us, a remote one by its own watch, and by its unit. */
 static void on_grace_over(void *userdata)
 {
-        process_kill(userdata);
+        Process *p = userdata;
+
+        if (!p->remote)
+                process_kill(p);
+        else
+                g_ptr_array_remove_fast(p->pool->processes, p);
 }
 
 static char *describe_end(const siginfo_t *si)
@@ -149,6 +182,13 @@ static bool read_message(Process *p)
                 safe_close(fds[--fd_count]);
         if (n > 0)
                 m = mapreduced__task__v1__from_task__unpack(NULL, (size_t) n, p->pool->packet);
+        if (!m && p->remote) {
+                process_gone(p,
+                             n < 0 ? "sent what is no message"
+                                   : "has ended, or was killed: its unit in mapreduced-tasks.slice "
+                                     "says more (journalctl -t mr-task)");
+                return false;
+        }
         if (!m) {
                 /* The end, or nonsense: either way it is over. Its exit, soon to come, says why. */
                 process_close_socket(p);
@@ -223,10 +263,44 @@ static int process_watch(Process *p)
         if (!p->readable || event_add(p->readable, NULL) < 0)
                 return -ENOMEM;
         r = loop_timer_new(pool->loop, on_grace_over, p, &p->grace);
-        if (r < 0)
+        if (r < 0 || p->remote)
                 return r;
         return sd_event_add_child(loop_sd_event(pool->loop), &p->child, p->pid, WEXITED, on_child,
                                   p);
+}
+
+static void process_add(Process *p)
+{
+        g_ptr_array_add(p->pool->processes, p);
+        p->pool->living++;
+}
+
+/* One more connection, and the service manager starts one more process at its other end. */
+static int process_connect(TaskPool *pool, Process **ret)
+{
+        struct sockaddr_un sa = {.sun_family = AF_UNIX};
+        Process *p;
+        int fd, r;
+
+        (void) g_strlcpy(sa.sun_path, pool->socket, sizeof(sa.sun_path));
+        fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        if (connect(fd, (struct sockaddr *) &sa, sizeof(sa)) < 0) {
+                r = -errno;
+                safe_close(fd);
+                return r;
+        }
+        p = g_new0(Process, 1);
+        *p = (Process){.pool = pool, .fd = fd, .remote = true};
+        r = process_watch(p);
+        if (r < 0) {
+                process_free(p);
+                return r;
+        }
+        process_add(p);
+        *ret = p;
+        return 0;
 }
 
 static int process_spawn(TaskPool *pool, Process **ret)
@@ -264,10 +338,14 @@ static int process_spawn(TaskPool *pool, Process **ret)
                 process_free(p);
                 return r;
         }
-        g_ptr_array_add(pool->processes, p);
-        pool->living++;
+        process_add(p);
         *ret = p;
         return 0;
+}
+
+static int process_start(TaskPool *pool, Process **ret)
+{
+        return pool->socket ? process_connect(pool, ret) : process_spawn(pool, ret);
 }
 
 /* The idle process that @job_id may have; else one of another job that may make room for it. */
@@ -301,7 +379,7 @@ static int take_process(TaskPool *pool, const char *job_id, Process **ret)
                 return 0;
         if (pool->living >= pool->slots && other)
                 process_end(other);
-        return process_spawn(pool, ret);
+        return process_start(pool, ret);
 }
 
 static void grant(TaskPool *pool, TaskSlot *s)
@@ -332,10 +410,10 @@ static void prestart(TaskPool *pool)
                 Process *p;
                 int r;
 
-                r = process_spawn(pool, &p);
+                r = process_start(pool, &p);
                 if (r < 0) {
                         log_warning_errno(r, "Failed to start %s beforehand, ignoring: %m",
-                                          pool->helper);
+                                          pool->socket ? pool->socket : pool->helper);
                         return;
                 }
         }
@@ -349,14 +427,14 @@ static void on_dispatch(evutil_socket_t fd, short what, void *userdata)
                 grant(pool, pool->queue.head->data);
 }
 
-int task_pool_new(Loop *l, uint32_t slots, void (*on_changed)(void *userdata), void *userdata,
-                  TaskPool **ret)
+int task_pool_new(Loop *l, uint32_t slots, const char *socket, void (*on_changed)(void *userdata),
+                  void *userdata, TaskPool **ret)
 {
         _cleanup_free_ char *helper = NULL;
         TaskPool *pool;
         int r;
 
-        r = find_helper("mr-task", &helper);
+        r = socket ? 0 : find_helper("mr-task", &helper);
         if (r < 0)
                 return r;
         pool = g_new0(TaskPool, 1);
@@ -364,6 +442,7 @@ int task_pool_new(Loop *l, uint32_t slots, void (*on_changed)(void *userdata), v
                 .loop = l,
                 .slots = slots,
                 .helper = TAKE_PTR(helper),
+                .socket = g_strdup(socket),
                 .processes = g_ptr_array_new_with_free_func(process_free),
                 .packet = g_malloc(PACKET_MAX_BYTES),
                 .on_changed = on_changed,
@@ -394,6 +473,16 @@ static bool reap(Loop *l, pid_t pid, uint64_t deadline_usec)
         return true;
 }
 
+/* Waits until a remote process has closed its end, at most until @deadline_usec. */
+static void await_end(Loop *l, int fd, uint64_t deadline_usec)
+{
+        uint64_t now = loop_now_usec(l);
+        struct pollfd p = {.fd = fd};
+
+        if (fd >= 0 && now < deadline_usec)
+                (void) poll(&p, 1, (int) ((deadline_usec - now) / USEC_PER_MSEC));
+}
+
 TaskPool *task_pool_free(TaskPool *pool)
 {
         uint64_t deadline;
@@ -404,10 +493,14 @@ TaskPool *task_pool_free(TaskPool *pool)
 
         deadline = loop_now_usec(pool->loop) + END_GRACE_USEC;
         for (guint i = 0; i < pool->processes->len; i++)
-                process_close_socket(pool->processes->pdata[i]);
+                process_close_link(pool->processes->pdata[i]);
         for (guint i = 0; i < pool->processes->len; i++) {
                 Process *p = pool->processes->pdata[i];
 
+                if (p->remote) {
+                        await_end(pool->loop, p->fd, deadline);
+                        continue;
+                }
                 p->child = sd_event_source_disable_unref(p->child);
                 if (!reap(pool->loop, p->pid, deadline)) {
                         process_kill(p);
@@ -423,6 +516,7 @@ TaskPool *task_pool_free(TaskPool *pool)
         if (pool->dispatch)
                 event_free(pool->dispatch);
         free(pool->helper);
+        g_free(pool->socket);
         g_free(pool->packet);
         g_free(pool);
         return NULL;

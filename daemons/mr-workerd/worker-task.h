@@ -9,6 +9,9 @@
  *                           └───────────────────▶▼◀────────────────────────┘ or job forgotten
  *                                              ENDING ──reaped──▶ (nothing)
  *
+ * A process that somebody else started is told to end by the end of our half of its socket; that the other half has ended
+ * is its being reaped.
+ *
  * A process never serves two jobs: what user code left in it dies with its job. Two are started before
  * anybody asks, because a start costs more than the whole of a small task. Attempts wait in one queue, first come,
  * first served; its length is bounded by whoever accepts attempts.
@@ -34,12 +37,14 @@ typedef struct TaskSlotHandlers {
 /**
  * task_pool_new() - start the first processes
  * @slots:      most processes at a time
+ * @socket:     a socket at which each connection is a process that somebody else starts (mr-task.socket: a unit
+ *              with a user of its own), or NULL: they are our children. No fall-back from the one to the other
  * @on_changed: told when the number of busy ones changed; may be NULL
  *
  * SIGCHLD must be blocked. Return: 0; -ENOENT when there is no mr-task.
  */
-int task_pool_new(Loop *l, uint32_t slots, void (*on_changed)(void *userdata), void *userdata,
-                  TaskPool **ret);
+int task_pool_new(Loop *l, uint32_t slots, const char *socket, void (*on_changed)(void *userdata),
+                  void *userdata, TaskPool **ret);
 /* Every slot must have been given back. Ends and reaps every process. */
 TaskPool *task_pool_free(TaskPool *pool);
 

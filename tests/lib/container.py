@@ -260,6 +260,8 @@ class Host:
         for name in ("mr-masterd", "mr-workerd", "mr-task"):
             shutil.copy(BUILD / "daemons" / name / name, self.root / "usr/libexec/mapreduced")
         shutil.copy(BUILD / "cli/mrctl", self.root / "usr/bin")
+        for unit in (BUILD / "units").glob("*.service"):
+            self.write(f"/lib/systemd/system/{unit.name}", unit.read_text().replace("/usr/local/", "/usr/"))
         (self.root / "usr/local/etc").mkdir(exist_ok=True)  # where programs of that prefix look
         os.symlink("/etc/mapreduced", self.root / "usr/local/etc/mapreduced")
 

@@ -27,6 +27,7 @@ static const struct {
         {"Input", TEXTS, offsetof(Job, input)},
         {"Output", TEXT, offsetof(Job, output)},
         {"Program", TEXT, offsetof(Job, program)},
+        {"ResultOrder", TEXT, offsetof(Job, result_order)},
         {"Maps", NUMBER, offsetof(Job, maps)},
         {"MapsRunning", NUMBER, offsetof(Job, maps_running)},
         {"MapsDone", NUMBER, offsetof(Job, maps_done)},

@@ -453,14 +453,14 @@ static int merge_pass(Merge *m, GArray *runs, uint32_t max_open, Error *e)
         return 0;
 }
 
-static int copy_one(const Merge *m, int to, Error *e)
+static int copy_part(const Merge *m, uint32_t part, int to, Error *e)
 {
         _cleanup_(sink_done) Sink sink = {};
         _cleanup_close_ int fd = -EBADF;
         uint64_t offset = 0;
         int r;
 
-        r = m->open_part(m->userdata, 0, &fd, e);
+        r = m->open_part(m->userdata, part, &fd, e);
         if (r < 0)
                 return r;
         r = sink_init(&sink, to, m->options);
@@ -475,6 +475,15 @@ static int copy_one(const Merge *m, int to, Error *e)
                 } else if (errno != EINTR)
                         r = -errno;
         }
+        return r;
+}
+
+static int copy_parts(const Merge *m, uint32_t parts, int to, Error *e)
+{
+        int r = 0;
+
+        for (uint32_t i = 0; i < parts && r >= 0; i++)
+                r = copy_part(m, i, to, e);
         return r;
 }
 
@@ -503,8 +512,8 @@ int merge_parts(MergeOpen open_part, void *userdata, uint32_t parts, int to, con
 
         if (parts == 0)
                 return 0;
-        if (parts == 1)
-                return copy_one(&m, to, e);
+        if (parts == 1 || o->in_order)
+                return copy_parts(&m, parts, to, e);
         runs = g_array_sized_new(FALSE, FALSE, sizeof(Run), parts);
         for (uint32_t i = 0; i < parts; i++) {
                 Run run = {.part = i};

@@ -29,11 +29,12 @@ typedef struct MergeOptions {
         uint32_t max_open;   /* 2 to MERGE_OPEN_MAX; 0: as many as the limit of open files allows */
         size_t buffer_bytes; /* of each input; 0: chosen from the constants above */
         const volatile sig_atomic_t *interrupted; /* may be NULL; set by a signal handler */
+        bool in_order; /* the parts are one order already: copy them, one after another */
 } MergeOptions;
 
 /**
  * merge_parts() - write @parts parts as one text sorted by key
- * @to: receives them; one part alone is copied as it is
+ * @to: receives them; one part alone is copied as it is, and so are all with @o->in_order
  *
  * A last line without a newline gets one where more than one part is merged.
  *

@@ -76,7 +76,10 @@ static int open_part(void *userdata, uint32_t part, int *ret_fd, Error *e)
 int result_print(Master *m, const Job *j)
 {
         Source source = {.master = m, .job = j};
-        MergeOptions options = {.interrupted = &interrupted};
+        MergeOptions options = {
+                .interrupted = &interrupted,
+                .in_order = j->result_order && g_str_equal(j->result_order, "parts"),
+        };
         _cleanup_error_ Error e = {};
         int r;
 

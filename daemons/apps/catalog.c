@@ -64,6 +64,21 @@ const CatalogApp catalog[] = {
         },
         {"max", "the largest number of each key", NUMBER_PARAMETERS},
         {"min", "the least number of each key", NUMBER_PARAMETERS},
+        {
+                .name = "sort",
+                .summary = "lines or records in order; part after part is the whole",
+                .parameters =
+                        (const MrParameter[]){
+                                {"key", "0", "field to sort by, from 1; 0: the whole line"},
+                                {"delimiter", "",
+                                 "the byte between fields; empty: runs of blanks and TABs"},
+                                {"numeric", "no", "yes: by number, as sort -n"},
+                                {"reverse", "no", "yes: the largest first"},
+                                {"record", "0", "bytes of a record of fixed length; 0: lines"},
+                                {"key-bytes", "0", "of such a record, how many to sort by; 0: all"},
+                                {}},
+                .ordered = true,
+        },
         {"sum", "the sum of numbers of each key", NUMBER_PARAMETERS},
         {
                 .name = "top",
@@ -181,5 +196,51 @@ int catalog_number(const char *name, const char *value, uint64_t min, uint64_t m
                 return error_setf(e, EINVAL, "%s=%.32s is no number from %" PRIu64 " to %" PRIu64,
                                   name, value, min, max);
         *ret = n;
+        return 0;
+}
+
+int catalog_switch(const char *name, const char *value, bool *ret, Error *e)
+{
+        *ret = g_str_equal(value, "yes");
+        if (*ret || g_str_equal(value, "no"))
+                return 0;
+        return error_setf(e, EINVAL, "%s= takes yes or no, not \"%.32s\"", name, value);
+}
+
+int catalog_delimiter(const char *value, char *ret, Error *e)
+{
+        const char *d = g_str_equal(value, "\\t") ? "\t" : value;
+
+        if (strlen(d) > 1 || *d == '\n')
+                return error_setf(e, EINVAL, "delimiter= takes one byte, or \\t");
+        *ret = *d;
+        return 0;
+}
+
+int catalog_read_sort(const char *const *values, CatalogSort *ret, Error *e)
+{
+        CatalogSort c = {};
+        int r;
+
+        r = catalog_number("key", values[0], 0, CATALOG_FIELD_MAX, &c.key, e);
+        if (r >= 0)
+                r = catalog_delimiter(values[1], &c.delimiter, e);
+        if (r >= 0)
+                r = catalog_switch("numeric", values[2], &c.numeric, e);
+        if (r >= 0)
+                r = catalog_switch("reverse", values[3], &c.reverse, e);
+        if (r >= 0)
+                r = catalog_number("record", values[4], 0, CATALOG_RECORD_MAX, &c.record_bytes, e);
+        if (r >= 0)
+                r = catalog_number("key-bytes", values[5], 0, CATALOG_RECORD_MAX, &c.key_bytes, e);
+        if (r < 0)
+                return r;
+        if (c.record_bytes > 0 && (c.key > 0 || c.numeric || c.reverse))
+                return error_setf(e, EINVAL,
+                                  "sort: record= goes with key-bytes=, not with key=, numeric= and "
+                                  "reverse=");
+        if (c.key_bytes > c.record_bytes)
+                return error_setf(e, EINVAL, "sort: key-bytes= is more than record= has");
+        *ret = c;
         return 0;
 }

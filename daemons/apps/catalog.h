@@ -40,6 +40,28 @@ bool catalog_is_plugin(const char *app);
 int catalog_resolve(const char *app, const MrParameter *parameters, char *const *args, size_t count,
                     const char ***ret, Error *e);
 
+/* The parameters of the app sort: the master reads them, too, to find the bounds of its reduces. */
+typedef struct CatalogSort {
+        uint64_t key;
+        char delimiter; /* NUL: white space */
+        bool numeric;
+        bool reverse;
+        uint64_t record_bytes; /* 0: lines */
+        uint64_t key_bytes;    /* of a record; 0: all */
+} CatalogSort;
+
+/* @values: as catalog_resolve() gives them. Return: 0, or -EINVAL with a sentence. */
+int catalog_read_sort(const char *const *values, CatalogSort *ret, Error *e);
+
+/* "yes" or "no". Return: 0, or -EINVAL with a sentence. */
+int catalog_switch(const char *name, const char *value, bool *ret, Error *e);
+
+/* One byte, "\\t", or nothing, which is NUL. Return: 0, or -EINVAL with a sentence. */
+int catalog_delimiter(const char *value, char *ret, Error *e);
+
+#define CATALOG_FIELD_MAX 100000
+#define CATALOG_RECORD_MAX MIB(16)
+
 /* The number in a parameter's value: -EINVAL with a sentence when it is none from @min to @max. */
 int catalog_number(const char *name, const char *value, uint64_t min, uint64_t max, uint64_t *ret,
                    Error *e);

@@ -62,6 +62,7 @@ JobDesc *job_desc_new(void)
                         *(GPtrArray **) field(d, &keys[i]) = g_ptr_array_new_with_free_func(g_free);
         }
         d->files = g_ptr_array_new_with_free_func(shipped_file_free);
+        d->bounds = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
         d->reduces = 1;
         d->max_attempts = JOB_MAX_ATTEMPTS_DEFAULT;
         d->task_timeout_sec = JOB_TASK_TIMEOUT_DEFAULT_SEC;
@@ -80,6 +81,7 @@ JobDesc *job_desc_free(JobDesc *d)
                         g_ptr_array_unref(*(GPtrArray **) field(d, &keys[i]));
         }
         g_ptr_array_unref(d->files);
+        g_ptr_array_unref(d->bounds);
         g_free(d);
         return NULL;
 }
@@ -412,6 +414,17 @@ static void put_number(GByteArray *out, const Key *k, const JobDesc *d)
         put(out, k->name, text);
 }
 
+static void put_bound(GByteArray *out, GBytes *bound)
+{
+        size_t size;
+        const uint8_t *data = g_bytes_get_data(bound, &size);
+        g_autoptr(GString) hex = g_string_new(NULL);
+
+        for (size_t i = 0; i < size; i++)
+                g_string_append_printf(hex, "%02x", data[i]);
+        put(out, "Bound", hex->str);
+}
+
 GByteArray *job_desc_serialize(const JobDesc *d)
 {
         GByteArray *out = g_byte_array_new();
@@ -437,6 +450,8 @@ GByteArray *job_desc_serialize(const JobDesc *d)
 
                 put(out, "File", text);
         }
+        for (guint i = 0; i < d->bounds->len; i++)
+                put_bound(out, d->bounds->pdata[i]);
         return out;
 }
 
@@ -459,6 +474,23 @@ static int get_file(JobDesc *d, const char *value)
         return 0;
 }
 
+static int get_bound(JobDesc *d, const char *hex)
+{
+        size_t size = strlen(hex) / 2;
+        g_autofree uint8_t *data = g_malloc(size + 1);
+
+        for (size_t i = 0; i < size; i++) {
+                int high = g_ascii_xdigit_value(hex[2 * i]),
+                    low = g_ascii_xdigit_value(hex[2 * i + 1]);
+
+                if (high < 0 || low < 0)
+                        return -EBADMSG;
+                data[i] = (uint8_t) (high << 4 | low);
+        }
+        g_ptr_array_add(d->bounds, g_bytes_new(data, size));
+        return 0;
+}
+
 static int get(JobDesc *d, const char *key, const char *value)
 {
         uint64_t number;
@@ -467,6 +499,8 @@ static int get(JobDesc *d, const char *key, const char *value)
 
         if (g_str_equal(key, "File"))
                 return get_file(d, value);
+        if (g_str_equal(key, "Bound"))
+                return get_bound(d, value);
         r = job_desc_type(key, &type, NULL);
         if (r < 0)
                 return r;

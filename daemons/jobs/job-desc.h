@@ -49,7 +49,8 @@ typedef struct JobDesc {
         GPtrArray *inputs; /* of char * */
         GPtrArray *args;
         GPtrArray *env;
-        GPtrArray *files; /* of JobShippedFile * */
+        GPtrArray *files;  /* of JobShippedFile * */
+        GPtrArray *bounds; /* of GBytes *; what planning found out, and none of the keys */
         uint32_t reduces;
         uint32_t max_attempts;
         uint64_t split_size_bytes;

@@ -3,6 +3,7 @@
  */
 #include <fcntl.h>
 
+#include "apps/catalog.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
 #include "platform/bus.h"
@@ -20,6 +21,13 @@ static const char *state_reason(const MasterJob *j)
         return j->waiting_for ? j->waiting_for : "";
 }
 
+static const char *result_order(const MasterJob *j)
+{
+        const CatalogApp *app = catalog_find(j->desc->app);
+
+        return app && app->ordered ? "parts" : "key";
+}
+
 static int property_text(sd_bus *bus, const char *path, const char *interface, const char *property,
                          sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
@@ -34,6 +42,8 @@ static int property_text(sd_bus *bus, const char *path, const char *interface, c
                 s = state_reason(j);
         else if (g_str_equal(property, "Output"))
                 s = j->desc->output;
+        else if (g_str_equal(property, "ResultOrder"))
+                s = result_order(j);
         else
                 s = job_is_over(j) ? j->error_output : "";
         return sd_bus_message_append(reply, "s", s);
@@ -382,6 +392,7 @@ static const sd_bus_vtable job_vtable[] = {
         SD_BUS_PROPERTY("Input", "as", property_input, 0, CONST),
         SD_BUS_PROPERTY("Output", "s", property_text, 0, CONST),
         SD_BUS_PROPERTY("Program", "s", NULL, offsetof(MasterJob, program), CONST),
+        SD_BUS_PROPERTY("ResultOrder", "s", property_text, 0, CONST),
         SD_BUS_PROPERTY("Maps", "u", NULL, offsetof(MasterJob, maps), CHANGES),
         SD_BUS_PROPERTY("MapsRunning", "u", property_count, 0, CHANGES),
         SD_BUS_PROPERTY("MapsDone", "u", property_count, 0, CHANGES),

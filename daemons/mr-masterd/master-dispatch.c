@@ -394,6 +394,7 @@ typedef struct Spec {
         Mapreduced__V1__Piece *pieces;
         Mapreduced__V1__Piece **piece_pointers;
         GPtrArray *files; /* Mapreduced__V1__JobFile * */
+        ProtobufCBinaryData *bounds;
         char *output_dir, *part_name;
 } Spec;
 
@@ -402,6 +403,7 @@ static void spec_done(Spec *s)
         g_free(s->pieces);
         g_free(s->piece_pointers);
         g_ptr_array_unref(s->files);
+        g_free(s->bounds);
         g_free(s->output_dir);
         g_free(s->part_name);
 }
@@ -422,6 +424,12 @@ static void fill_program(Spec *s, const JobDesc *d)
                 g_ptr_array_add(s->files, file_message(d->files->pdata[i]));
         s->program.n_files = s->files->len;
         s->program.files = (Mapreduced__V1__JobFile **) s->files->pdata;
+        s->bounds = g_new(ProtobufCBinaryData, d->bounds->len);
+        for (guint i = 0; i < d->bounds->len; i++)
+                s->bounds[i].data =
+                        (uint8_t *) g_bytes_get_data(d->bounds->pdata[i], &s->bounds[i].len);
+        s->program.n_bounds = d->bounds->len;
+        s->program.bounds = s->bounds;
 }
 
 static void fill_pieces(Spec *s, const MasterJob *j, uint32_t map)

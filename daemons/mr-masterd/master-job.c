@@ -15,6 +15,7 @@
 #include "base/parse.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
+#include "mr-masterd/master-sample.h"
 #include "platform/log.h"
 
 const char *job_state_to_string(JobState s)
@@ -263,6 +264,9 @@ typedef struct PlanWork {
         char *output_dir, *tag;
         PlanFiles *files;
         bool output_created, output_prepared;
+        char *app, **args; /* for plan_sample() */
+        uint32_t reduces;
+        GPtrArray *bounds;
         int result;
         Error error;
 } PlanWork;
@@ -275,6 +279,9 @@ static void plan_work(void *data)
         for (guint i = 0; i < w->inputs->len && w->result >= 0; i++)
                 w->result = plan_list_input(w->files, w->inputs->pdata[i], &w->error);
         if (w->result >= 0)
+                w->result = plan_sample(w->files, w->app, w->args, g_strv_length(w->args),
+                                        w->reduces, &w->bounds, &w->error);
+        if (w->result >= 0)
                 w->result = output_prepare(w->output_dir, w->tag, &w->output_created, &w->error);
         w->output_prepared = w->result >= 0;
 }
@@ -285,6 +292,10 @@ static void plan_work_free(PlanWork *w)
         g_free(w->output_dir);
         g_free(w->tag);
         plan_files_free(w->files);
+        g_free(w->app);
+        g_strfreev(w->args);
+        if (w->bounds)
+                g_ptr_array_unref(w->bounds);
         error_done(&w->error);
         g_free(w);
 }
@@ -313,6 +324,8 @@ static void plan_done(void *data, bool abandoned)
         j->output_created = w->output_created;
         j->output_prepared = w->output_prepared;
         if (j->ending == 0 && r >= 0) {
+                g_ptr_array_unref(j->desc->bounds);
+                j->desc->bounds = TAKE_PTR(w->bounds);
                 r = job_begin(j, TAKE_PTR(w->files), &w->error);
                 if (r >= 0) {
                         save_inputs(j);
@@ -333,6 +346,11 @@ void job_plan(MasterJob *j)
         w->inputs = g_ptr_array_new_with_free_func(g_free);
         for (guint i = 0; i < j->desc->inputs->len; i++)
                 g_ptr_array_add(w->inputs, g_strdup(j->desc->inputs->pdata[i]));
+        w->app = g_strdup(j->desc->app);
+        w->args = g_new0(char *, j->desc->args->len + 1);
+        for (guint i = 0; i < j->desc->args->len; i++)
+                w->args[i] = g_strdup(j->desc->args->pdata[i]);
+        w->reduces = j->reduces;
         w->output_dir = g_strdup(j->output_dir);
         w->tag = g_strdup_printf("job-%s-%" G_GUINT64_FORMAT, j->id, j->submitted_usec);
         j->working++;

@@ -2,7 +2,7 @@
  * count, distinct, sum, min, max — the keys and numbers of lines, combined on the way.
  */
 #include "mr-task/app.h"
-#include "mr-task/fields.h"
+#include "mr-task/app-columns.h"
 
 #define SKIPPED "lines", "skipped"
 

@@ -10,6 +10,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include "apps/catalog.h"
 #include "mr-task/app.h"
 
 #define READ_BYTES (128 * 1024)
@@ -44,14 +45,9 @@ static void grep_teardown(MrTask *t, void *state)
 
 static int read_switch(MrTask *t, const char *name, bool *ret)
 {
-        g_autofree char *sentence = NULL;
-        const char *value = mr_parameter(t, name);
+        _cleanup_error_ Error e = {};
 
-        *ret = g_str_equal(value, "yes");
-        if (*ret || g_str_equal(value, "no"))
-                return 0;
-        sentence = g_strdup_printf("%s= takes yes or no", name);
-        return mr_fail(t, sentence);
+        return catalog_switch(name, mr_parameter(t, name), ret, &e) < 0 ? mr_fail(t, e.message) : 0;
 }
 
 static int read_output(MrTask *t, Grep *g)

@@ -9,7 +9,7 @@
 #include <fnmatch.h>
 
 #include "mr-task/app.h"
-#include "mr-task/fields.h"
+#include "mr-task/app-columns.h"
 
 #define RIGHT_MAX_BYTES GIB(1)
 

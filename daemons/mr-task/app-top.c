@@ -7,7 +7,7 @@
  */
 #include "apps/catalog.h"
 #include "mr-task/app.h"
-#include "mr-task/fields.h"
+#include "mr-task/app-columns.h"
 
 #define TOP_MAX 1000000
 

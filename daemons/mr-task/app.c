@@ -4,8 +4,8 @@
 #include "mr-task/app.h"
 
 static const App *const apps[] = {
-        &app_count, &app_distinct, &app_grep, &app_index, &app_join,
-        &app_max,   &app_min,      &app_sum,  &app_top,   &app_wordcount,
+        &app_count, &app_distinct, &app_grep, &app_index, &app_join,      &app_max,
+        &app_min,   &app_sort,     &app_sum,  &app_top,   &app_wordcount,
 };
 
 const App *app_find(const char *name)

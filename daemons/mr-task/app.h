@@ -12,8 +12,8 @@ typedef struct App {
         int (*map_piece)(Plugin *p, PieceReader *piece); /* instead of plugin.map, map_end */
 } App;
 
-extern const App app_count, app_distinct, app_grep, app_index, app_join, app_max, app_min, app_sum,
-        app_top, app_wordcount;
+extern const App app_count, app_distinct, app_grep, app_index, app_join, app_max, app_min, app_sort,
+        app_sum, app_top, app_wordcount;
 
 /* NULL when there is none of that name. */
 const App *app_find(const char *name);

@@ -11,7 +11,6 @@
 #include "records/pair.h"
 
 #define RECORD_PARAMETER "record"
-#define RECORD_FIXED_MAX MIB(16)
 #define COMBINED_MAX                                                                               \
         GIB(1) /* of all values of a key that a combine() emits: they are held in memory */
 
@@ -346,7 +345,7 @@ static int read_parameters(Plugin *p)
         if (r < 0)
                 return r;
         record = host_parameter(&p->task, RECORD_PARAMETER);
-        return record ? catalog_number(RECORD_PARAMETER, record, 0, RECORD_FIXED_MAX,
+        return record ? catalog_number(RECORD_PARAMETER, record, 0, CATALOG_RECORD_MAX,
                                        &p->record_bytes, &p->attempt->error)
                       : 0;
 }

@@ -26,7 +26,7 @@
 #define JOBS_MAX 100
 
 typedef struct Job {
-        char *path, *id, *name, *state, *reason, *output, *program, *error_output;
+        char *path, *id, *name, *state, *reason, *output, *program, *result_order, *error_output;
         char **input;
         uint32_t uid, maps, maps_running, maps_done, reduces, reduces_running, reduces_done;
         uint32_t failed, lost, outputs_lost;
@@ -109,6 +109,7 @@ static Job *add_job(const char *name)
         j->reason = g_strdup("");
         j->output = g_strdup("");
         j->program = g_strdup("wordcount");
+        j->result_order = g_strdup("key");
         j->error_output = g_strdup("");
         j->input = g_strsplit("/in/a /in/b", " ", -1);
         j->maps = 3;
@@ -325,6 +326,7 @@ static const sd_bus_vtable job_vtable[] = {
         PROPERTY("Input", "as", input),
         PROPERTY("Output", "s", output),
         PROPERTY("Program", "s", program),
+        PROPERTY("ResultOrder", "s", result_order),
         PROPERTY("Maps", "u", maps),
         PROPERTY("MapsRunning", "u", maps_running),
         PROPERTY("MapsDone", "u", maps_done),

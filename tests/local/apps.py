@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import unittest
@@ -83,6 +84,50 @@ class Apps(mr.Scratch):
         want = shell("""awk 'NF>=1 {print $1}' "$1" | sort -u""", self.log)
         self.assertSameLines(self.run_app("distinct", "1"), want)
 
+    def check_sort(self, path, options, *args):
+        want = shell(f"""sort {options} "$1" """, path)
+        for reduces in (1, 7):
+            out = self.dir / f"out-{reduces}"
+            got = self.run_app("sort", *args, inputs=[path], options=("--reduces", str(reduces), "--split-size", "16K"))
+            self.assertSameLines(got, want)
+            p = self.local("--app", "sort", "-q", "--reduces", str(reduces), "--output", out, "--input", path, "--", *args)
+            self.assertOk(p)
+            self.assertSameLines(b"".join((out / f"part-{i:05}").read_bytes() for i in range(reduces)), want)
+            sizes = [(out / f"part-{i:05}").stat().st_size for i in range(reduces)]
+            shutil.rmtree(out)
+        return sizes
+
+    def test_sort(self):
+        """sort: as sort(1), by lines, fields and numbers, both ways, in one part and in seven"""
+        rng = random.Random(8)
+        numbers = ["0", "-0", "00.50", "0.5", ".5", "-.5", "12", "9", "-9", "-12", "-9.25", "-9.2", "x", "", "1e3", "18446744073709551616",
+                   "-18446744073709551616", "3.14159265358979323846264338", "3.141592653589793238462643383", " 7", "- 7", "+7"]
+        rows = [f"{rng.choice(['', 'a', 'ab', 'b', 'zz'])}{rng.randrange(100)}," +
+                (rng.choice(numbers) if rng.random() < .4 else f"{rng.uniform(-1000, 1000):.{rng.randrange(4)}f}") +
+                rng.choice(["", ",tail"]) for _ in range(6000)]
+        path = self.file("in.csv", "\n".join(rows + ["", "", "a\x01b", "a\tb", "a"]) + "\n")
+        sizes = self.check_sort(path, "")
+        self.assertLess(max(sizes), 3 * min(sizes), sizes)
+        self.check_sort(path, "-r", "reverse=yes")
+        self.check_sort(path, "-t, -k2,2", "2", "delimiter=,")
+        self.check_sort(path, "-t, -k2,2n", "2", "delimiter=,", "numeric=yes")
+        self.check_sort(path, "-t, -k2,2nr -r", "2", "delimiter=,", "numeric=yes", "reverse=yes")
+        self.check_sort(self.file("one", "b\nb\nb\n"), "")
+        self.check_sort(self.file("unended", "b\na"), "")
+
+    def test_sort_records(self):
+        """sort record=: fixed-length binary records, all of them or their first bytes"""
+        rng = random.Random(4)
+        records = [bytes(rng.choice(b"\0\n\xffa") for _ in range(5)) + rng.randbytes(12) for _ in range(5000)]
+        path = self.file("records", b"".join(records))
+        options = ("--reduces", "5", "--split-size", "4K")
+        self.assertEqual(self.run_app("sort", "record=17", inputs=[path], options=options), b"".join(sorted(records)))
+        got = self.run_app("sort", "record=17", "key-bytes=3", inputs=[path], options=options)
+        rows = [got[i:i + 17] for i in range(0, len(got), 17)]
+        self.assertEqual(sorted(rows), sorted(records))
+        self.assertEqual([r[:3] for r in rows], sorted(r[:3] for r in records))
+        self.assertFails(self.local("--app", "sort", "--input", path, "--max-attempts", "1", "--", "record=16"), "no whole number of records")
+
     def test_top(self):
         """top: the first lines of sort | uniq -c | sort -rn"""
         for k in (1, 7, 100000):
@@ -156,7 +201,7 @@ class Apps(mr.Scratch):
         self.assertOk(p)
         rows = json.loads(p.stdout)
         apps = {row["App"] for row in rows}
-        self.assertEqual(apps, {"count", "distinct", "grep", "index", "join", "max", "min", "sum", "top", "wordcount"})
+        self.assertEqual(apps, {"count", "distinct", "grep", "index", "join", "max", "min", "sort", "sum", "top", "wordcount"})
         needed = {"grep": ["x"], "join": ["right"], "max": ["1"], "min": ["1"], "sum": ["1"]}
         for app in sorted(apps):
             self.run_app(app, *needed.get(app, []))

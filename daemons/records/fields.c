@@ -1,34 +1,12 @@
 /*
  * Fields — see fields.h.
  */
-#include "apps/catalog.h"
-#include "mr-task/fields.h"
+#include "records/fields.h"
 #include "records/words.h"
 
 #define STEP 64
 
 _Static_assert(LINES_PADDING >= STEP, "a step may begin at the last byte of a line");
-
-int fields_setup(Fields *f, MrTask *t)
-{
-        const char *d = mr_parameter(t, "delimiter");
-
-        if (g_str_equal(d, "\\t"))
-                d = "\t";
-        if (strlen(d) > 1 || *d == '\n')
-                return mr_fail(t, "delimiter= takes one byte, or \\t");
-        *f = (Fields){.delimited = *d != '\0', .delimiter = (uint8_t) *d};
-        return 0;
-}
-
-int fields_parameter(MrTask *t, const char *name, uint64_t min, uint64_t *ret)
-{
-        _cleanup_error_ Error e = {};
-        int r;
-
-        r = catalog_number(name, mr_parameter(t, name), min, FIELD_MAX, ret, &e);
-        return r < 0 ? mr_fail(t, e.message) : 0;
-}
 
 static bool find_delimited(const Fields *f, const uint8_t *line, size_t size, uint64_t number,
                            const uint8_t **ret, size_t *ret_size)

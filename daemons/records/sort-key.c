@@ -1,0 +1,97 @@
+/*
+ * Sort keys — see sort-key.h.
+ */
+#include "records/pair.h"
+#include "records/sort-key.h"
+
+/* Sign, count of digits and the end that a negative number has. */
+#define NUMBER_EXTRA 6
+#define SIGN_NEGATIVE 1
+#define SIGN_POSITIVE 2
+
+size_t sort_key_size_max(size_t size)
+{
+        return pair_size_max(size + NUMBER_EXTRA, pair_size_max(size, 0));
+}
+
+static bool is_digit(const uint8_t *at, const uint8_t *end)
+{
+        return at < end && *at >= '0' && *at <= '9';
+}
+
+/* As sort -n: blanks, a minus, digits, a point, digits. */
+static size_t put_number(const uint8_t *at, const uint8_t *end, uint8_t *to)
+{
+        uint8_t *out = to + 5;
+        bool negative;
+        uint32_t digits;
+        size_t size;
+
+        while (at < end && (*at == ' ' || *at == '\t'))
+                at++;
+        negative = at < end && *at == '-';
+        at += negative;
+        while (at < end && *at == '0')
+                at++;
+        while (is_digit(at, end))
+                *out++ = *at++;
+        digits = GUINT32_TO_BE((uint32_t) (out - to - 5));
+        if (at < end && *at == '.')
+                for (at++; is_digit(at, end);)
+                        *out++ = *at++;
+        while (out > to + 5 + GUINT32_FROM_BE(digits) && out[-1] == '0')
+                out--;
+        size = (size_t) (out - to);
+        negative = negative && size > 5;
+        to[0] = negative ? SIGN_NEGATIVE : SIGN_POSITIVE;
+        memcpy(to + 1, &digits, sizeof(digits));
+        if (!negative)
+                return size;
+        for (size_t i = 1; i < size; i++)
+                to[i] = (uint8_t) ~to[i];
+        to[size] = 0xff; /* of two with the same beginning the longer is the smaller */
+        return size + 1;
+}
+
+static void complement(uint8_t *bytes, size_t size)
+{
+        for (size_t i = 0; i < size; i++)
+                bytes[i] = (uint8_t) ~bytes[i];
+}
+
+size_t sort_key_put(const SortSpec *s, const uint8_t *record, size_t size, uint8_t *to)
+{
+        const uint8_t *field = record;
+        size_t field_size = 0, used, n;
+        uint8_t *number;
+
+        if (!fields_find(&s->fields, record, size, s->key, &field, &field_size))
+                field_size = 0; /* sorts first */
+        if (s->numeric) {
+                /* Behind what the key will need at most, then escaped into its place. */
+                number = to + sort_key_size_max(size) - size - NUMBER_EXTRA;
+                n = put_number(field, field + field_size, number);
+                used = pair_put(to, number, n, NULL, 0);
+        } else
+                used = pair_put(to, field, s->key == 0 ? 0 : field_size, NULL, 0);
+        used += pair_put(to + used, record, size, NULL, 0);
+        if (s->reverse)
+                complement(to, used);
+        return used;
+}
+
+int sort_key_get(const SortSpec *s, uint8_t *key, size_t size, const uint8_t **ret,
+                 size_t *ret_size)
+{
+        size_t head, tail;
+
+        if (s->reverse)
+                complement(key, size);
+        head = pair_head_size(key, size);
+        tail = head > 0 ? pair_head_size(key + head, size - head) : 0;
+        if (tail == 0 || head + tail != size)
+                return -EBADMSG;
+        *ret_size = pair_get(key + head, key + head, tail);
+        *ret = key + head;
+        return 0;
+}

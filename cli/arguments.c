@@ -30,6 +30,8 @@ enum {
         OPT_SKIP_BAD_RECORDS,
         OPT_TASK_TIMEOUT,
         OPT_MEMORY_LIMIT,
+        OPT_REUSE,
+        OPT_INTERMEDIATE,
 };
 
 typedef struct OptionInfo {
@@ -67,6 +69,8 @@ static const OptionInfo options[] = {
         {"skip-bad-records", required_argument, OPT_SKIP_BAD_RECORDS, JOB},
         {"task-timeout", required_argument, OPT_TASK_TIMEOUT, JOB},
         {"memory-limit", required_argument, OPT_MEMORY_LIMIT, JOB},
+        {"reuse", required_argument, OPT_REUSE, JOB},
+        {"intermediate", required_argument, OPT_INTERMEDIATE, JOB},
 };
 
 /* Levenshtein's distance, row by row; words here are options and verbs, the longer ones are cut. */
@@ -246,6 +250,12 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
                 return 0;
         case OPT_REDUCER:
                 j->reducer = s;
+                return 0;
+        case OPT_REUSE:
+                j->reuse = s;
+                return 0;
+        case OPT_INTERMEDIATE:
+                j->intermediate = s;
                 return 0;
         case OPT_NAME:
                 j->name = s;

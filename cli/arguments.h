@@ -25,7 +25,7 @@ typedef struct JobArguments {
         GPtrArray *inputs; /* of const char *: --input and the operands */
         GPtrArray *files;  /* --file */
         GPtrArray *env;    /* --env */
-        const char *name, *output, *app, *mapper, *combiner, *reducer;
+        const char *name, *output, *app, *mapper, *combiner, *reducer, *reuse, *intermediate;
         uint32_t reduces, max_attempts, skip_bad_records, task_timeout_sec;
         bool has_task_timeout;
         uint64_t memory_limit_bytes;

@@ -331,10 +331,15 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
         const JobArguments *a = q->arguments;
         const struct {
                 const char *key, *value;
-        } texts[] = {{"RequestId", q->request_id}, {"Name", a->name},
-                     {"Output", q->output},        {"App", q->app},
-                     {"Mapper", q->mapper},        {"Combiner", q->combiner},
-                     {"Reducer", q->reducer}};
+        } texts[] = {{"RequestId", q->request_id},
+                     {"Name", a->name},
+                     {"Output", q->output},
+                     {"App", q->app},
+                     {"Mapper", q->mapper},
+                     {"Combiner", q->combiner},
+                     {"Reducer", q->reducer},
+                     {"Reuse", a->reuse},
+                     {"Intermediate", a->intermediate}};
         int r = 0;
 
         for (size_t i = 0; i < ELEMENTSOF(texts) && r >= 0; i++)

@@ -63,6 +63,8 @@ static const char help_text[] =
         "     --max-attempts=N         Attempts of a task before the job fails: 1 to 100\n"
         "     --skip-bad-records=N     Do without records the mapper fails on, N of each map\n"
         "     --task-timeout=TIME      Silence after which an attempt is ended; 0: never\n"
+        "     --reuse=auto|yes|no      Take outputs of earlier maps of the same input and program\n"
+        "     --intermediate=PLACE     local, or stable:PATH: map outputs in a shared directory\n"
         "     --memory-limit=SIZE      What the commands of a task may use together\n"
         "\n"
         "Options of run:\n"

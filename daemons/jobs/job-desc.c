@@ -35,6 +35,8 @@ static const Key keys[] = {
         {"SkipBadRecords", 'n', offsetof(JobDesc, skip_bad_records), 0, JOB_SKIP_RECORDS_MAX},
         {"TaskTimeout", 'n', offsetof(JobDesc, task_timeout_sec), 0, JOB_TASK_TIMEOUT_MAX_SEC},
         {"MemoryLimit", 'n', offsetof(JobDesc, memory_limit_bytes), 0, JOB_SPLIT_SIZE_MAX},
+        {"Reuse", 's', offsetof(JobDesc, reuse), 0, JOB_NAME_MAX_BYTES},
+        {"Intermediate", 's', offsetof(JobDesc, intermediate), 0, JOB_PATH_MAX_BYTES},
         {"RequestId", 's', offsetof(JobDesc, request_id), 0, JOB_REQUEST_ID_MAX_BYTES},
 };
 
@@ -48,6 +50,7 @@ static void shipped_file_free(gpointer p)
         JobShippedFile *f = p;
 
         g_free(f->name);
+        g_free(f->digest);
         g_free(f);
 }
 
@@ -134,7 +137,7 @@ static int unknown_key(const char *key, Error *e)
                 e, EINVAL,
                 "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
                 "Combiner, Reducer, Reduces, SplitSize, Env, MaxAttempts, SkipBadRecords, "
-                "TaskTimeout, MemoryLimit, RequestId)",
+                "TaskTimeout, MemoryLimit, Reuse, Intermediate, RequestId)",
                 key);
 }
 
@@ -329,6 +332,27 @@ static int check_inputs(const JobDesc *d, Error *e)
         return 0;
 }
 
+const char *job_desc_stable_dir(const JobDesc *d)
+{
+        return g_str_has_prefix(d->intermediate, "stable:") ? d->intermediate + strlen("stable:")
+                                                            : NULL;
+}
+
+static int check_choices(const JobDesc *d, Error *e)
+{
+        const char *stable = job_desc_stable_dir(d);
+
+        if (*d->reuse && !g_str_equal(d->reuse, "auto") && !g_str_equal(d->reuse, "yes") &&
+            !g_str_equal(d->reuse, "no"))
+                return error_setf(e, EINVAL, "Reuse=%.40s: it is auto, yes or no", d->reuse);
+        if (stable ? stable[0] != '/' : *d->intermediate && !g_str_equal(d->intermediate, "local"))
+                return error_setf(e, EINVAL,
+                                  "Intermediate=%.256s: it is local, or stable: and the absolute "
+                                  "path of a directory that all hosts share",
+                                  d->intermediate);
+        return 0;
+}
+
 static int check_env(const JobDesc *d, Error *e)
 {
         for (guint i = 0; i < d->env->len; i++) {
@@ -358,6 +382,8 @@ int job_desc_check(JobDesc *d, Error *e)
                 r = check_inputs(d, e);
         if (r >= 0)
                 r = check_env(d, e);
+        if (r >= 0)
+                r = check_choices(d, e);
         if (r >= 0)
                 r = check_text("Name", d->name, e);
         if (r >= 0)
@@ -445,8 +471,9 @@ GByteArray *job_desc_serialize(const JobDesc *d)
         }
         for (guint i = 0; i < d->files->len; i++) {
                 const JobShippedFile *f = d->files->pdata[i];
-                g_autofree char *text = g_strdup_printf("%" PRIu64 "%c%s", f->size_bytes,
-                                                        f->executable ? 'x' : '-', f->name);
+                g_autofree char *text = g_strdup_printf("%" PRIu64 "%c%s/%s", f->size_bytes,
+                                                        f->executable ? 'x' : '-', f->name,
+                                                        f->digest ? f->digest : "");
 
                 put(out, "File", text);
         }
@@ -457,20 +484,27 @@ GByteArray *job_desc_serialize(const JobDesc *d)
 
 static int get_file(JobDesc *d, const char *value)
 {
+        g_autofree char *name = NULL;
         JobShippedFile *f;
         char *end = NULL;
+        const char *slash;
         uint64_t size;
         int r;
 
         size = g_ascii_strtoull(value, &end, 10);
         if (end == value || (*end != 'x' && *end != '-'))
                 return -EBADMSG;
-        r = job_desc_add_file(d, end + 1, NULL);
+        slash = strchr(end, '/'); /* no name has one */
+        if (!slash)
+                return -EBADMSG;
+        name = g_strndup(end + 1, (gsize) (slash - end - 1));
+        r = job_desc_add_file(d, name, NULL);
         if (r < 0)
                 return -EBADMSG;
         f = d->files->pdata[d->files->len - 1];
         f->size_bytes = size;
         f->executable = *end == 'x';
+        f->digest = g_strdup(slash + 1);
         return 0;
 }
 

@@ -35,6 +35,7 @@ typedef struct JobShippedFile {
         char *name; /* a plain file name */
         uint64_t size_bytes;
         bool executable;
+        char *digest; /* SHA-256 of its bytes as text; NULL before it is copied */
 } JobShippedFile;
 
 /* Strings that were not given are "", never NULL. */
@@ -46,7 +47,9 @@ typedef struct JobDesc {
         char *combiner;
         char *reducer;
         char *request_id;
-        GPtrArray *inputs; /* of char * */
+        char *reuse;        /* "" and "auto" are one; "yes", "no" */
+        char *intermediate; /* "" and "local" are one; "stable:PATH" */
+        GPtrArray *inputs;  /* of char * */
         GPtrArray *args;
         GPtrArray *env;
         GPtrArray *files;  /* of JobShippedFile * */
@@ -82,6 +85,9 @@ int job_desc_add_file(JobDesc *d, const char *name, Error *e);
 
 /* The whole: exactly one program, inputs, everything in range. Gives the job a name if it has none. */
 int job_desc_check(JobDesc *d, Error *e);
+
+/* The directory of Intermediate=stable:PATH; NULL for another. */
+const char *job_desc_stable_dir(const JobDesc *d);
 
 /* What runs, for people: "wordcount -x", "./map.py | ./reduce.py". Caller owns the string. */
 char *job_desc_program(const JobDesc *d);

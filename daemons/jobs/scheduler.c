@@ -640,6 +640,20 @@ int scheduler_next(Scheduler *s, uint64_t now_usec, Assignment *ret)
         return 0;
 }
 
+int scheduler_start_on(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t worker,
+                       uint64_t now_usec, uint32_t *ret_attempt)
+{
+        int r;
+
+        if (!worker_pool_find(&s->pool, worker))
+                return -ENOENT;
+        r = task_table_start(t, kind, task, worker, now_usec, ret_attempt);
+        if (r >= 0)
+                account(s, find_job(s, t), kind, task_table_attempt(t, kind, task, *ret_attempt),
+                        1);
+        return r;
+}
+
 int scheduler_resume(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
                      uint32_t worker, uint64_t now_usec)
 {

@@ -120,6 +120,11 @@ void scheduler_remove_job(Scheduler *s, TaskTable *t);
  */
 int scheduler_next(Scheduler *s, uint64_t now_usec, Assignment *ret);
 
+/* A task that is worth more on one worker than on any other: starts it there, whatever slots there are. As
+ * task_table_start(). */
+int scheduler_start_on(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t worker,
+                       uint64_t now_usec, uint32_t *ret_attempt);
+
 /* As task_table_resume(), with its slot counted. A worker that is not there yet counts with no slots. */
 int scheduler_resume(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
                      uint32_t worker, uint64_t now_usec);

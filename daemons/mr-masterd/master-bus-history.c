@@ -2,6 +2,7 @@
  * A job's history on the bus: its attempts, what they wrote to stderr, what each task counted, and from what
  * it was made. Everything here only reads.
  */
+#include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "platform/bus.h"
 
@@ -250,9 +251,22 @@ static int append_pieces(const Lineage *x, sd_bus_message *m, uint32_t map)
         return r;
 }
 
-/* @attempt and @worker: of the attempt whose output counts; meaningless unless @done. */
+/* Why a map was run, or whose output was as good. */
+static int append_how(const Lineage *x, sd_bus_message *m, uint32_t task, const char *origin,
+                      LineageWhy why)
+{
+        const MasterJob *j = x->reply.job;
+        const char *key = j->lineage ? job_lineage_key(j->lineage, task) : NULL;
+        int r;
+
+        r = sd_bus_message_append(m, "{sv}{sv}", "How", "s", *origin ? "reused" : "run", "Why", "s",
+                                  *origin ? origin : lineage_why_to_string(why));
+        return r < 0 || !key ? r : sd_bus_message_append(m, "{sv}", "Lineage", "s", key);
+}
+
+/* @attempt, @worker, @origin and @why: of the attempt whose output counts; meaningless unless @done. */
 static void append_lineage(Lineage *x, uint32_t task, bool done, uint32_t attempt,
-                           const char *worker)
+                           const char *worker, const char *origin, LineageWhy why)
 {
         sd_bus_message *m = x->reply.message;
         int r = x->reply.result;
@@ -265,6 +279,8 @@ static void append_lineage(Lineage *x, uint32_t task, bool done, uint32_t attemp
         if (r >= 0 && done)
                 r = sd_bus_message_append(m, "{sv}{sv}", "Attempt", "u", attempt, "Worker", "s",
                                           worker);
+        if (r >= 0 && done && x->kind == TASK_MAP)
+                r = append_how(x, m, task, origin, why);
         if (r >= 0 && x->kind == TASK_REDUCE)
                 r = sd_bus_message_append(m, "{sv}{sv}", "Partition", "u", task, "Maps", "u",
                                           x->reply.job->maps);
@@ -278,7 +294,7 @@ static void append_lineage(Lineage *x, uint32_t task, bool done, uint32_t attemp
 static void append_unstarted(Lineage *x, uint32_t end)
 {
         for (; x->next < end; x->next++)
-                append_lineage(x, x->next, false, 0, "");
+                append_lineage(x, x->next, false, 0, "", "", WHY_UNKNOWN);
 }
 
 static void append_lineage_row(const StoreTask *row, void *userdata)
@@ -287,7 +303,8 @@ static void append_lineage_row(const StoreTask *row, void *userdata)
         const Manager *m = x->reply.job->manager;
 
         append_unstarted(x, row->task);
-        append_lineage(x, row->task, row->done, row->attempt, manager_worker_name(m, row->worker));
+        append_lineage(x, row->task, row->done, row->attempt, manager_worker_name(m, row->worker),
+                       row->origin, (LineageWhy) row->why);
         x->next = row->task + 1;
 }
 
@@ -307,10 +324,12 @@ int bus_method_explain_tasks(sd_bus_message *message, void *userdata, sd_bus_err
         x.end = first + count;
         for (; r >= 0 && j->table && x.next < x.end; x.next++) {
                 const Task *task = task_table_get(j->table, x.kind, x.next);
+                const char *origin = x.kind == TASK_MAP ? j->origins[x.next] : NULL;
 
                 append_lineage(&x, x.next, task->committed && !task->output_lost,
                                task->done_attempt,
-                               manager_worker_name(j->manager, task->done_worker));
+                               manager_worker_name(j->manager, task->done_worker),
+                               origin ? origin : "", job_lineage_why(j->lineage, x.next));
         }
         if (r >= 0 && !j->table) {
                 r = store_each_task(j->manager->store, j->number, (int) x.kind, first, count,

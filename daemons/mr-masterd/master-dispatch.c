@@ -11,9 +11,12 @@
 #include <fcntl.h>
 
 #include "base/fs.h"
+#include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
 #include "platform/log.h"
+
+#define ORIGIN_MAX_BYTES 600U
 
 struct AttemptCall {
         MasterJob *job; /* NULL: detached */
@@ -164,6 +167,25 @@ static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *err
 
 /* ---- Results ---- */
 
+/* It was reused, or there is one more that later jobs may. */
+static void note_lineage(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__TaskResult *result)
+{
+        const char *key = job_lineage_key(j->lineage, f->task);
+
+        g_clear_pointer(&j->origins[f->task], g_free);
+        if (*result->reused_from) {
+                j->origins[f->task] = g_strndup(result->reused_from, ORIGIN_MAX_BYTES);
+                f->counters = counter_set_add(f->counters, "maps_reused", 1);
+                return;
+        }
+        if (!key || result->n_skipped > 0)
+                return;
+        if (f->attempt == 0 && lineage_is_held(j->manager->lineage, key, f->worker))
+                job_lineage_set_why(j->lineage, f->task, WHY_NOT_THERE);
+        lineage_made(j->manager->lineage, key, f->worker);
+        worker_keep_cached(manager_worker(j->manager, f->worker), key);
+}
+
 static void commit_map(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__TaskResult *result)
 {
         Manager *m = j->manager;
@@ -175,6 +197,7 @@ static void commit_map(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__T
                 return;
         }
         job_attempt_committed(j, TASK_MAP, f->task, f->attempt);
+        note_lineage(j, f, result);
         job_set_task_counters(j, TASK_MAP, f->task, TAKE_PTR(f->counters));
         job_save_skipped(j, f->task, result);
         job_save_task(j, TASK_MAP, f->task);
@@ -395,7 +418,7 @@ typedef struct Spec {
         Mapreduced__V1__Piece **piece_pointers;
         GPtrArray *files; /* Mapreduced__V1__JobFile * */
         ProtobufCBinaryData *bounds;
-        char *output_dir, *part_name;
+        char *output_dir, *part_name, *lineage;
 } Spec;
 
 static void spec_done(Spec *s)
@@ -406,6 +429,7 @@ static void spec_done(Spec *s)
         g_free(s->bounds);
         g_free(s->output_dir);
         g_free(s->part_name);
+        g_free(s->lineage);
 }
 
 static void fill_program(Spec *s, const JobDesc *d)
@@ -455,6 +479,16 @@ static void fill_pieces(Spec *s, const MasterJob *j, uint32_t map)
         s->spec.pieces = s->piece_pointers;
 }
 
+/* An output that was found bad is not taken again: later attempts are run. */
+static void fill_lineage(Spec *s, const MasterJob *j, const Assignment *a)
+{
+        s->lineage = g_strdup(job_lineage_key(j->lineage, a->task));
+        if (!s->lineage)
+                return;
+        s->spec.lineage = s->lineage;
+        s->spec.reuse = a->attempt == 0;
+}
+
 static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
 {
         *s = (Spec){.spec = MAPREDUCED__V1__TASK_SPEC__INIT};
@@ -468,6 +502,8 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
         s->spec.program = &s->program;
         s->spec.partitions = j->reduces;
         s->spec.maps = j->maps;
+        if (j->stable_dir)
+                s->spec.intermediate_dir = j->stable_dir;
         s->spec.timeout_usec = j->desc->task_timeout_sec * USEC_PER_SEC;
         s->spec.memory_limit_bytes = j->desc->memory_limit_bytes;
         /* The first failure may be anything; from the second attempt on it is worth while to look for the record. */
@@ -475,6 +511,7 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
                 s->spec.skip_records = j->desc->skip_bad_records;
         if (a->kind == TASK_MAP) {
                 fill_pieces(s, j, a->task);
+                fill_lineage(s, j, a);
                 return;
         }
         /* A result that comes back to the caller is merged from its parts and must be in order; what a
@@ -622,10 +659,40 @@ static void tell_of_backup(MasterJob *j, const Assignment *a, uint64_t now_usec)
                   manager_worker_name(j->manager, a->worker));
 }
 
+/* Maps whose output is in a worker's cache go to that worker; they take no time there. */
+static void place_reused(MasterJob *j, GArray *ret_assignments)
+{
+        uint32_t map, worker;
+
+        if (!j->table || j->state != JOB_RUNNING || j->ending != 0)
+                return;
+        for (unsigned n = 0; n < LINEAGE_PLACED_MAX && job_lineage_next(j->lineage, &map, &worker);
+             n++) {
+                Assignment a = {
+                        .userdata = j,
+                        .table = j->table,
+                        .kind = TASK_MAP,
+                        .task = map,
+                        .worker = worker,
+                };
+
+                if (task_table_get(j->table, TASK_MAP, map)->started > 0 ||
+                    scheduler_start_on(j->manager->scheduler, j->table, TASK_MAP, map, worker,
+                                       manager_now(j->manager), &a.attempt) < 0)
+                        continue;
+                job_save_task(j, TASK_MAP, map);
+                job_attempt_started(j, &a);
+                j->changed |= CHANGED_NUMBERS;
+                g_array_append_val(ret_assignments, a);
+        }
+}
+
 void manager_schedule(Manager *m, GArray *ret_assignments)
 {
         Assignment a;
 
+        for (guint i = 0; i < m->by_age->len; i++)
+                place_reused(m->by_age->pdata[i], ret_assignments);
         while (scheduler_next(m->scheduler, manager_now(m), &a) > 0) {
                 MasterJob *j = a.userdata;
 

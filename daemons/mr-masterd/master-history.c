@@ -102,12 +102,19 @@ typedef struct Rows {
         int result;
 } Rows;
 
-static void on_input(const char *path, uint64_t size_bytes, int64_t mtime_ns, void *userdata)
+static void on_input(const StoreInput *input, void *userdata)
 {
+        PlanFile file = {
+                .path = g_strdup(input->path),
+                .size_bytes = input->size_bytes,
+                .mtime_ns = input->mtime_ns,
+        };
         Rows *x = userdata;
 
         if (x->result >= 0)
-                x->result = plan_files_add(x->files, g_strdup(path), size_bytes, mtime_ns, NULL);
+                x->result = plan_files_add(x->files, &file, NULL);
+        else
+                g_free(file.path);
 }
 
 void manager_forget_plan(Manager *m)

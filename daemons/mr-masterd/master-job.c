@@ -13,6 +13,7 @@
 
 #include "base/fs.h"
 #include "base/parse.h"
+#include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
 #include "mr-masterd/master-sample.h"
@@ -52,6 +53,11 @@ MasterJob *job_new(Manager *m, uint64_t number, JobDesc *desc, uint32_t uid)
         j->streamed = !*desc->output && !m->conf->shared_results;
         j->output_dir =
                 *desc->output ? g_strdup(desc->output) : manager_state_path(m, "results", j);
+        if (job_desc_stable_dir(desc)) {
+                g_autofree char *name = g_strconcat("mapreduced-", j->wire_id, NULL);
+
+                j->stable_dir = g_build_filename(job_desc_stable_dir(desc), name, NULL);
+        }
         j->calls = g_hash_table_new(NULL, NULL);
         j->watchers = g_ptr_array_new();
         return j;
@@ -68,6 +74,10 @@ static void forget_tasks(MasterJob *j)
                         g_clear_pointer(&j->task_counters[kind], g_free);
                 }
                 g_clear_pointer(&j->map_counted, g_free);
+                for (uint32_t i = 0; i < j->maps; i++)
+                        g_free(j->origins[i]);
+                g_clear_pointer(&j->origins, g_free);
+                j->lineage = job_lineage_free(j->lineage);
                 scheduler_remove_job(j->manager->scheduler, j->table);
                 j->table = task_table_free(j->table);
         }
@@ -87,6 +97,7 @@ MasterJob *job_free(MasterJob *j)
         job_desc_free(j->desc);
         g_free(j->program);
         g_free(j->output_dir);
+        g_free(j->stable_dir);
         g_free(j->reason);
         g_free(j->error_output);
         g_free(j->path);
@@ -215,6 +226,8 @@ void job_save_task(MasterJob *j, TaskKind kind, uint32_t index)
                 .status = task->status,
                 .counters = counters,
                 .running = running,
+                .origin = kind == TASK_MAP ? j->origins[index] : NULL,
+                .why = kind == TASK_MAP ? (int) job_lineage_why(j->lineage, index) : 0,
         };
 
         store_put_task(j->manager->store, &row);
@@ -262,6 +275,7 @@ typedef struct PlanWork {
         MasterJob *job; /* not touched in the thread */
         GPtrArray *inputs;
         char *output_dir, *tag;
+        char *stable_dir; /* NULL: none */
         PlanFiles *files;
         bool output_created, output_prepared;
         char *app, **args; /* for plan_sample() */
@@ -278,18 +292,28 @@ static void plan_work(void *data)
         w->files = plan_files_new();
         for (guint i = 0; i < w->inputs->len && w->result >= 0; i++)
                 w->result = plan_list_input(w->files, w->inputs->pdata[i], &w->error);
+        if (w->result >= 0 && w->stable_dir) {
+                w->result = mkdir_parents(w->stable_dir, 0770);
+                if (w->result < 0)
+                        error_setf(&w->error, w->result,
+                                   "cannot make %s for Intermediate=stable: %s", w->stable_dir,
+                                   error_text(w->result));
+        }
         if (w->result >= 0)
                 w->result = plan_sample(w->files, w->app, w->args, g_strv_length(w->args),
                                         w->reduces, &w->bounds, &w->error);
         if (w->result >= 0)
                 w->result = output_prepare(w->output_dir, w->tag, &w->output_created, &w->error);
         w->output_prepared = w->result >= 0;
+        if (w->result < 0 && w->stable_dir)
+                (void) rmdir(w->stable_dir);
 }
 
 static void plan_work_free(PlanWork *w)
 {
         g_ptr_array_unref(w->inputs);
         g_free(w->output_dir);
+        g_free(w->stable_dir);
         g_free(w->tag);
         plan_files_free(w->files);
         g_free(w->app);
@@ -305,8 +329,16 @@ static void save_inputs(MasterJob *j)
         for (guint i = 0; i < j->files->files->len; i++) {
                 const PlanFile *f = &g_array_index(j->files->files, PlanFile, i);
 
-                store_put_input(j->manager->store, j->number, i, f->path, f->size_bytes,
-                                f->mtime_ns);
+                StoreInput input = {
+                        .path = f->path,
+                        .size_bytes = f->size_bytes,
+                        .mtime_ns = f->mtime_ns,
+                        .ctime_ns = f->ctime_ns,
+                        .inode = f->inode,
+                        .device = f->device,
+                };
+
+                store_put_input(j->manager->store, j->number, i, &input);
         }
 }
 
@@ -352,6 +384,7 @@ void job_plan(MasterJob *j)
                 w->args[i] = g_strdup(j->desc->args->pdata[i]);
         w->reduces = j->reduces;
         w->output_dir = g_strdup(j->output_dir);
+        w->stable_dir = g_strdup(j->stable_dir);
         w->tag = g_strdup_printf("job-%s-%" G_GUINT64_FORMAT, j->id, j->submitted_usec);
         j->working++;
         offload_run(j->manager->offload, plan_work, plan_done, w);
@@ -394,6 +427,8 @@ int job_begin(MasterJob *j, PlanFiles *files, Error *e)
         j->task_counters[TASK_MAP] = g_new0(CounterSet *, j->maps);
         j->task_counters[TASK_REDUCE] = g_new0(CounterSet *, j->reduces);
         j->map_counted = g_new0(bool, j->maps);
+        j->origins = g_new0(char *, j->maps);
+        j->lineage = job_lineage_new(j);
         j->counters = counters_new();
         return 0;
 }
@@ -439,6 +474,17 @@ void job_count_map(MasterJob *j, uint32_t map)
                 counters_subtract(j->counters, j->task_counters[TASK_MAP][map]);
 }
 
+/* So that no later job is given it again. */
+void job_drop_cached(MasterJob *j, uint32_t map, MasterWorker *holder)
+{
+        const char *key = job_lineage_key(j->lineage, map);
+
+        if (!key)
+                return;
+        lineage_lost(j->manager->lineage, key, holder->number);
+        worker_drop_cached(holder, key);
+}
+
 void job_rerun_lost(MasterJob *j)
 {
         if (task_table_rerun_lost(j->table, manager_now(j->manager)) == 0)
@@ -465,6 +511,7 @@ typedef struct EndWork {
         MasterJob *job;
         char *output_dir;
         char *files_dir;
+        char *stable_dir;    /* NULL: none */
         GByteArray *skipped; /* NULL: none */
         uint32_t parts;
         bool discard, created, own, sync;
@@ -486,12 +533,15 @@ static void end_work(void *data)
                 w->result = output_finish(w->output_dir, w->parts, !w->own, w->sync, &w->error);
         if (!w->discard) /* what failed or was cancelled may be submitted again, with its files */
                 (void) rm_rf_at(AT_FDCWD, w->files_dir);
+        if (w->stable_dir)
+                (void) output_remove_all(w->stable_dir);
 }
 
 static void end_work_free(EndWork *w)
 {
         g_free(w->output_dir);
         g_free(w->files_dir);
+        g_free(w->stable_dir);
         if (w->skipped)
                 g_byte_array_unref(w->skipped);
         error_done(&w->error);
@@ -550,6 +600,7 @@ static void start_end_work(MasterJob *j, bool discard)
         w->job = j;
         w->output_dir = g_strdup(j->output_dir);
         w->files_dir = manager_state_path(j->manager, "jobs", j);
+        w->stable_dir = g_strdup(j->stable_dir);
         w->parts = j->reduces;
         w->discard = discard;
         w->skipped = discard ? NULL : job_list_skipped(j);

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/fs.h"
+#include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
 #include "platform/bus.h"
@@ -46,6 +47,7 @@ int manager_new(Loop *l, MasterConf *conf, Manager **ret, Error *e)
         m->next_worker = 1;
         id128_make(m->epoch);
         m->scheduler = scheduler_new();
+        m->lineage = lineage_new();
         m->jobs = g_hash_table_new(g_str_hash, g_str_equal);
         m->by_age = g_ptr_array_new_with_free_func(free_job);
         m->requests = g_hash_table_new(g_str_hash, g_str_equal);
@@ -108,6 +110,7 @@ Manager *manager_free(Manager *m)
         g_hash_table_unref(m->requests);
         g_hash_table_unref(m->numbers);
         scheduler_free(m->scheduler);
+        lineage_free(m->lineage);
         manager_forget_plan(m);
         store_free(m->store);
         authorizer_free(m->authorizer);

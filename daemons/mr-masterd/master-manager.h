@@ -45,6 +45,8 @@ typedef struct MasterJob MasterJob;
 typedef struct MasterWorker MasterWorker;
 typedef struct AttemptCall AttemptCall;
 typedef struct Watcher Watcher;
+typedef struct LineageIndex LineageIndex;
+typedef struct JobLineage JobLineage;
 
 /* The numbers are in the store: never change them. */
 typedef enum JobState {
@@ -94,6 +96,9 @@ struct MasterJob {
         PlanFiles *files;
         SplitPlan *splits;
         TaskTable *table;
+        JobLineage *lineage;
+        char **origins; /* by map: what it was reused from; NULL: it was run */
+        char *stable_dir; /* for its map outputs, NULL with Intermediate=local; also when it is over */
         CounterSet **task_counters[_TASK_KIND_MAX];
         bool *map_counted;   /* its counters are in the job's: it is DONE */
         GHashTable *calls;   /* set of AttemptCall * */
@@ -125,6 +130,7 @@ struct MasterWorker {
         uint32_t slots;
         uint64_t free_bytes;
         double load;
+        GPtrArray *drop_cached;    /* of char *: keys that its next heartbeat is answered with */
         uint64_t last_heard_usec;  /* CLOCK_REALTIME */
         uint64_t lease_until_usec; /* CLOCK_MONOTONIC */
         EvgrpcChannel *channel;
@@ -145,6 +151,7 @@ struct Manager {
         Store *store;
         Offload *offload;
         Scheduler *scheduler;
+        LineageIndex *lineage;
         EvgrpcServer *server;
         sd_bus *bus;
         bool bus_named; /* a name can be claimed on it */
@@ -222,6 +229,7 @@ void job_set_task_counters(MasterJob *j, TaskKind kind, uint32_t task,
                            CounterSet *set);    /* takes @set */
 void job_count_map(MasterJob *j, uint32_t map); /* once while it is DONE, else not at all */
 void job_rerun_lost(MasterJob *j);              /* as task_table_rerun_lost() */
+void job_drop_cached(MasterJob *j, uint32_t map, MasterWorker *holder); /* its output is bad */
 void job_output_lost(MasterJob *j, uint32_t map, const char *why); /* after the table said so */
 void manager_prune_jobs(Manager *m);
 
@@ -293,7 +301,9 @@ MasterWorker *manager_remember_worker(Manager *m, uint32_t number, const char *i
 int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *request,
                             GHashTable *forget, GPtrArray *keep, Error *e);
 int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,
-                      GHashTable *forget);
+                      GHashTable *forget, GPtrArray **ret_drop_cached);
+void worker_drop_cached(MasterWorker *w, const char *key);
+void worker_keep_cached(MasterWorker *w, const char *key); /* it has made a good one; takes NULL */
 void manager_arm_leases(Manager *m);
 unsigned manager_count_alive(const Manager *m);
 void worker_set_drained(MasterWorker *w, bool drained);

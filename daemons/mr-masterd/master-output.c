@@ -171,7 +171,7 @@ int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, 
         return 0;
 }
 
-static int remove_all(const char *path)
+int output_remove_all(const char *path)
 {
         static const struct timespec pause = {.tv_nsec = 20000000};
         int r = 0;
@@ -237,7 +237,7 @@ int output_finish(const char *dir, uint32_t parts, bool mark, bool sync, Error *
         r = check_parts(dir, parts, e);
         if (r < 0)
                 return r;
-        r = remove_all(temporary);
+        r = output_remove_all(temporary);
         if (r >= 0 && sync)
                 r = fsync_dir(dir);
         if (r >= 0 && mark)
@@ -258,7 +258,7 @@ int output_discard(const char *dir, uint32_t parts, bool created, Error *e)
 
         (void) unlink(success);
         (void) unlink(skipped);
-        r = remove_all(temporary);
+        r = output_remove_all(temporary);
         for (uint32_t i = 0; i < parts; i++) {
                 g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, i);
                 g_autofree char *path = g_build_filename(dir, name, NULL);

@@ -41,5 +41,8 @@ int output_write_skipped(const char *dir, const GByteArray *records, bool sync, 
  * harmless. -ENOENT for a part that somebody took away. */
 int output_finish(const char *dir, uint32_t parts, bool mark, bool sync, Error *e);
 
+/* A tree that attempts which were just told to stop may still write to. */
+int output_remove_all(const char *path);
+
 /* Removes what the job wrote: parts 0 to @parts - 1 and _temporary; and @dir itself if @created and then empty. */
 int output_discard(const char *dir, uint32_t parts, bool created, Error *e);

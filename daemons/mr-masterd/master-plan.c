@@ -33,13 +33,11 @@ PlanFiles *plan_files_free(PlanFiles *p)
         return NULL;
 }
 
-int plan_files_add(PlanFiles *p, char *path, uint64_t size_bytes, int64_t mtime_ns, Error *e)
+int plan_files_add(PlanFiles *p, const PlanFile *file, Error *e)
 {
-        PlanFile f = {.path = path, .size_bytes = size_bytes, .mtime_ns = mtime_ns};
-
-        p->path_bytes += strlen(path) + 1;
-        p->size_bytes += size_bytes;
-        g_array_append_val(p->files, f);
+        p->path_bytes += strlen(file->path) + 1;
+        p->size_bytes += file->size_bytes;
+        g_array_append_vals(p->files, file, 1);
         if (p->files->len > PLAN_FILES_MAX || p->path_bytes > PLAN_PATHS_MAX_BYTES)
                 return error_setf(
                         e, E2BIG,
@@ -80,6 +78,7 @@ static int cannot_read(const char *path, int error, Error *e)
 static int add_file(PlanFiles *p, int dir_fd, const char *name, const char *path, Error *e)
 {
         _cleanup_close_ int fd = -EBADF;
+        PlanFile file;
         struct stat st;
 
         /* Not blocking: should it have become a fifo since it was looked at. */
@@ -93,8 +92,15 @@ static int add_file(PlanFiles *p, int dir_fd, const char *name, const char *path
                         e, EINVAL,
                         "the input %s is %s: inputs are regular files, directories or globs", path,
                         kind_of(&st));
-        return plan_files_add(p, g_strdup(path), (uint64_t) st.st_size,
-                              (int64_t) st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec, e);
+        file = (PlanFile){
+                .path = g_strdup(path),
+                .size_bytes = (uint64_t) st.st_size,
+                .mtime_ns = (int64_t) st.st_mtim.tv_sec * NSEC_PER_SEC + st.st_mtim.tv_nsec,
+                .ctime_ns = (int64_t) st.st_ctim.tv_sec * NSEC_PER_SEC + st.st_ctim.tv_nsec,
+                .inode = (uint64_t) st.st_ino,
+                .device = (uint64_t) st.st_dev,
+        };
+        return plan_files_add(p, &file, e);
 }
 
 static gint compare_names(gconstpointer a, gconstpointer b)

@@ -20,7 +20,8 @@
 typedef struct PlanFile {
         char *path; /* owned */
         uint64_t size_bytes;
-        int64_t mtime_ns;
+        int64_t mtime_ns, ctime_ns;
+        uint64_t inode, device;
 } PlanFile;
 
 typedef struct PlanFiles {
@@ -33,8 +34,8 @@ PlanFiles *plan_files_new(void);
 PlanFiles *plan_files_free(PlanFiles *p);
 DEFINE_CLEANUP(PlanFiles, plan_files_free);
 
-/* Takes @path. -E2BIG beyond the limits. */
-int plan_files_add(PlanFiles *p, char *path, uint64_t size_bytes, int64_t mtime_ns, Error *e);
+/* Takes its path. -E2BIG beyond the limits. */
+int plan_files_add(PlanFiles *p, const PlanFile *file, Error *e);
 
 /**
  * plan_list_input() - append what one input means

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 
 #include "base/fs.h"
+#include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
 
@@ -86,12 +87,22 @@ static void on_event(uint64_t seq, uint64_t usec, const char *kind, const char *
         ((Restore *) userdata)->job->next_event = seq + 1;
 }
 
-static void on_input(const char *path, uint64_t size_bytes, int64_t mtime_ns, void *userdata)
+static void on_input(const StoreInput *input, void *userdata)
 {
         Restore *x = userdata;
+        PlanFile file = {
+                .path = g_strdup(input->path),
+                .size_bytes = input->size_bytes,
+                .mtime_ns = input->mtime_ns,
+                .ctime_ns = input->ctime_ns,
+                .inode = input->inode,
+                .device = input->device,
+        };
 
         if (x->result >= 0)
-                x->result = plan_files_add(x->files, g_strdup(path), size_bytes, mtime_ns, NULL);
+                x->result = plan_files_add(x->files, &file, NULL);
+        else
+                g_free(file.path);
 }
 
 /* Attempts on workers that may come back are expected; returns how many others there are, lost at once. */
@@ -130,6 +141,11 @@ static void on_task(const StoreTask *row, void *userdata)
                            row->attempt, row->worker);
         if (*row->status)
                 task_table_set_status(j->table, kind, row->task, row->status);
+        if (kind == TASK_MAP) {
+                job_lineage_set_why(j->lineage, row->task, (LineageWhy) row->why);
+                if (*row->origin)
+                        j->origins[row->task] = g_strdup(row->origin);
+        }
         set = counter_set_from_text(row->counters);
         if (row->done)
                 job_set_task_counters(j, kind, row->task, set);

@@ -68,10 +68,12 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
 {
         Mapreduced__V1__HeartbeatReply reply = MAPREDUCED__V1__HEARTBEAT_REPLY__INIT;
         g_autoptr(GHashTable) forget = g_hash_table_new(g_str_hash, g_str_equal);
+        g_autoptr(GPtrArray) drop_cached = NULL;
         g_autofree gpointer *jobs = NULL;
         int r;
 
-        r = manager_heartbeat(userdata, (const Mapreduced__V1__HeartbeatRequest *) message, forget);
+        r = manager_heartbeat(userdata, (const Mapreduced__V1__HeartbeatRequest *) message, forget,
+                              &drop_cached);
         if (r < 0) {
                 evgrpc_server_call_finish(call, EVGRPC_NOT_FOUND,
                                           "not a registered worker: register again");
@@ -80,6 +82,8 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
         jobs = g_hash_table_get_keys_as_array(forget, NULL);
         reply.n_forget_jobs = g_hash_table_size(forget);
         reply.forget_jobs = (char **) jobs;
+        reply.n_drop_cached = drop_cached->len;
+        reply.drop_cached = (char **) drop_cached->pdata;
         evgrpc_server_call_reply(call, &reply.base);
 }
 
@@ -110,7 +114,8 @@ static void handle_lost_output(EvgrpcServerCall *call, const ProtobufCMessage *m
         const Mapreduced__V1__LostOutputReport *report =
                 (const Mapreduced__V1__LostOutputReport *) message;
         Mapreduced__V1__LostOutputReply reply = MAPREDUCED__V1__LOST_OUTPUT_REPLY__INIT;
-        const MasterWorker *holder = NULL, *reporter;
+        MasterWorker *holder = NULL;
+        const MasterWorker *reporter;
         Manager *m = userdata;
         MasterJob *j = running_job(m, call, report->job_id);
         uint32_t attempt, worker;
@@ -133,6 +138,8 @@ static void handle_lost_output(EvgrpcServerCall *call, const ProtobufCMessage *m
                 why = g_strdup_printf(
                         "%s could not read it from %s: %s", reporter ? reporter->name : "a worker",
                         holder ? holder->name : "a worker that is gone", report->reason);
+                if (holder)
+                        job_drop_cached(j, report->map, holder);
                 job_output_lost(j, report->map, why);
         }
         evgrpc_server_call_reply(call, &reply.base);

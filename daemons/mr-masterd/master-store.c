@@ -21,10 +21,11 @@ static const char schema[] =
         " maps_done INTEGER, reduces_done INTEGER, attempts_failed INTEGER, attempts_lost INTEGER,"
         " outputs_lost INTEGER, input_bytes INTEGER, output_created INTEGER, counters TEXT);"
         "CREATE TABLE inputs(job INTEGER, seq INTEGER, path BLOB, size INTEGER, mtime INTEGER,"
+        " ctime INTEGER, inode INTEGER, device INTEGER,"
         " PRIMARY KEY(job, seq)) WITHOUT ROWID;"
         "CREATE TABLE tasks(job INTEGER, kind INTEGER, task INTEGER, started INTEGER, failed INTEGER,"
         " lost INTEGER, done INTEGER, attempt INTEGER, worker INTEGER, newest_worker INTEGER,"
-        " status TEXT, counters TEXT, running TEXT, PRIMARY KEY(job, kind, task)) WITHOUT ROWID;"
+        " status TEXT, counters TEXT, running TEXT, origin TEXT, why INTEGER, PRIMARY KEY(job, kind, task)) WITHOUT ROWID;"
         "CREATE TABLE events(job INTEGER, seq INTEGER, usec INTEGER, kind TEXT, text TEXT,"
         " PRIMARY KEY(job, seq)) WITHOUT ROWID;"
         "CREATE TABLE skipped(job INTEGER, map INTEGER, seq INTEGER, path BLOB, offset INTEGER,"
@@ -87,8 +88,8 @@ static const char *const texts[_STATEMENT_MAX] = {
         [PUT_META] = "REPLACE INTO meta VALUES(?,?)",
         [GET_META] = "SELECT value FROM meta WHERE key = ?",
         [PUT_JOB] = "REPLACE INTO jobs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        [PUT_TASK] = "REPLACE INTO tasks VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
-        [PUT_INPUT] = "REPLACE INTO inputs VALUES(?,?,?,?,?)",
+        [PUT_TASK] = "REPLACE INTO tasks VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        [PUT_INPUT] = "REPLACE INTO inputs VALUES(?,?,?,?,?,?,?,?)",
         [PUT_WORKER] = "REPLACE INTO workers VALUES(?,?,?,?,?,?)",
         [PUT_EVENT] = "REPLACE INTO events VALUES(?,?,?,?,?)",
         [TRIM_EVENTS] = "DELETE FROM events WHERE job = ? AND seq < ?",
@@ -110,7 +111,8 @@ static const char *const texts[_STATEMENT_MAX] = {
         [REMOVE_TAILS] = "DELETE FROM tails WHERE job = ?",
         [EACH_JOB] = "SELECT * FROM jobs ORDER BY number",
         [EACH_WORKER] = "SELECT * FROM workers ORDER BY number",
-        [EACH_INPUT] = "SELECT path, size, mtime FROM inputs WHERE job = ? ORDER BY seq",
+        [EACH_INPUT] =
+                "SELECT path, size, mtime, ctime, inode, device FROM inputs WHERE job = ? ORDER BY seq",
         [EACH_EVENT] = "SELECT seq, usec, kind, text FROM events WHERE job = ? ORDER BY seq",
         [EACH_TASK] = "SELECT t.*, w.name FROM tasks t LEFT JOIN workers w ON w.number ="
                       " t.newest_worker WHERE job = ? AND kind = ? AND task >= ? AND task < ?"
@@ -412,16 +414,16 @@ void store_put_job(Store *s, const StoreJob *j)
 
 void store_put_task(Store *s, const StoreTask *t)
 {
-        write_row(s, PUT_TASK, "iiiiiiiiiisss", I(t->job), I(t->kind), I(t->task), I(t->started),
+        write_row(s, PUT_TASK, "iiiiiiiiiissssi", I(t->job), I(t->kind), I(t->task), I(t->started),
                   I(t->failed), I(t->lost), I(t->done), I(t->attempt), I(t->worker),
-                  I(t->newest_worker), t->status, t->counters, t->running);
+                  I(t->newest_worker), t->status, t->counters, t->running, t->origin, I(t->why));
 }
 
-void store_put_input(Store *s, uint64_t job, uint32_t index, const char *path, uint64_t size_bytes,
-                     int64_t mtime_ns)
+void store_put_input(Store *s, uint64_t job, uint32_t index, const StoreInput *input)
 {
-        write_row(s, PUT_INPUT, "iibii", I(job), I(index), path, strlen(path), I(size_bytes),
-                  mtime_ns);
+        write_row(s, PUT_INPUT, "iibiiiii", I(job), I(index), input->path, strlen(input->path),
+                  I(input->size_bytes), input->mtime_ns, input->ctime_ns, I(input->inode),
+                  I(input->device));
 }
 
 void store_put_worker(Store *s, const StoreWorker *w)
@@ -574,8 +576,16 @@ static void on_input(sqlite3_stmt *row, void *userdata)
         g_autofree char *path =
                 g_strndup(sqlite3_column_blob(row, 0), (gsize) sqlite3_column_bytes(row, 0));
 
-        ((StoreInputFn) reader->fn)(path, u64_of(row, 1), sqlite3_column_int64(row, 2),
-                                    reader->userdata);
+        StoreInput input = {
+                .path = path,
+                .size_bytes = u64_of(row, 1),
+                .mtime_ns = sqlite3_column_int64(row, 2),
+                .ctime_ns = sqlite3_column_int64(row, 3),
+                .inode = u64_of(row, 4),
+                .device = u64_of(row, 5),
+        };
+
+        ((StoreInputFn) reader->fn)(&input, reader->userdata);
 }
 
 int store_each_input(Store *s, uint64_t job, StoreInputFn fn, void *userdata)
@@ -652,7 +662,9 @@ static void on_task(sqlite3_stmt *row, void *userdata)
                 .status = text_of(row, 10),
                 .counters = text_of(row, 11),
                 .running = text_of(row, 12),
-                .worker_name = text_of(row, 13),
+                .origin = text_of(row, 13),
+                .why = sqlite3_column_int(row, 14),
+                .worker_name = text_of(row, 15),
         };
 
         ((StoreTaskFn) reader->fn)(&task, reader->userdata);

@@ -42,6 +42,8 @@ typedef struct StoreTask {
         uint32_t newest_worker;
         const char *running; /* "ATTEMPT@WORKER" of each, with blanks between */
         const char *status, *counters;
+        const char *origin;      /* of a map: "" or what it was reused from */
+        int why;                 /* LineageWhy: why it was run */
         const char *worker_name; /* read only */
 } StoreTask;
 
@@ -98,8 +100,15 @@ int store_get_tag(Store *s, char ret[static STORE_TAG_SIZE]);
 
 void store_put_job(Store *s, const StoreJob *job);
 void store_put_task(Store *s, const StoreTask *task);
-void store_put_input(Store *s, uint64_t job, uint32_t index, const char *path, uint64_t size_bytes,
-                     int64_t mtime_ns);
+/* As planned: PlanFile of master-plan.h. */
+typedef struct StoreInput {
+        const char *path;
+        uint64_t size_bytes;
+        int64_t mtime_ns, ctime_ns;
+        uint64_t inode, device;
+} StoreInput;
+
+void store_put_input(Store *s, uint64_t job, uint32_t index, const StoreInput *input);
 void store_put_worker(Store *s, const StoreWorker *worker);
 void store_remove_worker(Store *s, uint32_t number);
 void store_remove_inputs(Store *s, uint64_t job); /* of a job that is over */
@@ -121,8 +130,7 @@ void store_add_tail(Store *s, uint64_t job, uint64_t seq, const StoreTail *tail,
 
 typedef void (*StoreJobFn)(const StoreJob *job, void *userdata);
 typedef void (*StoreTaskFn)(const StoreTask *task, void *userdata);
-typedef void (*StoreInputFn)(const char *path, uint64_t size_bytes, int64_t mtime_ns,
-                             void *userdata);
+typedef void (*StoreInputFn)(const StoreInput *input, void *userdata);
 typedef void (*StoreWorkerFn)(const StoreWorker *worker, void *userdata);
 typedef void (*StoreEventFn)(uint64_t seq, uint64_t realtime_usec, const char *kind,
                              const char *text, void *userdata);

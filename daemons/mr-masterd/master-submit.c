@@ -154,7 +154,7 @@ static void submission_free(Submission *s)
         g_free(s);
 }
 
-static int copy_limited(int from, int to, uint64_t size_bytes)
+static int copy_limited(int from, int to, uint64_t size_bytes, GChecksum *sum)
 {
         g_autofree uint8_t *buffer = g_malloc(KIB(256));
         uint64_t offset = 0;
@@ -165,6 +165,7 @@ static int copy_limited(int from, int to, uint64_t size_bytes)
 
                 if (n <= 0)
                         return n < 0 ? (int) n : -EIO;
+                g_checksum_update(sum, buffer, n);
                 r = write_full(to, buffer, (size_t) n);
                 if (r < 0)
                         return r;
@@ -176,6 +177,7 @@ static int copy_limited(int from, int to, uint64_t size_bytes)
 static int copy_file(Submission *s, JobShippedFile *f, int from)
 {
         g_autofree char *path = g_build_filename(s->dir, "files", f->name, NULL);
+        g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
         _cleanup_close_ int to = -EBADF;
         struct stat st;
         int r;
@@ -195,7 +197,9 @@ static int copy_file(Submission *s, JobShippedFile *f, int from)
         f->executable = st.st_mode & 0111;
         to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
                   f->executable ? 0700 : 0600);
-        r = to < 0 ? -errno : copy_limited(from, to, f->size_bytes);
+        r = to < 0 ? -errno : copy_limited(from, to, f->size_bytes, sum);
+        g_free(f->digest);
+        f->digest = g_strdup(g_checksum_get_string(sum));
         if (r >= 0 && s->sync && fsync(to) < 0)
                 r = -errno;
         return r < 0 ? error_setf(&s->error, r, "cannot keep the shipped file %s: %s", f->name,

@@ -31,11 +31,14 @@ static bool send_map(Watcher *w, uint32_t map, int *ret_more)
         event.map = map;
         event.attempt = task->done_attempt;
         holder = manager_worker(w->job->manager, task->done_worker);
-        event.lost = task_table_output(w->job->table, map, &attempt, &worker) == 0 || !holder ||
-                     !holder->alive;
+        event.lost = task_table_output(w->job->table, map, &attempt, &worker) == 0 ||
+                     (!w->job->stable_dir && (!holder || !holder->alive));
         if (holder) {
                 event.worker_id = (char *) holder->id;
                 event.address = holder->address;
+        } else if (w->job->stable_dir) { /* nobody asks it */
+                event.worker_id = w->job->manager->epoch;
+                event.address = (char *) "unix:/nonexistent";
         }
         *ret_more = evgrpc_server_call_send(w->call, &event.base);
         return true;

@@ -9,14 +9,19 @@
  * After our own restart the workers of before are expected: their outputs are believed, though told to
  * nobody, until they register or a lease has passed.
  */
+#include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
+
+/* Told with one heartbeat; more are forgotten, and cost a map that is run again. */
+#define DROP_CACHED_MAX 1000U
 
 MasterWorker *worker_free(MasterWorker *w)
 {
         if (!w)
                 return NULL;
         evgrpc_channel_free(w->channel);
+        g_ptr_array_unref(w->drop_cached);
         g_free(w->name);
         g_free(w->address);
         g_free(w->path);
@@ -67,6 +72,7 @@ MasterWorker *manager_remember_worker(Manager *m, uint32_t number, const char *i
         w->address = g_strdup(address);
         w->path = g_strconcat(MASTER_PATH "/worker/", id, NULL);
         w->slots = slots;
+        w->drop_cached = g_ptr_array_new_with_free_func(g_free);
         g_hash_table_insert(m->workers, w->id, w);
         g_hash_table_insert(m->numbers, GUINT_TO_POINTER(number), w);
         m->next_worker = MAX(m->next_worker, number + 1);
@@ -184,7 +190,7 @@ static unsigned settle_output(MasterJob *j, uint32_t map, const MasterWorker *w,
         HeldKey key = {.job = j->number, .map = map, .attempt = task->done_attempt};
         uint64_t now = manager_now(j->manager);
 
-        if (!task->committed || task->done_worker != w->number)
+        if (j->stable_dir || !task->committed || task->done_worker != w->number)
                 return 0;
         if (g_hash_table_contains(held, &key)) {
                 if (task_table_recover_output(j->table, map, task->done_attempt, w->number) > 0) {
@@ -265,6 +271,7 @@ static void forget_lost_workers(Manager *m)
                 if (lost <= MASTER_LOST_WORKERS_MAX)
                         return;
                 store_remove_worker(m->store, oldest->number);
+                lineage_forget_worker(m->lineage, oldest->number);
                 bus_worker_removed(oldest);
                 g_hash_table_remove(m->numbers, GUINT_TO_POINTER(oldest->number));
                 g_hash_table_remove(m->workers, oldest->id);
@@ -534,6 +541,7 @@ int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *r
         }
         apply_slots(w);
         scheduler_set_drained(m->scheduler, w->number, w->drained);
+        lineage_set_worker(m->lineage, w->number, request->cached, request->n_cached);
         worker_resume_attempts(w, request, keep);
         renew(w);
         save_worker(w);
@@ -546,8 +554,22 @@ int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *r
         return 0;
 }
 
+void worker_keep_cached(MasterWorker *w, const char *key)
+{
+        guint at;
+
+        if (w && g_ptr_array_find_with_equal_func(w->drop_cached, key, g_str_equal, &at))
+                g_ptr_array_remove_index_fast(w->drop_cached, at);
+}
+
+void worker_drop_cached(MasterWorker *w, const char *key)
+{
+        if (w->drop_cached->len < DROP_CACHED_MAX)
+                g_ptr_array_add(w->drop_cached, g_strdup(key));
+}
+
 int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,
-                      GHashTable *forget)
+                      GHashTable *forget, GPtrArray **ret_drop_cached)
 {
         MasterWorker *w = g_hash_table_lookup(m->workers, request->worker_id);
 
@@ -565,5 +587,7 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
         }
         for (size_t i = 0; i < request->n_jobs; i++)
                 forget_if_over(m, request->jobs[i], forget);
+        *ret_drop_cached = w->drop_cached;
+        w->drop_cached = g_ptr_array_new_with_free_func(g_free);
         return 0;
 }

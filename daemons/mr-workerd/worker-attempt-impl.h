@@ -48,8 +48,9 @@ struct Attempt {
         DiskSync *sync;
 
         int out_fd, scratch_fd, work_fd;
-        char *part_path; /* reduce with output_dir: what is to be removed on failure */
-        uint32_t next;   /* piece or segment to hand out */
+        char *stable_path; /* a map with intermediate_dir: likewise */
+        char *part_path;   /* reduce with output_dir: what is to be removed on failure */
+        uint32_t next;     /* piece or segment to hand out */
         bool last_is_sent;
         uint32_t bad_segments;
         TaskDone *done;        /* what mr-task said at the end */
@@ -80,6 +81,7 @@ void attempt_keep(Attempt *a, const TaskResult *result);
 /* The master calls again, with `resume`. */
 void attempt_attach(Attempt *a, EvgrpcServerCall *call);
 /* worker-attempt.c */
+bool attempt_can_reuse(const Manager *m, const TaskSpec *spec);
 void attempt_listen(Attempt *a, EvgrpcServerCall *call);
 void attempt_free(Attempt *a);
 /* Tells it and ends the attempt, or keeps it for later. */

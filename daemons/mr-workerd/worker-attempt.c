@@ -41,7 +41,9 @@ void attempt_free(Attempt *a)
                 job_work_remove(a->job, a->work_name);
         }
         if (!a->committed) {
-                if (attempt_is_map(a))
+                if (a->stable_path)
+                        (void) unlink(a->stable_path);
+                else if (attempt_is_map(a))
                         spool_output_discard(a->manager->spool, s->job_id, s->task, s->attempt);
                 else
                         remove_part(a);
@@ -58,6 +60,7 @@ void attempt_free(Attempt *a)
         g_free(a->task_name);
         g_free(a->work_name);
         g_free(a->part_path);
+        g_free(a->stable_path);
         g_free(a->status);
         g_free(a);
 }
@@ -144,6 +147,27 @@ void attempt_fail_disk(Attempt *a, int error, const char *what)
         attempt_end(a, OUTCOME(REJECTED), sentence);
 }
 
+/* A later job may want it: this one's directory goes with the job. */
+static void keep_for_reuse(Attempt *a, const TaskResult *result)
+{
+        const TaskSpec *s = a->spec;
+        g_autofree char *made_by = NULL;
+
+        if (result->outcome != OUTCOME(SUCCEEDED) || !attempt_is_map(a) || !*s->lineage ||
+            s->skip_records > 0 || *s->intermediate_dir)
+                return;
+        made_by =
+                g_strdup_printf("job %.*s (%s), map %u, attempt %u", (int) strcspn(s->job_id, "-"),
+                                s->job_id, s->job_name, s->task, s->attempt);
+        cache_add(a->manager->cache, s->lineage, s->job_id, s->task, s->attempt, result, made_by);
+}
+
+bool attempt_can_reuse(const Manager *m, const TaskSpec *spec)
+{
+        return spec->kind == MAPREDUCED__V1__TASK_KIND__MAP && spec->reuse && *spec->lineage &&
+               cache_has(m->cache, spec->lineage);
+}
+
 /* What mr-task said, as the master hears it. */
 void attempt_finish_done(Attempt *a, TaskOutcome outcome)
 {
@@ -161,6 +185,7 @@ void attempt_finish_done(Attempt *a, TaskOutcome outcome)
                 result.n_skipped = a->skipped->len;
                 result.skipped = (Mapreduced__V1__SkippedRecord **) a->skipped->pdata;
         }
+        keep_for_reuse(a, &result);
         attempt_finish(a, &result);
 }
 
@@ -268,6 +293,11 @@ static bool has_room(Manager *m, EvgrpcServerCall *call)
 {
         uint64_t free_bytes = spool_free_bytes(m->spool);
 
+        if (free_bytes < m->conf.min_free_bytes && cache_bytes(m->cache) > 0) {
+                cache_shrink(m->cache, m->conf.min_free_bytes - free_bytes);
+                free_bytes = spool_free_bytes(m->spool);
+        }
+
         if (g_hash_table_size(m->attempts) >= attempts_max(m)) {
                 reject(call, "worker %s has %u attempts in hand, and takes no more", m->conf.name,
                        g_hash_table_size(m->attempts));
@@ -350,7 +380,7 @@ void attempt_start(Manager *m, EvgrpcServerCall *call, const TaskSpec *spec)
                                           key);
                 return;
         }
-        if (!has_room(m, call))
+        if (!attempt_can_reuse(m, spec) && !has_room(m, call))
                 return;
         r = job_get(m, spec->job_id, &job);
         if (r < 0) {

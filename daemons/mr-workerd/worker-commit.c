@@ -42,7 +42,15 @@ static void commit(Attempt *a)
         const TaskSpec *s = a->spec;
         int r;
 
-        if (attempt_is_map(a)) {
+        if (attempt_is_map(a) && a->stable_path) {
+                g_autofree char *path =
+                        stable_output_path(s->intermediate_dir, s->task, s->attempt, false);
+
+                if (rename(a->stable_path, path) < 0) {
+                        attempt_fail_disk(a, -errno, "cannot keep its output");
+                        return;
+                }
+        } else if (attempt_is_map(a)) {
                 r = spool_output_commit(a->manager->spool, s->job_id, s->task, s->attempt,
                                         a->output_bytes);
                 if (r < 0) {

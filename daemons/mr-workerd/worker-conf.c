@@ -96,6 +96,7 @@ static int read_files(const char *override, WorkerConf *c, Error *e)
                 {"Worker", "Name", conf_parse_string, &c->name},
                 {"Worker", "TaskMemory", conf_parse_size, &c->task_memory_bytes},
                 {"Worker", "MinFree", conf_parse_size, &c->min_free_bytes},
+                {"Worker", "ReuseCache", conf_parse_size, &c->reuse_cache_bytes},
                 {"Worker", "RejoinGrace", conf_parse_sec, &c->rejoin_grace_usec},
                 {"Worker", "AllowPlaintext", conf_parse_boolean, &c->allow_plaintext},
                 {},
@@ -273,6 +274,7 @@ int worker_conf_load(int argc, char *argv[], WorkerConf *ret, Error *e)
                 .slots = processor_count(),
                 .task_memory_bytes = MIB(64),
                 .min_free_bytes = MIB(64),
+                .reuse_cache_bytes = GIB(2),
                 .rejoin_grace_usec = 300 * USEC_PER_SEC,
                 .exit_fd = -EBADF,
         };

@@ -96,6 +96,11 @@ static int prepare_spool(Manager *m)
         r = spool_open(m->conf.spool, m->conf.ephemeral, &m->spool, &e);
         if (r < 0)
                 return log_error_errno(r, "%s", error_message(&e, r));
+        if (!m->conf.ephemeral) {
+                r = cache_open(m->spool, m->conf.reuse_cache_bytes, &m->cache, &e);
+                if (r < 0)
+                        return log_error_errno(r, "%s", error_message(&e, r));
+        }
         r = disk_new(m->loop, &m->disk);
         return r < 0 ? log_error_errno(r, "Failed to start the disk thread: %m") : 0;
 }
@@ -169,6 +174,7 @@ Manager *manager_free(Manager *m)
         peers_free(m->peers);
         task_pool_free(m->pool);
         disk_free(m->disk);
+        cache_free(m->cache);
         spool_free(m->spool);
         g_hash_table_unref(m->attempts);
         loop_free(m->loop);

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "mr-workerd/worker-cache.h"
 #include "mr-workerd/worker-conf.h"
 #include "mr-workerd/worker-disk.h"
 #include "mr-workerd/worker-spool.h"
@@ -26,6 +27,7 @@ typedef struct Manager {
         WorkerConf conf;
         char incarnation[33]; /* fresh per process */
         Spool *spool;
+        Cache *cache; /* NULL: an ephemeral worker keeps nothing */
         Disk *disk;
         TaskPool *pool;
         Peers *peers;

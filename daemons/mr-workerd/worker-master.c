@@ -126,6 +126,7 @@ static void try_register(MasterLink *l)
         Manager *m = l->manager;
         g_autoptr(GPtrArray) held = list_held(m);
         g_autoptr(GPtrArray) running = attempts_list_detached(m);
+        g_autoptr(GPtrArray) cached = cache_list(m->cache);
         int r;
 
         request.worker_id = (char *) spool_worker_id(m->spool);
@@ -133,6 +134,8 @@ static void try_register(MasterLink *l)
         request.name = m->conf.name;
         request.address = m->address;
         request.slots = m->conf.slots;
+        request.n_cached = cached->len;
+        request.cached = (char **) cached->pdata;
         request.n_running = running->len;
         request.running = (Mapreduced__V1__RunningAttempt **) running->pdata;
         request.n_held = held->len;
@@ -156,6 +159,8 @@ static void on_heartbeat(EvgrpcCall *call, const EvgrpcStatus *status, void *use
         if (status->code == EVGRPC_OK) {
                 reply = (const Mapreduced__V1__HeartbeatReply *) evgrpc_call_reply(call);
                 forget_jobs(l, reply->forget_jobs, reply->n_forget_jobs);
+                for (size_t i = 0; i < reply->n_drop_cached; i++)
+                        cache_drop(l->manager->cache, reply->drop_cached[i]);
                 loop_timer_start(l->timer, l->rejoin ? 0 : l->heartbeat_usec);
                 return;
         }

@@ -290,6 +290,19 @@ static int open_part(Attempt *a)
         return 0;
 }
 
+static int open_stable(Attempt *a)
+{
+        const TaskSpec *s = a->spec;
+        int fd;
+
+        a->stable_path = stable_output_path(s->intermediate_dir, s->task, s->attempt, true);
+        fd = open(a->stable_path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0660);
+        if (fd < 0)
+                return -errno;
+        a->out_fd = fd;
+        return 0;
+}
+
 static int open_output(Attempt *a)
 {
         const TaskSpec *s = a->spec;
@@ -297,6 +310,8 @@ static int open_output(Attempt *a)
         if (a->out_fd >= 0) /* the second run after a bad segment */
                 return ftruncate(a->out_fd, 0) < 0 || lseek(a->out_fd, 0, SEEK_SET) < 0 ? -errno
                                                                                         : 0;
+        if (attempt_is_map(a) && *s->intermediate_dir)
+                return open_stable(a);
         if (attempt_is_map(a))
                 return spool_output_create(a->manager->spool, s->job_id, s->task, s->attempt,
                                            &a->out_fd);
@@ -308,6 +323,14 @@ static int prepare_files(Attempt *a)
         int r;
 
         r = open_output(a);
+        if (r == -ENOENT && a->stable_path) {
+                attempt_fail(a, false,
+                             "worker %s does not see %s, which the master has made: "
+                             "Intermediate=stable: needs a directory that the master and all "
+                             "workers share",
+                             a->manager->conf.name, a->spec->intermediate_dir);
+                return r;
+        }
         if (r < 0) {
                 g_autofree char *what =
                         g_strdup_printf("cannot make its output%s%s", a->part_path ? " " : "",
@@ -414,7 +437,8 @@ static void begin_reduce(Attempt *a)
         const TaskSpec *s = a->spec;
         int r;
 
-        r = shuffle_new(a->job, s->maps, s->task, s->partitions, &handlers, a, &a->shuffle);
+        r = shuffle_new(a->job, s->maps, s->task, s->partitions, s->intermediate_dir, &handlers, a,
+                        &a->shuffle);
         if (r == -E2BIG)
                 attempt_end(a, OUTCOME(REJECTED), "this worker waits for too many map outputs");
         else if (r < 0)
@@ -445,8 +469,31 @@ static void on_files(int error, const char *sentence, void *userdata)
                 attempt_fail(a, error == -ENOENT, "%s", sentence);
 }
 
+/* An output of the same lineage is here: a link, and that was all. */
+static bool reuse(Attempt *a)
+{
+        const TaskSpec *s = a->spec;
+        TaskResult *result;
+        int r;
+
+        if (!attempt_can_reuse(a->manager, s))
+                return false;
+        r = cache_take(a->manager->cache, s->lineage, s->job_id, s->task, s->attempt, &result);
+        if (r < 0) {
+                log_debug_errno(r, "Failed to use the output %s again, running the map: %m",
+                                s->lineage);
+                return false;
+        }
+        a->committed = true;
+        attempt_finish(a, result);
+        mapreduced__v1__task_result__free_unpacked(result, NULL);
+        return true;
+}
+
 void attempt_begin(Attempt *a)
 {
+        if (reuse(a))
+                return;
         if (job_files_request(a->job->files, a->spec->program, on_files, a, &a->files_wait) == 1)
                 begin(a);
 }

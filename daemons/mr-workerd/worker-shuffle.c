@@ -38,6 +38,7 @@ struct Shuffle {
         Job *job;
         Manager *manager;
         uint32_t maps, partition, partitions;
+        char *stable_dir; /* NULL: none */
         ShuffleHandlers handlers;
         void *userdata;
         Segment *segments; /* by map */
@@ -201,6 +202,28 @@ static void on_fetched(uint32_t map, FetchOutcome outcome, const char *sentence,
                 retry_after(s, map, BACKOFF_USEC << (g->tries - 1));
 }
 
+char *stable_output_path(const char *dir, uint32_t map, uint32_t attempt, bool temporary)
+{
+        return g_strdup_printf("%s/%smap-%05u.%u.run", dir, temporary ? "tmp-" : "", map, attempt);
+}
+
+/* In the spool, or where all see it. */
+static int open_local(const Shuffle *s, uint32_t map, int *ret_fd)
+{
+        uint32_t attempt = s->segments[map].attempt;
+        g_autofree char *path = NULL;
+        int fd;
+
+        if (!s->stable_dir)
+                return spool_output_open(s->manager->spool, s->job->id, map, attempt, ret_fd);
+        path = stable_output_path(s->stable_dir, map, attempt, false);
+        fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        *ret_fd = fd;
+        return 0;
+}
+
 static void take_local(Shuffle *s, uint32_t map)
 {
         _cleanup_error_ Error e = {};
@@ -208,7 +231,7 @@ static void take_local(Shuffle *s, uint32_t map)
         uint64_t offset, length;
         int r;
 
-        r = spool_output_open(s->manager->spool, s->job->id, map, s->segments[map].attempt, &fd);
+        r = open_local(s, map, &fd);
         if (r >= 0)
                 r = run_file_segment(fd, s->partitions, s->partition, &offset, &length, &e);
         if (r < 0)
@@ -259,7 +282,7 @@ static void look_at(Shuffle *s, uint32_t map)
                 g->banned = false;
         }
         g->attempt = where.attempt;
-        if (g_str_equal(where.worker_id, spool_worker_id(s->manager->spool)))
+        if (s->stable_dir || g_str_equal(where.worker_id, spool_worker_id(s->manager->spool)))
                 take_local(s, map);
         else
                 fetch_remote(s, map, &where);
@@ -274,7 +297,8 @@ static void on_news(uint32_t map, void *userdata)
 }
 
 int shuffle_new(Job *job, uint32_t maps, uint32_t partition, uint32_t partitions,
-                const ShuffleHandlers *handlers, void *userdata, Shuffle **ret)
+                const char *stable_dir, const ShuffleHandlers *handlers, void *userdata,
+                Shuffle **ret)
 {
         Manager *m = job->manager;
         Shuffle *s;
@@ -292,6 +316,7 @@ int shuffle_new(Job *job, uint32_t maps, uint32_t partition, uint32_t partitions
                 .maps = maps,
                 .partition = partition,
                 .partitions = partitions,
+                .stable_dir = *stable_dir ? g_strdup(stable_dir) : NULL,
                 .handlers = *handlers,
                 .userdata = userdata,
                 .segments = g_new0(Segment, MAX(maps, 1)),
@@ -324,6 +349,7 @@ Shuffle *shuffle_free(Shuffle *s)
         s->manager->segments_wanted -= s->maps;
         loop_timer_free(s->retry);
         safe_close(s->fd);
+        g_free(s->stable_dir);
         g_free(s->segments);
         g_free(s);
         return NULL;
@@ -353,7 +379,7 @@ int shuffle_segment_open(const Shuffle *s, uint32_t map, ShuffleSegment *ret)
 
         *ret = (ShuffleSegment){.fd = -EBADF, .attempt = g->attempt};
         if (g->local)
-                r = spool_output_open(s->manager->spool, s->job->id, map, g->attempt, &fd);
+                r = open_local(s, map, &fd);
         else {
                 fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
                 r = fd < 0 ? -errno : 0;

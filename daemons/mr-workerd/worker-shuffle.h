@@ -41,19 +41,24 @@ typedef struct ShuffleSegment {
 
 /**
  * shuffle_new() - begin
- * @partition: 0 to @partitions - 1
+ * @partition:  0 to @partitions - 1
+ * @stable_dir: where all outputs are, on a file system that every worker shares; "": on the workers' own disks
  *
  * Handlers come from the loop, not from in here; look at shuffle_is_complete() first.
  *
  * Return: 0; -E2BIG when SHUFFLE_SEGMENTS_MAX would be passed; the errno of making the file.
  */
 int shuffle_new(Job *job, uint32_t maps, uint32_t partition, uint32_t partitions,
-                const ShuffleHandlers *handlers, void *userdata, Shuffle **ret);
+                const char *stable_dir, const ShuffleHandlers *handlers, void *userdata,
+                Shuffle **ret);
 Shuffle *shuffle_free(Shuffle *s);
 
 bool shuffle_is_complete(const Shuffle *s);
 uint32_t shuffle_have(const Shuffle *s);       /* segments */
 uint64_t shuffle_have_bytes(const Shuffle *s); /* in them */
+
+/* Where an attempt's output is in such a directory; @temporary: while it is written. Caller frees. */
+char *stable_output_path(const char *dir, uint32_t map, uint32_t attempt, bool temporary);
 
 /* The segment of a map, to be read now. -ENOENT when it is not there any more: drop it. ret->attempt is
  * set in any case. */

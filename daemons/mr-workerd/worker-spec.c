@@ -5,6 +5,7 @@
 #include <limits.h>
 
 #include "base/text.h"
+#include "mr-workerd/worker-cache.h"
 #include "mr-workerd/worker-spec.h"
 #include "mr-workerd/worker-spool.h"
 
@@ -142,6 +143,11 @@ int spec_validate(const Mapreduced__V1__TaskSpec *s, Error *e)
                 return bad_number(e, "memory_bytes", s->memory_bytes, 0, SPEC_MEMORY_BYTES_MAX);
         if (strlen(s->job_name) > 1024)
                 return bad_number(e, "job_name (its length)", strlen(s->job_name), 0, 1024);
+        if (*s->lineage && !cache_key_is_valid(s->lineage))
+                return bad(e, "lineage", s->lineage, "not 64 hexadecimal digits");
+        if (*s->intermediate_dir && !path_is_valid(s->intermediate_dir))
+                return bad(e, "intermediate_dir", s->intermediate_dir,
+                           "not an absolute path without . and ..");
         r = validate_program(s->program, e);
         if (r < 0)
                 return r;

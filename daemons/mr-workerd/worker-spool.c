@@ -297,7 +297,7 @@ int spool_open(const char *path, bool ephemeral, Spool **ret, Error *e)
 
 Spool *spool_free(Spool *s)
 {
-        static const char *const ours[] = {"jobs", "tmp", "worker-id", "lock"};
+        static const char *const ours[] = {"jobs", "tmp", "cache", "worker-id", "lock"};
         g_autofree char *parent = NULL;
 
         if (!s)
@@ -516,6 +516,54 @@ int spool_output_open(const Spool *s, const char *job_id, uint32_t map, uint32_t
         if (fd < 0)
                 return -errno;
         *ret_fd = fd;
+        return 0;
+}
+
+int spool_cache_make(Spool *s, int *ret_fd)
+{
+        return open_dir_at(s->dir_fd, "cache", true, ret_fd);
+}
+
+int spool_output_link(const Spool *s, const char *job_id, uint32_t map, uint32_t attempt,
+                      int dir_fd, const char *name, uint64_t *ret_size_bytes)
+{
+        const SpoolJob *j = g_hash_table_lookup(s->jobs, job_id);
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t key = output_key(map, attempt);
+        char ours[OUTPUT_NAME_SIZE];
+        const uint64_t *size;
+        int r;
+
+        size = j ? g_hash_table_lookup(j->outputs, &key) : NULL;
+        if (!size)
+                return -ENOENT;
+        r = open_dir_at(s->jobs_fd, job_id, false, &fd);
+        if (r < 0)
+                return r;
+        output_name(map, attempt, ours);
+        if (linkat(fd, ours, dir_fd, name, 0) < 0)
+                return -errno;
+        *ret_size_bytes = *size;
+        return 0;
+}
+
+int spool_output_adopt(Spool *s, const char *job_id, uint32_t map, uint32_t attempt, int dir_fd,
+                       const char *name, uint64_t size_bytes)
+{
+        SpoolJob *j = g_hash_table_lookup(s->jobs, job_id);
+        _cleanup_close_ int fd = -EBADF;
+        char ours[OUTPUT_NAME_SIZE];
+        int r;
+
+        if (!j)
+                return -ENOENT;
+        r = open_dir_at(s->jobs_fd, job_id, false, &fd);
+        if (r < 0)
+                return r;
+        output_name(map, attempt, ours);
+        if (linkat(dir_fd, name, fd, ours, 0) < 0)
+                return -errno;
+        add_output(s, j, map, attempt, size_bytes);
         return 0;
 }
 

@@ -7,6 +7,7 @@
  *      jobs/JOB/map-NNNNN.A.run    a finished output of attempt A of map NNNNN
  *      jobs/JOB/files/             files shipped with the job; emptied at start
  *      jobs/JOB/work/              working directories of attempts; emptied at start
+ *      cache/                      outputs of jobs that are over: worker-cache.h
  *
  * An output is written under tmp/ and appears under its name by rename, whole or not at all. So at
  * start every name matching the pattern is a finished output, and everything else is a leftover.
@@ -78,6 +79,14 @@ void spool_output_discard(Spool *s, const char *job_id, uint32_t map, uint32_t a
 /* Read-only. -ENOENT if it is not here (any more). */
 int spool_output_open(const Spool *s, const char *job_id, uint32_t map, uint32_t attempt,
                       int *ret_fd);
+
+/* The directory of the cache. Caller closes. */
+int spool_cache_make(Spool *s, int *ret_fd);
+/* A second name for an output, and an output from such a name. The file is one and the same. */
+int spool_output_link(const Spool *s, const char *job_id, uint32_t map, uint32_t attempt,
+                      int dir_fd, const char *name, uint64_t *ret_size_bytes);
+int spool_output_adopt(Spool *s, const char *job_id, uint32_t map, uint32_t attempt, int dir_fd,
+                       const char *name, uint64_t size_bytes);
 
 /* An empty, nameless, read-write file. */
 int spool_scratch_make(const Spool *s, int *ret_fd);

@@ -137,20 +137,31 @@ class History(mr.ClusterCase):
                         check=False)
         self.assertFails(p, "There is no worker w7")
 
-    def test_master_killed(self):
-        """attempts that ran when the master was killed are lost, with that reason"""
+    def run_over_restart(self, between):
+        """A job of one map that waits while the master is killed and BETWEEN happens; its attempts."""
         go = self.dir / "go"
         self.file("in/a", b"x\n")
         job = self.submit("--mapper", f"while [ ! -e {go} ]; do sleep 0.05; done; cat", "--input", "in")
         mr.wait_for("it to run", lambda: self.job_get(job, "MapsRunning") == 1)
-        self.assertEqual([r[6] for r in self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]], ["running"])
+        rows = self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]
+        self.assertEqual([r[6] for r in rows], ["running"])
         self.master.kill()
+        between(rows[0][3])
         self.start_master()
         go.touch()
         self.finish(job)
-        rows = self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]
+        return self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]
+
+    def test_master_killed(self):
+        """an attempt that runs while the master is killed goes on, and is one attempt"""
+        rows = self.run_over_restart(lambda worker: None)
+        self.assertEqual([r[6] for r in rows], ["succeeded"])
+
+    def test_master_and_worker_killed(self):
+        """an attempt whose worker died while the master was away is lost, and another one succeeds"""
+        rows = self.run_over_restart(lambda worker: self.workers[int(worker[1:])].kill())
         self.assertEqual([r[6] for r in rows], ["lost", "succeeded"])
-        self.assertEqual(rows[0][8], "the master was restarted")
+        self.assertIn("not heard of for", rows[0][8])
 
 
 tap.main()

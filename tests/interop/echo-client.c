@@ -250,6 +250,28 @@ static void case_many(Client *c)
         }
 }
 
+/* A call without a deadline, over a network that goes away; then one that waits for its return. */
+static void case_outage(Client *c)
+{
+        EvgrpcCallOptions options = {.fail_fast_off = true, .timeout_usec = 60 * G_USEC_PER_SEC};
+        Order order = EVGRPC__TEST__ORDER__INIT;
+        EvgrpcCall *call;
+
+        case_unary(c);
+        order.hang = true;
+        call = start(c, "Unary", &order, NULL, NULL);
+        puts("waiting");
+        (void) fflush(stdout);
+        expect(call, EVGRPC_UNAVAILABLE);
+        puts(evgrpc_call_status(call)->message);
+        (void) fflush(stdout);
+        evgrpc_call_unref(call);
+        order.hang = false;
+        call = start(c, "Unary", &order, &options, NULL);
+        expect(call, EVGRPC_OK);
+        evgrpc_call_unref(call);
+}
+
 static const struct {
         const char *name;
         void (*run)(Client *c);
@@ -258,6 +280,7 @@ static const struct {
         {"list", case_list},       {"deadline", case_deadline}, {"cancel", case_cancel},
         {"status", case_status},   {"metadata", case_metadata}, {"unknown", case_unknown},
         {"collect", case_collect}, {"chat", case_chat},         {"many", case_many},
+        {"outage", case_outage},
 };
 
 static void run_case(Client *c, const char *name)
@@ -274,7 +297,9 @@ static void run_case(Client *c, const char *name)
 int main(int argc, char **argv)
 {
         Client c = {.base = event_base_new()};
-        EvgrpcChannelOptions options = {.tls = echo_tls()};
+        EvgrpcChannelOptions options = {.tls = echo_tls(),
+                                        .keepalive_usec = echo_keepalive_usec(),
+                                        .keepalive_timeout_usec = echo_keepalive_usec()};
 
         g_assert_cmpint(argc, >=, 3);
         g_assert_cmpint(evgrpc_channel_new(c.base, argv[1], &options, &c.channel), ==, 0);

@@ -23,7 +23,10 @@ static void on_error(EvgrpcServer *server, const char *peer, const char *error, 
 
 int main(int argc, char **argv)
 {
-        EvgrpcServerOptions options = {.tls = echo_tls(), .on_error = on_error};
+        EvgrpcServerOptions options = {.tls = echo_tls(),
+                                       .keepalive_usec = echo_keepalive_usec(),
+                                       .keepalive_timeout_usec = echo_keepalive_usec(),
+                                       .on_error = on_error};
         struct event_base *base = event_base_new();
         struct event *end = event_new(base, STDIN_FILENO, EV_READ | EV_PERSIST, on_stdin, base);
         EvgrpcServer *server;

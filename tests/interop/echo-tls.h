@@ -1,11 +1,20 @@
 /*
- * TLS for the echo programs, when the environment names a directory of ca.pem, certificate.pem and key.pem.
+ * What the environment tells the echo programs: ECHO_TLS, a directory of ca.pem, certificate.pem and key.pem; and
+ * ECHO_KEEPALIVE_MS, the silence before a PING and the limit of its answer.
  */
 #pragma once
 
 #include <glib.h>
 
 #include "rpc/evgrpc.h"
+
+/* 0: none. */
+static inline uint64_t echo_keepalive_usec(void)
+{
+        const char *text = g_getenv("ECHO_KEEPALIVE_MS");
+
+        return text ? g_ascii_strtoull(text, NULL, 10) * 1000 : 0;
+}
 
 /* NULL: plain. A directory without certificate.pem is an end without one. */
 static inline EvgrpcTls *echo_tls(void)

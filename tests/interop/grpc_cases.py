@@ -83,8 +83,10 @@ def output_request(responses, size):
 class Client:
     """Each method is the case of its name; what breaks a rule raises."""
 
-    def __init__(self, target):
-        self.channel = grpc.insecure_channel(target)
+    def __init__(self, target, credentials=None, name=None):
+        options = [("grpc.ssl_target_name_override", name)] if name else []
+        self.channel = (grpc.secure_channel(target, credentials, options) if credentials
+                        else grpc.insecure_channel(target))
         self.timeout = 30
 
     def method(self, kind, name, service=SERVICE):

@@ -13,6 +13,7 @@
 #include <glib.h>
 
 #include "grpc-testing.pb-c.h"
+#include "interop-tls.h"
 #include "rpc/evgrpc.h"
 
 #define SERVICE (&grpc__testing__test_service__descriptor)
@@ -28,6 +29,7 @@ typedef Grpc__Testing__SimpleResponse SimpleResponse;
 
 static struct event_base *base;
 static EvgrpcChannel *channel;
+static EvgrpcChannelOptions arg_channel;
 static char *arg_target;
 static const char *arg_case;
 static unsigned arg_soak_iterations = 10;
@@ -384,7 +386,7 @@ static void soak(bool new_channel_each)
 
                 if (new_channel_each) {
                         channel = evgrpc_channel_free(channel);
-                        REQUIRE(evgrpc_channel_new(base, arg_target, NULL, &channel) == 0,
+                        REQUIRE(evgrpc_channel_new(base, arg_target, &arg_channel, &channel) == 0,
                                 "no channel");
                 }
                 large_unary();
@@ -447,6 +449,9 @@ static bool run_case(const char *name)
 static int usage(void)
 {
         (void) fputs("interop-client [--server_host H] --server_port N --test_case CASE[,CASE...]\n"
+                     "               [--use_tls true|false] [--ca_file PEM]\n"
+                     "               [--tls_cert_file PEM --tls_key_file PEM]\n"
+                     "               [--server_host_override NAME]\n"
                      "               [--soak_iterations N] [--soak_max_failures N]\n"
                      "               [--soak_per_iteration_max_acceptable_latency_ms N]\n",
                      stderr);
@@ -459,13 +464,15 @@ int main(int argc, char **argv)
                 {"server_host", required_argument, NULL, 'h'},
                 {"server_port", required_argument, NULL, 'p'},
                 {"test_case", required_argument, NULL, 'c'},
-                {"use_tls", required_argument, NULL, 't'},
+                {"server_host_override", required_argument, NULL, 'o'},
+                INTEROP_TLS_OPTIONS,
                 {"soak_iterations", required_argument, NULL, 'i'},
                 {"soak_max_failures", required_argument, NULL, 'f'},
                 {"soak_per_iteration_max_acceptable_latency_ms", required_argument, NULL, 'l'},
                 {}};
         const char *host = "127.0.0.1", *port = NULL, *names = NULL;
         g_auto(GStrv) list = NULL;
+        InteropTls how = {};
         int c;
 
         while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0)
@@ -488,18 +495,20 @@ int main(int argc, char **argv)
                 case 'l':
                         arg_soak_max_latency_ms = (int64_t) strtoul(optarg, NULL, 10);
                         break;
-                case 't':
-                        if (g_str_equal(optarg, "false"))
-                                break;
-                        return usage();
+                case 'o':
+                        arg_channel.tls_server_name = optarg;
+                        break;
                 default:
-                        return usage();
+                        if (!interop_tls_option(&how, c, optarg))
+                                return usage();
                 }
         if (!port || !names)
                 return usage();
         arg_target = g_strdup_printf("%s:%s", host, port);
+        if (interop_tls_new(&how, &arg_channel.tls) < 0)
+                return 2;
         base = event_base_new();
-        REQUIRE(evgrpc_channel_new(base, arg_target, NULL, &channel) == 0, "no address: %s",
+        REQUIRE(evgrpc_channel_new(base, arg_target, &arg_channel, &channel) == 0, "no address: %s",
                 arg_target);
         list = g_strsplit(names, ",", -1);
         for (char **name = list; *name; name++)
@@ -508,6 +517,7 @@ int main(int argc, char **argv)
                         return 2;
                 }
         evgrpc_channel_free(channel);
+        evgrpc_tls_unref(arg_channel.tls);
         event_base_free(base);
         g_free(arg_target);
         return 0;

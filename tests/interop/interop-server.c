@@ -2,6 +2,7 @@
  * The server of gRPC's interoperability cases, on evgrpc.
  *
  *      interop-server --port N        (0: any free one; the address is printed)
+ *                     [--use_tls=true --ca_file=PEM --tls_cert_file=PEM --tls_key_file=PEM]
  *
  * What each method does is written in doc/interop-test-descriptions.md of grpc/grpc, section "Server".
  */
@@ -12,6 +13,7 @@
 #include <glib.h>
 
 #include "grpc-testing.pb-c.h"
+#include "interop-tls.h"
 #include "rpc/evgrpc.h"
 
 #define RESPONSE_BYTES_MAX (64 << 20)
@@ -300,15 +302,16 @@ static void on_signal(evutil_socket_t fd, short what, void *userdata)
         event_base_loopbreak(arg_base);
 }
 
-static int serve(const char *address)
+static int serve(const char *address, EvgrpcTls *tls)
 {
+        const EvgrpcServerOptions options = {.tls = tls};
         struct event *term = evsignal_new(arg_base, SIGTERM, on_signal, NULL);
         g_autofree char *bound = NULL;
         EvgrpcServer *server = NULL;
         int r;
 
         event_add(term, NULL);
-        r = evgrpc_server_new(arg_base, NULL, &server);
+        r = evgrpc_server_new(arg_base, &options, &server);
         if (r >= 0)
                 r = evgrpc_server_add_service(server, &grpc__testing__test_service__descriptor,
                                               methods, NULL);
@@ -328,9 +331,10 @@ static int serve(const char *address)
 
 int main(int argc, char **argv)
 {
-        static const struct option options[] = {{"port", required_argument, NULL, 'p'},
-                                                {"use_tls", required_argument, NULL, 't'},
-                                                {}};
+        static const struct option options[] = {
+                {"port", required_argument, NULL, 'p'}, INTEROP_TLS_OPTIONS, {}};
+        InteropTls how = {};
+        EvgrpcTls *tls;
         g_autofree char *address = g_strdup("127.0.0.1:0");
         int c, r;
 
@@ -338,13 +342,19 @@ int main(int argc, char **argv)
                 if (c == 'p') {
                         g_free(address);
                         address = g_strdup_printf("127.0.0.1:%s", optarg);
-                } else if (c != 't' || strcmp(optarg, "false") != 0) {
-                        (void) fputs("interop-server [--port N] [--use_tls false]\n", stderr);
+                } else if (!interop_tls_option(&how, c, optarg)) {
+                        (void) fputs("interop-server [--port N] [--use_tls true|false]\n"
+                                     "               [--ca_file PEM --tls_cert_file PEM"
+                                     " --tls_key_file PEM]\n",
+                                     stderr);
                         return 2;
                 }
         }
+        if (interop_tls_new(&how, &tls) < 0)
+                return 2;
         arg_base = event_base_new();
-        r = serve(address);
+        r = serve(address, tls);
+        evgrpc_tls_unref(tls);
         event_base_free(arg_base);
         g_free(zeros(0));
         return r < 0 ? 1 : 0;

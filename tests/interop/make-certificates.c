@@ -43,6 +43,8 @@ int main(int argc, char **argv)
         write_end(argv[1], "elsewhere", &ca, &i);
         identity_make(&i, &other, "stranger", names, NULL, -TLS_DAY, TLS_DAY);
         write_end(argv[1], "stranger", &ca, &i);
+        identity_make(&i, &other, "outside", names, NULL, -TLS_DAY, TLS_DAY);
+        write_end(argv[1], "outside", &other, &i);
         authority_done(&ca);
         authority_done(&other);
         return 0;

@@ -1,0 +1,54 @@
+"""evgrpc under valgrind: its unit tests do nothing with memory that they should not, and lose none.
+
+The short form leaves out the tests that move gigabytes or hundreds of thousands of calls, and those whose limits of time
+valgrind is too slow for; VALGRIND_FULL=1 runs all, and wants a fast machine."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+FULL = os.environ.get("VALGRIND_FULL") == "1"
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--show-leak-kinds=definite,indirect",
+            "--errors-for-leak-kinds=definite,indirect", "--track-fds=no"]
+# What each program does in a short time there; all of it, when VALGRIND_FULL is set.
+PARTS = {
+    "calls": ["unary-tcp", "list", "deadline", "cancel", "metadata", "over-long", "too-many-outstanding"],
+    "streams": ["collect", "chat", "early-end", "pause-each", "paused-ends", "producer"],
+    "failures": ["server-freed", "channel-free", "channel-free-inside", "shutdown"],
+    "faults": ["bad-messages", "stream-used-again", "stream-crosses-its-end", "not-grpc"],
+    "files": ["client", "refused", "shrinks"],
+    "hostile": ["http1", "garbage", "compressed", "half-messages"],
+    "once": ["kept-reply", "client/retry"],
+    "pieces": [],
+    "tls-calls": ["unary-tcp"],
+    "timestamps": ["no-message-has-no-time"],
+}
+
+
+@unittest.skipUnless(shutil.which("valgrind"), "valgrind is not installed")
+@unittest.skipIf(mr.SANITIZED, "valgrind and the sanitizers are no company")
+class Valgrind(unittest.TestCase):
+    def run_program(self, name, parts):
+        group = name.removeprefix("tls-")  # one that holds another's tests once more, over TLS
+        paths = [] if FULL else [f"-p=/rpc/{group}/{p}" for p in parts]
+        done = subprocess.run([*VALGRIND, str(mr.BUILD / f"tests/unit/test-rpc-{name}"), *paths], capture_output=True,
+                              text=True, timeout=3000 if FULL else 250)
+        self.assertEqual(done.returncode, 0, done.stdout[-2000:] + done.stderr[-6000:])
+        ran = [row for row in done.stdout.splitlines() if row.startswith("ok ")]
+        self.assertGreaterEqual(len(ran), max(1, len(paths)), done.stdout)
+        self.assertNotIn("==", done.stderr)
+
+
+for program, which in PARTS.items():
+    setattr(Valgrind, f"test_{program}", lambda self, p=program, w=which: self.run_program(p, w))
+
+
+if __name__ == "__main__":
+    tap.main()

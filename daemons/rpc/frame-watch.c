@@ -18,9 +18,9 @@ static Head parse(const uint8_t h[static RPC_FRAME_HEAD_SIZE])
                                        (uint32_t) h[7] << 8 | h[8])};
 }
 
-void rpc_frame_watch_init(RpcFrameWatch *w)
+void rpc_frame_watch_init(RpcFrameWatch *w, bool server)
 {
-        *w = (RpcFrameWatch){.payload_left = NGHTTP2_CLIENT_MAGIC_LEN};
+        *w = (RpcFrameWatch){.payload_left = server ? NGHTTP2_CLIENT_MAGIC_LEN : 0};
 }
 
 void rpc_frame_watch_ended(RpcFrameWatch *w, int32_t id)

@@ -1,5 +1,6 @@
 /*
- * Frame watch — a server's look at frames before nghttp2 gets them, for those it says nothing of.
+ * Frame watch — a look at the heads of frames before nghttp2 gets them: which frames it will say nothing of, and how
+ * much of a large one is still to come.
  *
  * A stream that its client has ended or reset is not to be used again (RFC 9113 §5.1: STREAM_CLOSED). nghttp2 can
  * only tell while it keeps closed streams, up to the limit of concurrent ones, which costs a connection of
@@ -28,7 +29,7 @@ typedef struct RpcFrameWatch {
         int32_t ended_max;
 } RpcFrameWatch;
 
-void rpc_frame_watch_init(RpcFrameWatch *w);
+void rpc_frame_watch_init(RpcFrameWatch *w, bool server);
 
 /* The client itself has ended this stream, and it is closed now. What crosses our own reset is no misuse. */
 void rpc_frame_watch_ended(RpcFrameWatch *w, int32_t id);

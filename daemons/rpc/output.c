@@ -8,46 +8,62 @@
 
 void rpc_output_init(RpcOutput *o, RpcBlockPool *pool)
 {
-        o->first = o->count = 0;
-        o->bytes = 0;
-        o->gather = NULL;
-        o->pool = pool;
+        *o = (RpcOutput){.pool = pool};
+}
+
+/* The piece that is so many behind the first. */
+static RpcPiece *piece(const RpcOutput *o, unsigned i)
+{
+        return (RpcPiece *) (void *) o->ring->data + (o->first + i) % RPC_OUTPUT_PIECES_MAX;
+}
+
+/* An idle connection keeps no block. */
+static void give_back(RpcOutput *o)
+{
+        if (o->gather)
+                rpc_block_unref(o->pool, o->gather);
+        if (o->ring)
+                rpc_block_unref(o->pool, o->ring);
+        o->gather = o->ring = NULL;
 }
 
 void rpc_output_done(RpcOutput *o)
 {
         for (; o->count > 0; o->count--) {
-                rpc_block_unref(o->pool, o->pieces[o->first].block);
+                rpc_block_unref(o->pool, piece(o, 0)->block);
                 o->first = (o->first + 1) % RPC_OUTPUT_PIECES_MAX;
         }
-        if (o->gather)
-                rpc_block_unref(o->pool, o->gather);
-        o->gather = NULL;
+        give_back(o);
         o->bytes = 0;
 }
 
-static void append_piece(RpcOutput *o, RpcPiece piece)
+static int append_piece(RpcOutput *o, RpcPiece added)
 {
         assert(o->count < RPC_OUTPUT_PIECES_MAX);
 
-        o->bytes += piece.size;
-        piece.block->refs++;
-        o->pieces[(o->first + o->count++) % RPC_OUTPUT_PIECES_MAX] = piece;
+        if (!o->ring)
+                o->ring = rpc_block_new(o->pool, RPC_OUTPUT_PIECES_MAX * sizeof(RpcPiece));
+        if (!o->ring)
+                return -ENOMEM;
+        o->bytes += added.size;
+        added.block->refs++;
+        *piece(o, o->count++) = added;
+        return 0;
 }
 
 /* Adds a piece, or makes the last one longer when the new one lies right behind it. */
-static void append(RpcOutput *o, RpcBlock *block, const uint8_t *data, size_t size)
+static int append(RpcOutput *o, RpcBlock *block, const uint8_t *data, size_t size)
 {
         if (o->count > 0) {
-                RpcPiece *last = &o->pieces[(o->first + o->count - 1) % RPC_OUTPUT_PIECES_MAX];
+                RpcPiece *last = piece(o, o->count - 1);
 
                 if (last->block == block && last->data + last->size == data) {
                         last->size += size;
                         o->bytes += size;
-                        return;
+                        return 0;
                 }
         }
-        append_piece(o, (RpcPiece){.data = data, .size = size, .block = block});
+        return append_piece(o, (RpcPiece){.data = data, .size = size, .block = block});
 }
 
 static int gather_ready(RpcOutput *o)
@@ -76,8 +92,10 @@ int rpc_output_copy(RpcOutput *o, const uint8_t *data, size_t size)
                 to = o->gather->data + o->gather->fill;
                 n = RPC_MIN(size, o->gather->room - o->gather->fill);
                 memcpy(to, data, n);
+                r = append(o, o->gather, to, n);
+                if (r < 0)
+                        return r;
                 o->gather->fill += n;
-                append(o, o->gather, to, n);
                 data += n;
                 size -= n;
         }
@@ -92,17 +110,18 @@ int rpc_output_take(RpcOutput *o, RpcQueue *q, size_t size)
                 RpcBlock *b = q->head;
                 size_t n = RPC_MIN(size, b->fill - b->done);
 
+                int r;
+
                 if (b->file)
-                        append_piece(
+                        r = append_piece(
                                 o,
                                 (RpcPiece){.offset = b->offset + b->done, .size = n, .block = b});
                 else if (n >= RPC_OUTPUT_REFERENCE_MIN)
-                        append(o, b, b->data + b->done, n);
-                else {
-                        int r = rpc_output_copy(o, b->data + b->done, n);
-                        if (r < 0)
-                                return r;
-                }
+                        r = append(o, b, b->data + b->done, n);
+                else
+                        r = rpc_output_copy(o, b->data + b->done, n);
+                if (r < 0)
+                        return r;
                 b->done += n;
                 q->bytes -= n;
                 size -= n;
@@ -118,10 +137,12 @@ int rpc_output_take(RpcOutput *o, RpcQueue *q, size_t size)
 
 size_t rpc_output_peek(const RpcOutput *o, uint8_t *space, size_t room, const uint8_t **ret)
 {
-        const RpcPiece *p = &o->pieces[o->first];
+        const RpcPiece *p;
         size_t size = 0;
 
         assert(o->count > 0);
+
+        p = piece(o, 0);
         if (p->size >= room || o->count == 1) {
                 *ret = p->data;
                 return RPC_MIN(p->size, room);
@@ -129,7 +150,7 @@ size_t rpc_output_peek(const RpcOutput *o, uint8_t *space, size_t room, const ui
         for (unsigned i = 0; i < o->count && size < room; i++) {
                 size_t n;
 
-                p = &o->pieces[(o->first + i) % RPC_OUTPUT_PIECES_MAX];
+                p = piece(o, i);
                 n = RPC_MIN(p->size, room - size);
                 memcpy(space + size, p->data, n);
                 size += n;
@@ -142,7 +163,7 @@ void rpc_output_forget(RpcOutput *o, size_t sent)
 {
         o->bytes -= sent;
         while (sent > 0) {
-                RpcPiece *p = &o->pieces[o->first];
+                RpcPiece *p = piece(o, 0);
 
                 if (sent < p->size) {
                         if (p->data)
@@ -156,10 +177,8 @@ void rpc_output_forget(RpcOutput *o, size_t sent)
                 o->first = (o->first + 1) % RPC_OUTPUT_PIECES_MAX;
                 o->count--;
         }
-        if (o->count == 0 && o->gather) { /* an idle connection keeps none */
-                rpc_block_unref(o->pool, o->gather);
-                o->gather = NULL;
-        }
+        if (o->count == 0)
+                give_back(o);
 }
 
 /* Those up to the next file. The bytes before one leave with it. Return: bytes sent; negative errno. */
@@ -170,7 +189,7 @@ static ssize_t send_pieces(const RpcOutput *o, int fd)
         ssize_t n;
 
         for (unsigned i = 0; i < o->count; i++) {
-                const RpcPiece *p = &o->pieces[(o->first + i) % RPC_OUTPUT_PIECES_MAX];
+                const RpcPiece *p = piece(o, i);
 
                 if (!p->data)
                         break;
@@ -184,7 +203,7 @@ static ssize_t send_pieces(const RpcOutput *o, int fd)
 int rpc_output_send(RpcOutput *o, int fd)
 {
         while (o->count > 0) {
-                const RpcPiece *p = &o->pieces[o->first];
+                const RpcPiece *p = piece(o, 0);
                 ssize_t n = p->data ? send_pieces(o, fd)
                                     : rpc_file_send(p->block->file, p->offset, p->size, fd);
 

@@ -21,7 +21,7 @@ typedef struct RpcPiece {
 } RpcPiece;
 
 typedef struct RpcOutput {
-        RpcPiece pieces[RPC_OUTPUT_PIECES_MAX]; /* a ring */
+        RpcBlock *ring; /* of RPC_OUTPUT_PIECES_MAX pieces; NULL when there are none */
         unsigned first, count;
         size_t bytes;
         RpcBlock *gather; /* where small pieces are copied to */

@@ -5,7 +5,8 @@
 
 #include "rpc/session.h"
 
-/* Of input between two flushes: some 25 small calls, which the peer works on while we do the rest. */
+/* Of input between two flushes: some 25 small calls, which the peer works on while we do the rest; or what is left
+ * of a large frame. */
 #define SLICE_BYTES ((size_t) 2048)
 #define GRACE_PING                                                                                 \
         "goodbye" /* with its NUL the eight bytes of a PING: the end of a graceful GOAWAY */
@@ -419,8 +420,8 @@ static void on_header_timeout(evutil_socket_t fd, short what, void *userdata)
 /* How much nghttp2 gets at once; 0: the peer breaks a rule that only we notice. */
 static size_t slice(RpcSession *s, const uint8_t *data, size_t size)
 {
-        size = RPC_MIN(size, SLICE_BYTES);
-        return s->o.server ? rpc_frame_watch_scan(&s->watch, s->h2, data, size) : size;
+        size = RPC_MIN(size, RPC_MAX(SLICE_BYTES, s->watch.payload_left));
+        return rpc_frame_watch_scan(&s->watch, s->h2, data, size);
 }
 
 static void on_input(void *userdata, const uint8_t *data, size_t size)
@@ -638,7 +639,7 @@ int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *op
         rpc_link_init(&s->link);
         rpc_link_init(&s->streams);
         rpc_link_init(&s->writable);
-        rpc_frame_watch_init(&s->watch);
+        rpc_frame_watch_init(&s->watch, s->o.server);
         s->transport = (RpcTransport){.on_input = on_input,
                                       .on_room = on_room,
                                       .on_lost = on_lost,

@@ -142,9 +142,9 @@ struct RpcSession {
         bool in_nghttp2; /* nghttp2 is on the stack: it must not be asked to send */
         bool in_flush;
         bool dead;
-        bool goaway;         /* came */
-        bool closing;        /* GOAWAY left, ends with the last stream */
-        RpcFrameWatch watch; /* server */
+        bool goaway;  /* came */
+        bool closing; /* GOAWAY left, ends with the last stream */
+        RpcFrameWatch watch;
         bool settings_seen;
         RpcEpoch peer_epoch; /* client: what the server told */
         bool input_seen;

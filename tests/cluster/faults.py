@@ -5,6 +5,7 @@ are counted once, and the number of attempts is what the theory says. Mappers th
 job where the test wants it, so these numbers are exact.
 """
 
+import ctypes
 import json
 import os
 import pathlib
@@ -473,6 +474,29 @@ class Limits(FaultCase):
         self.assertRight(job, maps=5, reduces=2)
         self.assertRegex(self.events(job), "memory limit: its commands use .*MemoryLimit=64")
 
+    @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/fuse"), "only root can mount a file system that hangs")
+    def test_input_hangs(self):
+        """an input on a file system that hangs: its attempt alone waits, until TaskTimeout=; the worker goes on, and so does the job"""
+        self.job_input(12)
+        job = self.count_job("--task-timeout", "2s", "--max-attempts", 50, mapper=self.holding("*f00[0-5]", WORDS))
+        self.wait_maps(job, 0, 6)
+        late, aside = self.dir / "in/f011", self.dir / "aside"
+        os.rename(late, aside)  # the same file when it comes back: as planned
+        hang = Hang(self.dir / "hang")
+        self.addCleanup(hang.end)
+        late.symlink_to(self.dir / "hang/file")
+        self.hold.touch()
+        mr.wait_for("all maps but one", lambda: self.job_get(job, "MapsDone") == 11, 20)
+        mr.wait_for("the time limit", lambda: "time limit" in self.events(job), 20)
+        self.assertEqual(self.get("WorkersAlive"), 3)
+        p = self.ctl("run", "-q", "--app", "wordcount", "--input", self.dir / "in/f000")
+        self.assertOk(p)
+        self.assertEqual(self.get("WorkersAlive"), 3)
+        self.assertEqual(self.job_get(job, "AttemptsLost"), 0)
+        os.rename(aside, late)
+        hang.end()
+        self.assertRight(job)
+
     @unittest.skipUnless(os.geteuid() == 0, "only root can mount the small file system")
     def test_disk_full(self):
         """a worker whose spool fills up: its attempts fail with that word, leave nothing, and run elsewhere"""
@@ -737,6 +761,26 @@ class Stable(FaultCase):
         self.kill_master()
         self.hold.touch()
         self.assertRight(job, maps=12, reduces=2)
+
+
+class Hang:
+    """A file system whose server never answers: whoever looks into it waits."""
+
+    def __init__(self, place):
+        self.place = place
+        place.mkdir()
+        self.fd = os.open("/dev/fuse", os.O_RDWR)
+        options = f"fd={self.fd},rootmode=40000,user_id=0,group_id=0".encode()
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mount(b"hang", os.fsencode(place), b"fuse.hang", 0, options) != 0:
+            raise OSError(ctypes.get_errno(), "cannot mount")
+
+    def end(self):
+        """Everybody who waits is told that the file system is gone."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            subprocess.run(["umount", "-l", str(self.place)], check=False)
 
 
 def commands(line):

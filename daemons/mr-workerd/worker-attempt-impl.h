@@ -46,6 +46,7 @@ struct Attempt {
         Shuffle *shuffle;
         TaskSlot *slot;
         DiskSync *sync;
+        OpenRequest *opening; /* the next pieces of a map */
 
         int out_fd, scratch_fd, work_fd;
         char *stable_path; /* a map with intermediate_dir: likewise */

@@ -34,6 +34,7 @@ void attempt_free(Attempt *a)
         shuffle_free(a->shuffle);
         task_slot_kill(a->slot);
         disk_sync_forget(a->sync);
+        open_request_forget(a->opening);
         safe_close(a->out_fd);
         safe_close(a->scratch_fd);
         if (a->work_fd >= 0) {

@@ -15,8 +15,15 @@
 
 #define PATH_SHOWN_BYTES 1024
 
+/* A network file system, or its server, that is away for a while comes back as it was. */
 static bool passes(int error)
 {
+        static const int away[] = {ENOTCONN,     ECONNABORTED, ECONNRESET,  EHOSTDOWN,
+                                   EHOSTUNREACH, ENETDOWN,     ENETUNREACH, ESHUTDOWN};
+
+        for (size_t i = 0; i < ELEMENTSOF(away); i++)
+                if (error == -away[i])
+                        return true;
         return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -EIO ||
                error == -EINTR || error == -EAGAIN || error == -ETIMEDOUT;
 }

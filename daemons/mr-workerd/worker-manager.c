@@ -101,6 +101,9 @@ static int prepare_spool(Manager *m)
                 if (r < 0)
                         return log_error_errno(r, "%s", error_message(&e, r));
         }
+        r = opener_new(m->loop, &m->opener);
+        if (r < 0)
+                return log_error_errno(r, "Failed to prepare for opening inputs: %m");
         r = disk_new(m->loop, &m->disk);
         return r < 0 ? log_error_errno(r, "Failed to start the disk thread: %m") : 0;
 }
@@ -173,6 +176,7 @@ Manager *manager_free(Manager *m)
         master_link_free(m->master);
         peers_free(m->peers);
         task_pool_free(m->pool);
+        opener_free(m->opener);
         disk_free(m->disk);
         cache_free(m->cache);
         spool_free(m->spool);

@@ -31,26 +31,6 @@ static void shuffle_again(Attempt *a, uint32_t map, uint32_t attempt, const char
         shuffle_or_wait(a);
 }
 
-static int fill_pieces(Attempt *a, InputBatch *b)
-{
-        const TaskSpec *s = a->spec;
-
-        while (a->next < s->n_pieces && input_batch_has_room_for_piece(b, s->pieces[a->next])) {
-                _cleanup_error_ Error e = {};
-                bool permanent;
-                int fd, r;
-
-                r = input_open_piece(s->pieces[a->next], &fd, &permanent, &e);
-                if (r < 0) {
-                        attempt_fail(a, permanent, "%s", error_message(&e, r));
-                        return r;
-                }
-                input_batch_add_piece(b, s->pieces[a->next++], fd);
-        }
-        a->last_is_sent = a->next == s->n_pieces;
-        return 0;
-}
-
 static int fill_segments(Attempt *a, InputBatch *b)
 {
         while (a->next < a->spec->maps && input_batch_has_room_for_segment(b)) {
@@ -110,18 +90,55 @@ static void send_batch(Attempt *a, InputBatch *b)
         (void) send_to_task(a, &m, b->fds, b->count);
 }
 
+static void on_opened(const int *fds, size_t count, int error, bool permanent, const char *sentence,
+                      void *userdata)
+{
+        Attempt *a = userdata;
+        InputBatch b;
+
+        a->opening = NULL;
+        input_batch_init(&b);
+        for (size_t i = 0; i < count; i++)
+                input_batch_add_piece(&b, a->spec->pieces[a->next++], fds[i]);
+        if (error < 0) {
+                input_batch_done(&b);
+                attempt_fail(a, permanent, "%s", sentence);
+                return;
+        }
+        a->last_is_sent = a->next == a->spec->n_pieces;
+        send_batch(a, &b);
+        input_batch_done(&b);
+}
+
+/* As many as a packet holds: they are counted before they are opened. */
+static void open_pieces(Attempt *a)
+{
+        const TaskSpec *s = a->spec;
+        size_t count = 0;
+        InputBatch b;
+
+        input_batch_init(&b);
+        while (a->next + count < s->n_pieces &&
+               input_batch_has_room_for_piece(&b, s->pieces[a->next + count]))
+                input_batch_add_piece(&b, s->pieces[a->next + count++], -EBADF);
+        input_batch_done(&b);
+        a->opening = opener_start(a->manager->opener, s->pieces + a->next, count, on_opened, a);
+}
+
 static void send_input(Attempt *a)
 {
         InputBatch b;
-        int r;
 
-        if (a->last_is_sent) {
+        if (a->last_is_sent || a->opening) {
                 attempt_fail(a, false, "mr-task asked for more input than there is");
                 return;
         }
+        if (attempt_is_map(a)) {
+                open_pieces(a);
+                return;
+        }
         input_batch_init(&b);
-        r = attempt_is_map(a) ? fill_pieces(a, &b) : fill_segments(a, &b);
-        if (r >= 0)
+        if (fill_segments(a, &b) >= 0)
                 send_batch(a, &b);
         input_batch_done(&b);
 }

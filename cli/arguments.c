@@ -2,6 +2,7 @@
  * The command line — see arguments.h.
  */
 #include <getopt.h>
+#include <time.h>
 
 #include "base/parse.h"
 #include "cli/arguments.h"
@@ -32,6 +33,10 @@ enum {
         OPT_MEMORY_LIMIT,
         OPT_REUSE,
         OPT_INTERMEDIATE,
+        OPT_STATE,
+        OPT_USER,
+        OPT_SINCE,
+        OPT_UNTIL,
 };
 
 typedef struct OptionInfo {
@@ -42,12 +47,15 @@ typedef struct OptionInfo {
 } OptionInfo;
 
 #define JOB (VERB_RUN | VERB_SUBMIT)
-#define TABLES (VERB_LIST | VERB_STATUS | VERB_WORKERS | VERB_TASKS)
+#define TABLES                                                                                     \
+        (VERB_LIST | VERB_STATUS | VERB_WORKERS | VERB_TASKS | VERB_HISTORY | VERB_COUNTERS |      \
+         VERB_EXPLAIN | VERB_TIMELINE | VERB_APPS)
 
 static const OptionInfo options[] = {
         {"help", no_argument, 'h', VERB_ANY},
         {"version", no_argument, OPT_VERSION, VERB_ANY},
         {"bus", required_argument, OPT_BUS, VERB_ANY},
+        {"host", required_argument, 'H', VERB_ANY & ~VERB_APPS},
         {"json", required_argument, OPT_JSON, VERB_ANY & ~VERB_CAT},
         {"quiet", no_argument, 'q', VERB_ANY},
         {"no-legend", no_argument, OPT_NO_LEGEND, TABLES},
@@ -64,13 +72,20 @@ static const OptionInfo options[] = {
         {"split-size", required_argument, OPT_SPLIT_SIZE, JOB},
         {"file", required_argument, OPT_FILE, JOB},
         {"env", required_argument, OPT_ENV, JOB},
-        {"name", required_argument, OPT_NAME, JOB},
+        {"name", required_argument, OPT_NAME, JOB | VERB_HISTORY},
         {"max-attempts", required_argument, OPT_MAX_ATTEMPTS, JOB},
         {"skip-bad-records", required_argument, OPT_SKIP_BAD_RECORDS, JOB},
         {"task-timeout", required_argument, OPT_TASK_TIMEOUT, JOB},
         {"memory-limit", required_argument, OPT_MEMORY_LIMIT, JOB},
         {"reuse", required_argument, OPT_REUSE, JOB},
         {"intermediate", required_argument, OPT_INTERMEDIATE, JOB},
+        {"state", required_argument, OPT_STATE, VERB_HISTORY | VERB_TASKS | VERB_LIST},
+        {"user", required_argument, OPT_USER, VERB_HISTORY},
+        {"since", required_argument, OPT_SINCE, VERB_HISTORY | VERB_LOGS},
+        {"until", required_argument, OPT_UNTIL, VERB_HISTORY | VERB_LOGS},
+        {"lines", required_argument, 'n', VERB_HISTORY | VERB_LOGS},
+        {"follow", no_argument, 'f', VERB_LOGS},
+        {"directory", required_argument, 'D', VERB_LOGS},
 };
 
 /* Levenshtein's distance, row by row; words here are options and verbs, the longer ones are cut. */
@@ -284,6 +299,63 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
         }
 }
 
+/* A list with commas, as in systemctl. */
+static int parse_states(const char *s, GPtrArray *states, Error *e)
+{
+        static const char *const known[] = {"planning", "running",   "committing", "done",
+                                            "failed",   "cancelled", "idle",       NULL};
+        g_auto(GStrv) words = g_strsplit(s, ",", -1);
+
+        for (char **word = words; *word; word++) {
+                const char *near = nearest_word(*word, known);
+                size_t i = 0;
+
+                while (known[i] && !g_str_equal(known[i], *word))
+                        i++;
+                if (!known[i])
+                        return error_setf(e, EINVAL, "--state: there is no state '%s'%s%s%s", *word,
+                                          near ? " (did you mean '" : "", near ? near : "",
+                                          near ? "'?)" : "");
+                g_ptr_array_add(states, (char *) known[i]);
+        }
+        return 0;
+}
+
+static int parse_time(const char *option, const char *s, uint64_t *ret, Error *e)
+{
+        if (time_parse(s, (uint64_t) g_get_real_time(), ret) < 0)
+                return error_setf(e, EINVAL,
+                                  "--%s must be a time such as '2026-11-22 20:15', 'yesterday' or "
+                                  "'2h ago', not '%s'",
+                                  option, s);
+        return 0;
+}
+
+static int parse_filter_option(int value, const char *s, Arguments *a, Error *e)
+{
+        switch (value) {
+        case OPT_STATE:
+                return parse_states(s, a->states, e);
+        case OPT_USER:
+                a->user = s;
+                return 0;
+        case OPT_SINCE:
+                return parse_time("since", s, &a->since_usec, e);
+        case OPT_UNTIL:
+                return parse_time("until", s, &a->until_usec, e);
+        case 'n':
+                return parse_number("lines", s, 1, LINES_MAX, &a->lines, e);
+        case 'f':
+                a->follow = true;
+                return 0;
+        case 'D':
+                a->directory = s;
+                return 0;
+        default:
+                return parse_job_option(value, s, &a->job, e);
+        }
+}
+
 static int parse_option(int value, const char *s, Arguments *a, Error *e)
 {
         switch (value) {
@@ -299,6 +371,9 @@ static int parse_option(int value, const char *s, Arguments *a, Error *e)
         case OPT_BUS:
                 a->bus = s;
                 return 0;
+        case 'H':
+                a->host = s;
+                return 0;
         case OPT_JSON:
                 return parse_json_mode(s, &a->json, e);
         case OPT_NO_LEGEND:
@@ -313,7 +388,7 @@ static int parse_option(int value, const char *s, Arguments *a, Error *e)
         case OPT_SLOTS:
                 return parse_number("slots", s, SLOTS_MIN, SLOTS_MAX, &a->slots, e);
         default:
-                return parse_job_option(value, s, &a->job, e);
+                return parse_filter_option(value, s, a, e);
         }
 }
 
@@ -327,6 +402,10 @@ static int check_options(const Arguments *a, const Verb *verb, const bool *used,
         if (a->slots > 0 && !a->local)
                 return error_setf(e, EINVAL,
                                   "--slots is for --local: a running worker has its own");
+        if (a->host && (a->bus || a->local))
+                return error_setf(e, EINVAL,
+                                  "--host means the system bus there: %s cannot be given with it",
+                                  a->bus ? "--bus" : "--local");
         if (a->local && a->bus)
                 return error_setf(e, EINVAL, "--local uses no bus: --bus cannot be given with it");
         return 0;
@@ -337,11 +416,12 @@ static int check_operands(const Arguments *a, const Verb *verb, Error *e)
         guint n = a->operands->len;
 
         if (n < verb->min_operands)
-                return error_setf(e, EINVAL, "'%s' needs a job's id ('mrctl list' shows them)",
-                                  verb->name);
+                return error_setf(e, EINVAL, "'%s' needs %s", verb->name, verb->operands);
         if (n > verb->max_operands)
                 return error_setf(e, EINVAL, "'%s' takes %s, not '%s'", verb->name,
-                                  verb->max_operands == 0 ? "no operands" : "one job",
+                                  verb->max_operands == 0   ? "no operands"
+                                  : verb->max_operands == 1 ? "one job"
+                                                            : "one job and one task",
                                   (const char *) a->operands->pdata[verb->max_operands]);
         if (a->job.app_args && a->job.app_args[0] && !(verb->bit & JOB))
                 return error_setf(e, EINVAL, "'%s' takes nothing behind --", verb->name);
@@ -381,6 +461,64 @@ static void fill_long_options(struct option ret[static ELEMENTSOF(options) + 1])
         ret[ELEMENTSOF(options)] = (struct option){};
 }
 
+/* "2h", "-2h", "2h ago": so long before @now_usec. */
+static int parse_span_back(const char *s, uint64_t now_usec, uint64_t *ret)
+{
+        g_autofree char *span = g_strdup(*s == '-' ? s + 1 : s);
+        uint64_t usec;
+        int r;
+
+        if (g_str_has_suffix(span, " ago"))
+                span[strlen(span) - strlen(" ago")] = '\0';
+        else if (*s != '-' && strspn(s, "0123456789") == strlen(s))
+                return -EINVAL; /* a number of what? */
+        r = parse_sec(span, &usec);
+        if (r < 0 || usec > now_usec)
+                return -EINVAL;
+        *ret = now_usec - usec;
+        return 0;
+}
+
+int time_parse(const char *s, uint64_t now_usec, uint64_t *ret)
+{
+        static const char *const formats[] = {"%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d",
+                                              "%H:%M:%S", "%H:%M"};
+        time_t now = (time_t) (now_usec / USEC_PER_SEC), t;
+        bool today = g_str_equal(s, "today"), yesterday = g_str_equal(s, "yesterday");
+        uint64_t seconds;
+        struct tm tm;
+
+        if (!*s || !localtime_r(&now, &tm))
+                return -EINVAL;
+        if (g_str_equal(s, "now")) {
+                *ret = now_usec;
+                return 0;
+        }
+        if (*s == '@' && parse_u64(s + 1, &seconds) >= 0 && seconds < INT32_MAX * UINT64_C(100)) {
+                *ret = seconds * USEC_PER_SEC;
+                return 0;
+        }
+        tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
+        tm.tm_mday -= yesterday;
+        for (size_t i = 0; i < ELEMENTSOF(formats) && !today && !yesterday; i++) {
+                struct tm attempt = tm;
+                const char *end = strptime(s, formats[i], &attempt);
+
+                if (!end || *end)
+                        continue;
+                tm = attempt;
+                today = true;
+        }
+        if (!today && !yesterday)
+                return parse_span_back(s, now_usec, ret);
+        tm.tm_isdst = -1;
+        t = mktime(&tm);
+        if (t < 0)
+                return -EINVAL;
+        *ret = (uint64_t) t * USEC_PER_SEC;
+        return 0;
+}
+
 int arguments_parse(int argc, char **argv, Arguments *a, Error *e)
 {
         struct option long_options[ELEMENTSOF(options) + 1];
@@ -389,6 +527,7 @@ int arguments_parse(int argc, char **argv, Arguments *a, Error *e)
 
         *a = (Arguments){
                 .operands = g_ptr_array_new(),
+                .states = g_ptr_array_new(),
                 .job = {.inputs = g_ptr_array_new(),
                         .files = g_ptr_array_new(),
                         .env = g_ptr_array_new()},
@@ -398,7 +537,7 @@ int arguments_parse(int argc, char **argv, Arguments *a, Error *e)
         optind = 0; /* so that a test can parse twice */
         opterr = 0;
         /* "-": operands come in their order, as 1; ":": a missing argument is ':', not '?'. */
-        while ((c = getopt_long(argc, argv, "-:hq", long_options, NULL)) >= 0) {
+        while ((c = getopt_long(argc, argv, "-:hqfn:D:H:", long_options, NULL)) >= 0) {
                 if (c == '?' || c == ':')
                         return explain_refusal(c, argv, e);
                 if (c == 1) {
@@ -419,9 +558,26 @@ int arguments_parse(int argc, char **argv, Arguments *a, Error *e)
         return check_verb(a, used, e);
 }
 
+bool arguments_want_state(const Arguments *a, const char *state)
+{
+        for (guint i = 0; i < a->states->len; i++)
+                if (g_str_equal(a->states->pdata[i], state))
+                        return true;
+        return a->states->len == 0;
+}
+
+void arguments_print_options(unsigned verbs)
+{
+        for (size_t i = 0; i < ELEMENTSOF(options); i++)
+                if (options[i].verbs & verbs)
+                        (void) printf("--%s%s\n", options[i].name,
+                                      options[i].has_arg == required_argument ? "=" : "");
+}
+
 void arguments_done(Arguments *a)
 {
         g_clear_pointer(&a->operands, g_ptr_array_unref);
+        g_clear_pointer(&a->states, g_ptr_array_unref);
         g_clear_pointer(&a->job.inputs, g_ptr_array_unref);
         g_clear_pointer(&a->job.files, g_ptr_array_unref);
         g_clear_pointer(&a->job.env, g_ptr_array_unref);

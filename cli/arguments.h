@@ -15,6 +15,7 @@
 #define ATTEMPTS_MAX 100
 #define SKIP_RECORDS_MAX 1000
 #define TASK_TIMEOUT_MAX_SEC (30U * 24 * 3600)
+#define LINES_MAX 1000000
 #define SLOTS_MIN 1
 #define SLOTS_MAX 4096
 #define SPLIT_SIZE_MIN KIB(4)
@@ -37,9 +38,15 @@ typedef struct Arguments {
         const char *verb;    /* NULL: none was given */
         GPtrArray *operands; /* of const char *; empty for run and submit: they are inputs */
         const char *bus;
+        const char *host; /* over ssh */
         JsonMode json;
         bool quiet, no_legend, no_pager, local, help, version;
         uint32_t slots; /* 0: not given */
+        bool follow;
+        GPtrArray *states; /* of const char *: --state */
+        const char *user, *directory;
+        uint64_t since_usec, until_usec; /* CLOCK_REALTIME; 0: not given */
+        uint32_t lines;                  /* 0: not given */
         JobArguments job;
 } Arguments;
 
@@ -51,6 +58,21 @@ typedef struct Arguments {
  */
 int arguments_parse(int argc, char **argv, Arguments *ret, Error *e);
 void arguments_done(Arguments *a);
+
+/* Whether --state= lets @state through: without it everything. */
+bool arguments_want_state(const Arguments *a, const char *state);
+
+/* Long options that any of @verbs (a mask of VERB_…) takes, one a line, with "=" where an argument follows. */
+void arguments_print_options(unsigned verbs);
+
+/**
+ * time_parse() - a moment, as journalctl takes it
+ * @s: "2026-11-22 20:15[:24]", "2026-11-22", "20:15", "now", "today", "yesterday", "@SECONDS", or a span back from
+ *     now: "2h", "-2h", "2h ago"
+ *
+ * Return: 0, or -EINVAL.
+ */
+int time_parse(const char *s, uint64_t now_usec, uint64_t *ret_usec);
 
 /* The one of @names (ends with NULL) that @word most likely meant; NULL when none is near. */
 const char *nearest_word(const char *word, const char *const *names);

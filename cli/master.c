@@ -5,12 +5,28 @@
 
 #include "cli/master.h"
 
-int master_connect(Master *m, const char *address, Error *e)
+/* Over ssh, as systemctl does: systemd-stdio-bridge is at the other end. */
+static int connect_host(Master *m, const char *host, Error *e)
 {
+        int r;
+
+        r = sd_bus_open_system_remote(&m->bus, host);
+        if (r == -EINVAL)
+                return error_setf(e, r, "--host must be [USER@]HOST, not '%s'", host);
+        if (r < 0)
+                return error_setf(e, r, "cannot reach %s by ssh: %s", host, error_text(r));
+        return 0;
+}
+
+int master_connect(Master *m, const Arguments *a, Error *e)
+{
+        const char *address = a->bus;
         _cleanup_error_ Error why = {};
         int r;
 
-        *m = (Master){.name = MASTER_NAME};
+        *m = (Master){.name = MASTER_NAME, .host = a->host};
+        if (a->host)
+                return connect_host(m, a->host, e);
         address = address ? address : "system";
         if (g_str_equal(address, "none"))
                 return error_setf(e, EINVAL, "--bus=none: mrctl speaks to the master over a bus");
@@ -42,8 +58,10 @@ void master_done(Master *m)
         m->bus = sd_bus_flush_close_unref(m->bus);
 }
 
-int master_explain(const sd_bus_error *error, int r, Error *e)
+int master_explain(const Master *m, const sd_bus_error *error, int r, Error *e)
 {
+        const char *host = m ? m->host : NULL;
+
         if (sd_bus_error_has_names(error, SD_BUS_ERROR_SERVICE_UNKNOWN,
                                    SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                 return error_setf(e, r,
@@ -51,6 +69,11 @@ int master_explain(const sd_bus_error *error, int r, Error *e)
                                   "'mrctl --local run', which needs none)");
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
                 return error_setf(e, r, "not allowed: %s", error->message);
+        if ((r == -ECONNRESET || r == -ENOTCONN) && host)
+                return error_setf(e, r,
+                                  "the connection to %s was lost: does 'ssh %s' work, and is "
+                                  "systemd-stdio-bridge there?",
+                                  host, host);
         if (r == -ECONNRESET || r == -ENOTCONN)
                 return error_setf(e, r,
                                   "the connection to the master was lost, or the bus does not "
@@ -70,8 +93,7 @@ int master_bad_reply(int r, Error *e)
 int master_call(Master *m, const char *path, const char *interface, const char *method,
                 sd_bus_message **ret, Error *e, const char *types, ...)
 {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         int r;
 
         r = sd_bus_message_new_method_call(m->bus, &call, m->name, path, interface, method);
@@ -82,10 +104,18 @@ int master_call(Master *m, const char *path, const char *interface, const char *
                 r = sd_bus_message_appendv(call, types, ap);
                 va_end(ap);
         }
-        if (r >= 0)
-                r = sd_bus_call(m->bus, call, 0, &error, &reply);
+        return r < 0 ? master_explain(m, NULL, r, e) : master_send(m, call, ret, e);
+}
+
+int master_send(Master *m, sd_bus_message *call, sd_bus_message **ret, Error *e)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = sd_bus_call(m->bus, call, 0, &error, &reply);
         if (r < 0)
-                return master_explain(&error, r, e);
+                return master_explain(m, &error, r, e);
         if (ret)
                 *ret = TAKE_PTR(reply);
         return 0;

@@ -3,20 +3,23 @@
  */
 #pragma once
 
+#include "cli/arguments.h"
 #include "platform/bus.h"
 
 #define MASTER_NAME "org.mapreduced.Master1"
 #define MASTER_PATH "/org/mapreduced/Master1"
 #define MASTER_INTERFACE "org.mapreduced.Master1.Manager"
+#define WORKER_INTERFACE "org.mapreduced.Master1.Worker"
 #define JOB_INTERFACE "org.mapreduced.Master1.Job"
 
 typedef struct Master {
         sd_bus *bus;
+        const char *host; /* over ssh; else NULL */
         const char *name; /* where calls go; NULL on a private connection, which has no names */
 } Master;
 
-/* @address: as --bus= has it; NULL means system. */
-int master_connect(Master *m, const char *address, Error *e);
+/* By --host= or --bus=; without either over the system bus. */
+int master_connect(Master *m, const Arguments *a, Error *e);
 
 /* The master at the other end of @fd, a socket pair. Takes @fd. */
 int master_connect_fd(Master *m, int fd, Error *e);
@@ -33,8 +36,11 @@ void master_done(Master *m);
 int master_call(Master *m, const char *path, const char *interface, const char *method,
                 sd_bus_message **ret, Error *e, const char *types, ...);
 
-/* The same for an error that came another way. */
-int master_explain(const sd_bus_error *error, int r, Error *e);
+/* The same for a call that was made already. */
+int master_send(Master *m, sd_bus_message *call, sd_bus_message **ret, Error *e);
+
+/* The same for an error that came another way; @m may be NULL. */
+int master_explain(const Master *m, const sd_bus_error *error, int r, Error *e);
 
 /* A reply that does not have the shape of the contract. */
 int master_bad_reply(int r, Error *e);

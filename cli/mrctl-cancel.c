@@ -30,7 +30,7 @@ int verb_cancel(const Arguments *a)
         int status = EXIT_SUCCESS;
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r < 0) {
                 json_decref(cancelled);
                 return complain("%s", error_message(&e, r));

@@ -11,7 +11,7 @@ int verb_cat(const Arguments *a)
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r >= 0)
                 r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
         if (r < 0)

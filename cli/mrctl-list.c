@@ -38,7 +38,7 @@ static void set_done_of(Table *t, size_t column, uint32_t done, uint32_t all)
         table_set(t, column, g_strdup_printf("%u/%u", done, all), json_integer(all));
 }
 
-static int add_job(Table *t, sd_bus_message *m)
+static int add_job(Table *t, sd_bus_message *m, const Arguments *a)
 {
         uint32_t maps, maps_done, reduces, reduces_done;
         const char *id, *path, *name, *state;
@@ -49,6 +49,8 @@ static int add_job(Table *t, sd_bus_message *m)
                                 &reduces, &reduces_done, &submitted, &finished);
         if (r <= 0)
                 return r;
+        if (!arguments_want_state(a, state))
+                return 1;
         table_add_row(t);
         table_set_text(t, ID, id);
         table_set_text(t, NAME, name);
@@ -71,7 +73,7 @@ int verb_list(const Arguments *a)
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r >= 0)
                 r = master_call(&m, MASTER_PATH, MASTER_INTERFACE, "ListJobs", &reply, &e, "u",
                                 (uint32_t) 0);
@@ -79,7 +81,7 @@ int verb_list(const Arguments *a)
                 return complain("%s", error_message(&e, r));
         r = sd_bus_message_enter_container(reply, 'a', "(sossuuuutt)");
         while (r > 0)
-                r = add_job(t, reply);
+                r = add_job(t, reply, a);
         if (r < 0)
                 return complain("%s", error_message(&e, master_bad_reply(r, &e)));
         return table_print(t);

@@ -82,7 +82,7 @@ static int run_on_bus(const Arguments *a, const JobRequest *q)
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         return r < 0 ? complain("%s", error_message(&e, r)) : submit_and_watch(a, q, &m, NULL);
 }
 

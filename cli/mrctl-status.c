@@ -2,52 +2,14 @@
  * mrctl status — one job in a few lines, with what happened to it at the end.
  */
 #include <pwd.h>
-#include <time.h>
 
 #include "base/parse.h"
 #include "base/text.h"
-#include "cli/job.h"
+#include "cli/events.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
 
 #define EVENTS_SHOWN 10 /* as systemctl shows log lines; --json has all of them */
-
-typedef struct JobEvent {
-        uint64_t usec;
-        char *kind, *text;
-} JobEvent;
-
-static void event_clear(void *p)
-{
-        JobEvent *event = p;
-
-        g_free(event->kind);
-        g_free(event->text);
-}
-
-static int read_events(Master *m, const Job *j, GArray **ret, Error *e)
-{
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        g_autoptr(GArray) events = g_array_new(FALSE, FALSE, sizeof(JobEvent));
-        const char *kind, *text;
-        uint64_t usec;
-        int r;
-
-        g_array_set_clear_func(events, event_clear);
-        r = master_call(m, j->path, JOB_INTERFACE, "ListEvents", &reply, e, NULL);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_enter_container(reply, 'a', "(tss)");
-        while (r > 0 && (r = sd_bus_message_read(reply, "(tss)", &usec, &kind, &text)) > 0) {
-                JobEvent event = {usec, g_strdup(kind), g_strdup(text)};
-
-                g_array_append_val(events, event);
-        }
-        if (r < 0)
-                return master_bad_reply(r, e);
-        *ret = TAKE_PTR(events);
-        return 0;
-}
 
 static json_t *status_to_json(const Job *j, const GArray *events)
 {
@@ -55,12 +17,8 @@ static json_t *status_to_json(const Job *j, const GArray *events)
 
         for (guint i = 0; i < events->len; i++) {
                 const JobEvent *event = &g_array_index(events, JobEvent, i);
-                json_t *o = json_object();
 
-                (void) json_object_set_new(o, "USec", json_integer((json_int_t) event->usec));
-                (void) json_object_set_new(o, "Kind", json_string(event->kind));
-                (void) json_object_set_new(o, "Message", json_string(event->text));
-                (void) json_array_append_new(list, o);
+                (void) json_array_append_new(list, event_to_json(event));
         }
         (void) json_object_set_new(object, "Events", list);
         return object;
@@ -149,18 +107,9 @@ static void print_events(const GArray *events)
                 (void) printf("… and %u earlier ones (--json=pretty shows them)\n", first);
         for (guint i = first; i < events->len; i++) {
                 const JobEvent *event = &g_array_index(events, JobEvent, i);
-                time_t seconds = (time_t) (event->usec / USEC_PER_SEC);
-                g_autofree char *text = text_escape(event->text, strlen(event->text), 1000);
-                char when[32] = "-";
-                struct tm tm;
+                g_autofree char *line = event_line(event);
 
-                if (localtime_r(&seconds, &tm))
-                        (void) strftime(when, sizeof(when), "%b %d %H:%M:%S", &tm);
-                /* "done: 4 maps" says its kind itself */
-                if (g_str_has_prefix(text, event->kind))
-                        (void) printf("%s %s\n", when, text);
-                else
-                        (void) printf("%s %s: %s\n", when, event->kind, text);
+                (void) printf("%s\n", line);
         }
 }
 
@@ -186,7 +135,7 @@ int verb_status(const Arguments *a)
         json_t *list = NULL;
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r >= 0 && a->json != JSON_OFF && a->operands->len > 1)
                 list = json_array();
         if (r >= 0)
@@ -197,7 +146,7 @@ int verb_status(const Arguments *a)
 
                 r = job_read_by_id(&m, a->operands->pdata[i], &j, &e);
                 if (r >= 0)
-                        r = read_events(&m, j, &events, &e);
+                        r = events_read(&m, j, 0, &events, &e);
                 if (r < 0)
                         break;
                 if (list)

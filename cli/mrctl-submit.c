@@ -19,7 +19,7 @@ static int submit(Master *m, const JobRequest *q, sd_bus_message **ret, Error *e
         if (r < 0)
                 return error_setf(e, r, "cannot send the job: %s", error_text(r));
         r = sd_bus_call(m->bus, call, USEC_INFINITY, &error, ret);
-        return r < 0 ? master_explain(&error, r, e) : 0;
+        return r < 0 ? master_explain(m, &error, r, e) : 0;
 }
 
 int verb_submit(const Arguments *a)
@@ -38,7 +38,7 @@ int verb_submit(const Arguments *a)
         }
         r = job_request_init(&q, &a->job, &e);
         if (r >= 0)
-                r = master_connect(&m, a->bus, &e);
+                r = master_connect(&m, a, &e);
         if (r >= 0)
                 r = submit(&m, &q, &reply, &e);
         if (r >= 0 && sd_bus_message_read(reply, "so", &id, &path) < 0)

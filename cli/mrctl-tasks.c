@@ -22,7 +22,7 @@ static const Column columns[COLUMNS] = {
         [STATUS] = {"STATUS", "Status", .truncate = true},
 };
 
-static int add_task(Table *t, const char *kind, sd_bus_message *m)
+static int add_task(Table *t, const Arguments *a, const char *kind, sd_bus_message *m)
 {
         const char *state, *worker, *status;
         uint32_t index, started, failed, lost;
@@ -33,6 +33,8 @@ static int add_task(Table *t, const char *kind, sd_bus_message *m)
                                 &fraction, &status);
         if (r <= 0)
                 return r;
+        if (!arguments_want_state(a, state))
+                return 1;
         table_add_row(t);
         table_set_text(t, KIND, kind);
         table_set_number(t, INDEX, index);
@@ -47,8 +49,8 @@ static int add_task(Table *t, const char *kind, sd_bus_message *m)
 }
 
 /* Returns how many tasks the page had, or negative errno with a message. */
-static int add_page(Table *t, Master *m, const char *path, const char *kind, uint32_t first,
-                    Error *e)
+static int add_page(Table *t, const Arguments *a, Master *m, const char *path, const char *kind,
+                    uint32_t first, Error *e)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         int r, n = 0;
@@ -58,18 +60,19 @@ static int add_page(Table *t, Master *m, const char *path, const char *kind, uin
         if (r < 0)
                 return r;
         r = sd_bus_message_enter_container(reply, 'a', "(usuuusds)");
-        while (r > 0 && (r = add_task(t, kind, reply)) > 0)
+        while (r > 0 && (r = add_task(t, a, kind, reply)) > 0)
                 n++;
         return r < 0 ? master_bad_reply(r, e) : n;
 }
 
-static int add_tasks(Table *t, Master *m, const char *path, const char *kind, Error *e)
+static int add_tasks(Table *t, const Arguments *a, Master *m, const char *path, const char *kind,
+                     Error *e)
 {
         uint32_t first = 0;
         int n;
 
         do {
-                n = add_page(t, m, path, kind, first, e);
+                n = add_page(t, a, m, path, kind, first, e);
                 if (n < 0)
                         return n;
                 first += (uint32_t) n;
@@ -85,13 +88,13 @@ int verb_tasks(const Arguments *a)
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r >= 0)
                 r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
         if (r >= 0)
-                r = add_tasks(t, &m, j->path, "map", &e);
+                r = add_tasks(t, a, &m, j->path, "map", &e);
         if (r >= 0)
-                r = add_tasks(t, &m, j->path, "reduce", &e);
+                r = add_tasks(t, a, &m, j->path, "reduce", &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
         return table_print(t);

@@ -21,7 +21,7 @@ static int explain(const sd_bus_error *error, int r, Error *e)
                 return error_setf(e, r,
                                   "no timesyncd-lite on this bus (systemctl start timesyncd-lite; "
                                   "'mrctl time query SERVER' needs none)");
-        return master_explain(error, r, e);
+        return master_explain(NULL, error, r, e);
 }
 
 static int call(Master *m, const char *interface, const char *method, sd_bus_message **ret,
@@ -43,7 +43,7 @@ static int ask(const Arguments *a, Master *m, const char *method, const char *ar
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(m, a->bus, &e);
+        r = master_connect(m, a, &e);
         if (r >= 0)
                 r = call(m, INTERFACE, method, ret, &e, argument ? "s" : NULL, argument);
         return r < 0 ? complain("%s", error_message(&e, r)) : 0;
@@ -217,7 +217,7 @@ int time_status(const Arguments *a)
         json_t *o = json_object();
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r >= 0)
                 r = call(&m, "org.freedesktop.DBus.Properties", "GetAll", &reply, &e, "s",
                          INTERFACE);
@@ -393,7 +393,7 @@ static int find_server(const Arguments *a, char **ret)
                 *ret = strdup(a->operands->pdata[1]);
                 return 0;
         }
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r >= 0) {
                 r = sd_bus_get_property_string(m.bus, NAME, PATH, INTERFACE, "SelectedServer",
                                                &error, ret);
@@ -465,7 +465,7 @@ int time_set_servers(const Arguments *a)
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r >= 0)
                 r = sd_bus_message_new_method_call(m.bus, &message, NAME, PATH, INTERFACE,
                                                    "SetServers");

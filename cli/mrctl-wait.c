@@ -46,7 +46,7 @@ int verb_wait(const Arguments *a)
         for (guint i = 0; i < a->operands->len && status <= EXIT_JOB_FAILED; i++) {
                 _cleanup_(master_done) Master m = {};
                 _cleanup_error_ Error e = {};
-                int r = master_connect(&m, a->bus, &e);
+                int r = master_connect(&m, a, &e);
 
                 if (r < 0) {
                         status = complain("%s", error_message(&e, r));

@@ -51,7 +51,7 @@ int verb_workers(const Arguments *a)
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a->bus, &e);
+        r = master_connect(&m, a, &e);
         if (r >= 0)
                 r = master_call(&m, MASTER_PATH, MASTER_INTERFACE, "ListWorkers", &reply, &e, NULL);
         if (r < 0)

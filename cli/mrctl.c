@@ -20,14 +20,26 @@ static const char help_text[] =
         "  run [INPUT…] [-- ARG…]      Submit a job, wait for it, print its result\n"
         "  submit [INPUT…] [-- ARG…]   Submit a job and print its id\n"
         "  wait JOB…                   Wait until jobs are over\n"
+        "  watch JOB                   Show what happens to a job until it is over\n"
         "  cat JOB                     Print the result of a job that is done\n"
         "  cancel JOB…                 Stop jobs\n"
+        "  retry JOB…                  Submit failed or cancelled jobs again\n"
         "\n"
         "State:\n"
         "  list                        Jobs, the newest first\n"
+        "  history                     Jobs that are over\n"
         "  status JOB…                 One job, and what happened to it\n"
+        "  why JOB                     Why it failed or does not get on, and the way out\n"
+        "  logs JOB [TASK[/ATTEMPT]]   What it, its tasks and the daemons about it wrote\n"
         "  tasks JOB                   Its map and reduce tasks\n"
+        "  timeline JOB [TASK]         When and where each attempt ran\n"
+        "  explain JOB [TASK]          What each task was made from\n"
+        "  counters JOB [TASK]         What it counted\n"
+        "\n"
+        "Cluster:\n"
         "  workers                     The workers of the cluster\n"
+        "  drain WORKER…               Give workers no new task\n"
+        "  resume WORKER…              Give them tasks again\n"
         "  apps                        The built-in programs and their parameters\n"
         "\n"
         "This host's clock:\n"
@@ -43,6 +55,7 @@ static const char help_text[] =
         "  -h --help                   Show this help\n"
         "     --version                Show the version\n"
         "     --bus=BUS                system (default), session, or a D-Bus address\n"
+        "  -H --host=[USER@]HOST       Over ssh, the master of another host\n"
         "     --json=short|pretty|off  Print JSON; names are those of the bus properties\n"
         "  -q --quiet                  No progress, no remarks\n"
         "     --no-legend              No headings and no totals\n"
@@ -67,6 +80,16 @@ static const char help_text[] =
         "     --intermediate=PLACE     local, or stable:PATH: map outputs in a shared directory\n"
         "     --memory-limit=SIZE      What the commands of a task may use together\n"
         "\n"
+        "Options of lists and logs:\n"
+        "     --state=STATE,…          Only jobs or tasks in these states\n"
+        "     --name=GLOB              history: only jobs of that name\n"
+        "     --user=USER              history: only those of a user, by name or number\n"
+        "     --since=TIME             history, logs: '2026-11-22 20:15', yesterday, '2h ago'\n"
+        "     --until=TIME\n"
+        "  -n --lines=N                history, logs: the newest N\n"
+        "  -f --follow                 logs: go on until the job is over\n"
+        "  -D --directory=DIR          logs: read the journal files in DIR\n"
+        "\n"
         "Options of run:\n"
         "     --local                  On this machine alone, without any service\n"
         "     --slots=N                With --local: tasks at a time (default: one a CPU)\n"
@@ -83,6 +106,8 @@ int main(int argc, char **argv)
         (void) setlocale(LC_ALL, "");
         (void) signal(SIGPIPE, SIG_IGN); /* EPIPE says it, where it is asked for */
 
+        if (argc > 1 && g_str_equal(argv[1], "__complete"))
+                return print_words(argc, argv);
         r = arguments_parse(argc, argv, &a, &e);
         if (r < 0) {
                 (void) complain("%s", error_message(&e, r));

@@ -2,6 +2,7 @@
  * Printing — see print.h.
  */
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -28,9 +29,11 @@ const char *state_colour(const char *state)
         static const struct {
                 const char *state, *colour;
         } colours[] = {
-                {"done", "\x1b[0;1;32m"},          {"alive", "\x1b[0;1;32m"},
-                {"failed", "\x1b[0;1;31m"},        {"lost", "\x1b[0;1;31m"},
-                {"cancelled", "\x1b[0;38;5;245m"},
+                {"done", "\x1b[0;1;32m"},       {"alive", "\x1b[0;1;32m"},
+                {"failed", "\x1b[0;1;31m"},     {"lost", "\x1b[0;1;31m"},
+                {"succeeded", "\x1b[0;1;32m"},  {"rejected", "\x1b[0;1;31m"},
+                {"draining", "\x1b[0;1;33m"},   {"drained", "\x1b[0;1;33m"},
+                {"killed", "\x1b[0;38;5;245m"}, {"cancelled", "\x1b[0;38;5;245m"},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(colours); i++)
@@ -49,6 +52,19 @@ char *format_time(uint64_t usec)
             strftime(text, sizeof(text), "%a %Y-%m-%d %H:%M:%S %Z", &tm) == 0)
                 return g_strdup("-");
         return g_strdup(text);
+}
+
+unsigned terminal_width(int fd)
+{
+        const char *columns = getenv("COLUMNS");
+        struct winsize size;
+        uint32_t n;
+
+        if (columns && parse_u32_range(columns, 1, 10000, &n) >= 0)
+                return n;
+        if (isatty(fd) && ioctl(fd, TIOCGWINSZ, &size) >= 0 && size.ws_col > 0)
+                return size.ws_col;
+        return 80;
 }
 
 uint64_t now_realtime_usec(void)
@@ -80,13 +96,20 @@ char *format_ago(uint64_t usec)
         return g_strconcat(span, " ago", NULL);
 }
 
-int print_json(json_t *value, JsonMode mode)
+int print_json_line(json_t *value, JsonMode mode)
 {
         size_t flags = mode == JSON_PRETTY ? JSON_INDENT(8) : JSON_COMPACT;
+        int r = json_dumpf(value, stdout, flags | JSON_ENCODE_ANY);
 
-        if (json_dumpf(value, stdout, flags | JSON_ENCODE_ANY) >= 0)
+        if (r >= 0)
                 (void) putchar('\n');
         json_decref(value);
+        return r;
+}
+
+int print_json(json_t *value, JsonMode mode)
+{
+        (void) print_json_line(value, mode);
         return print_finish();
 }
 
@@ -108,7 +131,7 @@ int print_finish(void)
 /* The command in the environment, in systemctl's order; NULL: the user wants none. */
 static const char *pager_command(void)
 {
-        static const char *const names[] = {"MR_PAGER", "PAGER"};
+        static const char *const names[] = {"SYSTEMD_PAGER", "PAGER"};
 
         for (size_t i = 0; i < ELEMENTSOF(names); i++) {
                 const char *command = getenv(names[i]);
@@ -123,6 +146,7 @@ void pager_open(const Arguments *a)
 {
         const char *command = pager_command();
         char *argv[] = {(char *) "sh", (char *) "-c", (char *) command, NULL};
+        const char *less = getenv("SYSTEMD_LESS");
         g_auto(GStrv) env = g_get_environ();
         SpawnOptions o = {.cwd_fd = -1};
         SpawnFd fds[1];
@@ -132,7 +156,9 @@ void pager_open(const Arguments *a)
                 return;
         if (pipe2(pipe_fds, O_CLOEXEC) < 0)
                 return;
-        env = g_environ_setenv(env, "LESS", "FRSXMK", FALSE);
+        env = g_environ_setenv(env, "LESS", less ? less : "FRSXMK", less != NULL);
+        if (getenv("SUDO_UID")) /* no shell from a pager that runs as somebody else */
+                env = g_environ_setenv(env, "LESSSECURE", "1", TRUE);
         fds[0] = (SpawnFd){.ours = pipe_fds[0], .theirs = STDIN_FILENO};
         o.fds = fds;
         o.fd_count = ELEMENTSOF(fds);

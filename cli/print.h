@@ -22,11 +22,17 @@ char *format_ago(uint64_t realtime_usec);
 
 uint64_t now_realtime_usec(void);
 
+/* Columns of the terminal at @fd; what $COLUMNS says, or 80, where it is none. */
+unsigned terminal_width(int fd);
+
 /* How long a job took, or has taken so far: "1.204s"; "-" when it did not start. Caller frees. */
 char *format_duration(uint64_t from_usec, uint64_t to_usec);
 
 /* Prints @value on stdout and frees it. Returns the exit status. */
 int print_json(json_t *value, JsonMode mode);
+
+/* One object on a line of its own, or several lines, of a stream that goes on. Frees @value. */
+int print_json_line(json_t *value, JsonMode mode);
 
 /**
  * print_finish() - flush stdout, and say so when it could not take everything

@@ -2,7 +2,6 @@
  * Tables — see table.h.
  */
 #include <libsmartcols.h>
-#include <sys/ioctl.h>
 
 #include "cli/print.h"
 #include "cli/table.h"
@@ -123,13 +122,10 @@ void table_set_state(Table *t, size_t column, const char *state)
 /* The width of the terminal, asked before a pager takes its place. */
 static void fit_terminal(Table *t)
 {
-        struct winsize size;
-
-        if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 ||
-            size.ws_col == 0)
+        if (!isatty(STDOUT_FILENO))
                 return;
         (void) scols_table_set_termforce(t->scols, SCOLS_TERMFORCE_ALWAYS);
-        (void) scols_table_set_termwidth(t->scols, size.ws_col);
+        (void) scols_table_set_termwidth(t->scols, terminal_width(STDOUT_FILENO));
 }
 
 int table_print(Table *t)

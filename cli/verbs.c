@@ -3,20 +3,34 @@
  */
 #include <stdarg.h>
 
+#include "apps/catalog.h"
 #include "cli/verbs.h"
 
+#define A_JOB "a job's id ('mrctl list' shows them)"
+#define A_WORKER "a worker's name ('mrctl workers' shows them)"
+
 static const Verb verbs[] = {
-        {"run", VERB_RUN, 0, 0, verb_run},
-        {"submit", VERB_SUBMIT, 0, 0, verb_submit},
-        {"wait", VERB_WAIT, 1, UINT_MAX, verb_wait},
-        {"list", VERB_LIST, 0, 0, verb_list},
-        {"status", VERB_STATUS, 1, UINT_MAX, verb_status},
-        {"cancel", VERB_CANCEL, 1, UINT_MAX, verb_cancel},
-        {"workers", VERB_WORKERS, 0, 0, verb_workers},
-        {"tasks", VERB_TASKS, 1, 1, verb_tasks},
-        {"cat", VERB_CAT, 1, 1, verb_cat},
-        {"time", VERB_TIME, 0, UINT_MAX, verb_time},
-        {"apps", VERB_APPS, 0, 0, verb_apps},
+        {"run", VERB_RUN, 0, 0, NULL, verb_run},
+        {"submit", VERB_SUBMIT, 0, 0, NULL, verb_submit},
+        {"wait", VERB_WAIT, 1, UINT_MAX, A_JOB, verb_wait},
+        {"watch", VERB_WATCH, 1, 1, A_JOB, verb_watch},
+        {"cat", VERB_CAT, 1, 1, A_JOB, verb_cat},
+        {"cancel", VERB_CANCEL, 1, UINT_MAX, A_JOB, verb_cancel},
+        {"retry", VERB_RETRY, 1, UINT_MAX, A_JOB, verb_retry},
+        {"list", VERB_LIST, 0, 0, NULL, verb_list},
+        {"history", VERB_HISTORY, 0, 0, NULL, verb_history},
+        {"status", VERB_STATUS, 1, UINT_MAX, A_JOB, verb_status},
+        {"why", VERB_WHY, 1, 1, A_JOB, verb_why},
+        {"logs", VERB_LOGS, 1, 2, A_JOB, verb_logs},
+        {"tasks", VERB_TASKS, 1, 1, A_JOB, verb_tasks},
+        {"timeline", VERB_TIMELINE, 1, 2, A_JOB, verb_timeline},
+        {"explain", VERB_EXPLAIN, 1, 2, A_JOB, verb_explain},
+        {"counters", VERB_COUNTERS, 1, 2, A_JOB, verb_counters},
+        {"workers", VERB_WORKERS, 0, 0, NULL, verb_workers},
+        {"drain", VERB_DRAIN, 1, UINT_MAX, A_WORKER, verb_drain},
+        {"resume", VERB_RESUME, 1, UINT_MAX, A_WORKER, verb_resume},
+        {"time", VERB_TIME, 0, UINT_MAX, NULL, verb_time},
+        {"apps", VERB_APPS, 0, 0, NULL, verb_apps},
 };
 
 const Verb *verb_find(const char *name)
@@ -34,6 +48,21 @@ const char *const *verb_names(void)
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
                 names[i] = verbs[i].name;
         return names;
+}
+
+int print_words(int argc, char **argv)
+{
+        const Verb *verb = argc > 3 ? verb_find(argv[3]) : NULL;
+
+        if (argc < 3)
+                return EXIT_USAGE;
+        if (g_str_equal(argv[2], "options"))
+                arguments_print_options(verb ? verb->bit : VERB_ANY);
+        for (const CatalogApp *app = catalog; app->name && g_str_equal(argv[2], "apps"); app++)
+                (void) printf("%s\n", app->name);
+        for (size_t i = 0; i < ELEMENTSOF(verbs) && g_str_equal(argv[2], "verbs"); i++)
+                (void) printf("%s\n", verbs[i].name);
+        return EXIT_SUCCESS;
 }
 
 int complain(const char *format, ...)

@@ -22,13 +22,24 @@ enum {
         VERB_CAT = 1 << 8,
         VERB_TIME = 1 << 9,
         VERB_APPS = 1 << 10,
-        VERB_ANY = (1 << 11) - 1,
+        VERB_WATCH = 1 << 11,
+        VERB_RETRY = 1 << 12,
+        VERB_LOGS = 1 << 13,
+        VERB_WHY = 1 << 14,
+        VERB_EXPLAIN = 1 << 15,
+        VERB_COUNTERS = 1 << 16,
+        VERB_HISTORY = 1 << 17,
+        VERB_TIMELINE = 1 << 18,
+        VERB_DRAIN = 1 << 19,
+        VERB_RESUME = 1 << 20,
+        VERB_ANY = INT_MAX,
 };
 
 typedef struct Verb {
         const char *name;
         unsigned bit; /* VERB_… */
         unsigned min_operands, max_operands;
+        const char *operands;           /* what they are: "a job's id ('mrctl list' shows them)" */
         int (*run)(const Arguments *a); /* returns the exit status; has said what went wrong */
 } Verb;
 
@@ -46,6 +57,19 @@ int verb_tasks(const Arguments *a);
 int verb_cat(const Arguments *a);
 int verb_time(const Arguments *a);
 int verb_apps(const Arguments *a);
+int verb_watch(const Arguments *a);
+int verb_retry(const Arguments *a);
+int verb_logs(const Arguments *a);
+int verb_why(const Arguments *a);
+int verb_explain(const Arguments *a);
+int verb_counters(const Arguments *a);
+int verb_history(const Arguments *a);
+int verb_timeline(const Arguments *a);
+int verb_drain(const Arguments *a);
+int verb_resume(const Arguments *a);
+
+/* For the shells' completion: mrctl __complete verbs, apps, or options [VERB]. Returns the exit status. */
+int print_words(int argc, char **argv);
 
 /* "mrctl: …" on stderr; returns EXIT_JOB_FAILED. */
 int complain(const char *format, ...) _printf_(1, 2);

@@ -27,10 +27,14 @@ static int fail(Watch *w)
 static int job_changed(Watch *w)
 {
         if (!job_is_over(w->job)) {
+                if (w->changed)
+                        w->changed(w);
                 progress_update(&w->progress, w->job);
                 return 0;
         }
         (void) job_reread(w->master, w->job, NULL);
+        if (w->changed)
+                w->changed(w);
         return end(w, w->cancelling && !job_is_done(w->job) ? WATCH_INTERRUPTED : WATCH_OVER);
 }
 
@@ -64,7 +68,7 @@ static int on_cancel_reply(sd_bus_message *m, void *userdata, sd_bus_error *ret_
         /* Over already: its signal is on the way. */
         if (!error || sd_bus_error_has_name(error, BUS_ERROR_WRONG_STATE))
                 return 0;
-        (void) master_explain(error, -EIO, &w->error);
+        (void) master_explain(w->master, error, -EIO, &w->error);
         return fail(w);
 }
 
@@ -217,7 +221,7 @@ int watch_init(Watch *w, Master *m, Local *l, WatchInterrupt policy, bool quiet,
         if (r >= 0 && l)
                 r = local_watch(l, w->event, on_daemon_ended, w);
         if (r == -ENOTCONN || r == -ECONNRESET)
-                return master_explain(NULL, r, e);
+                return master_explain(m, NULL, r, e);
         return r < 0 ? error_setf(e, r, "cannot watch the job: %s", error_text(r)) : 0;
 }
 
@@ -259,7 +263,7 @@ static int on_submitted(sd_bus_message *m, void *userdata, sd_bus_error *ret_err
         int r;
 
         if (error) {
-                (void) master_explain(error, -sd_bus_message_get_errno(m), &w->error);
+                (void) master_explain(w->master, error, -sd_bus_message_get_errno(m), &w->error);
                 return fail(w);
         }
         r = sd_bus_message_read(m, "so", &id, &path);
@@ -282,6 +286,11 @@ int watch_submit(Watch *w, const JobRequest *q, Error *e)
         if (r >= 0) /* no time limit: ^C and the connection end it */
                 r = sd_bus_call_async(w->master->bus, NULL, call, on_submitted, w, USEC_INFINITY);
         return r < 0 ? error_setf(e, r, "cannot send the job: %s", error_text(r)) : 0;
+}
+
+void watch_leave(Watch *w)
+{
+        (void) end(w, WATCH_DETACHED);
 }
 
 WatchEnd watch_run(Watch *w, Error *e)

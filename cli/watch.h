@@ -41,6 +41,9 @@ typedef struct Watch {
         WatchEnd how;      /* once ended */
         int signal_number; /* the first one that was taken; 0: none */
         Error error;
+        /* Called with each change of the job, before its progress is drawn, and once more when it is over; may be NULL. */
+        void (*changed)(struct Watch *w);
+        void *userdata;
 } Watch;
 
 /* @l: NULL, or the daemons to watch, too. Takes SIGINT and SIGTERM from here on. */
@@ -52,6 +55,9 @@ int watch_submit(Watch *w, const JobRequest *q, Error *e);
 
 /* Follows a job that is there. */
 int watch_follow(Watch *w, const char *path, Error *e);
+
+/* Ends watch_run() with WATCH_DETACHED: nobody wants to know any more. */
+void watch_leave(Watch *w);
 
 /* Returns when there is nothing more to wait for. */
 WatchEnd watch_run(Watch *w, Error *e);

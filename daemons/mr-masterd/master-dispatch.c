@@ -746,29 +746,40 @@ double job_fractions(const MasterJob *j, char of)
 
 /* ---- Why nothing runs ---- */
 
-static bool all_drained(const Manager *m)
+/* Of the workers that are given tasks: whether there are any, and whether one has a slot free. */
+static bool any_in_service(const Manager *m, bool *ret_room)
 {
         GHashTableIter iter;
-        gpointer w;
+        bool any = false;
+        gpointer p;
 
+        *ret_room = false;
         g_hash_table_iter_init(&iter, m->workers);
-        while (g_hash_table_iter_next(&iter, NULL, &w))
-                if (((MasterWorker *) w)->alive && !((MasterWorker *) w)->drained)
-                        return false;
-        return true;
+        while (g_hash_table_iter_next(&iter, NULL, &p)) {
+                const MasterWorker *w = p;
+
+                if (!w->alive || w->drained)
+                        continue;
+                any = true;
+                if (scheduler_worker_used(m->scheduler, w->number) < w->slots)
+                        *ret_room = true;
+        }
+        return any;
 }
 
 static char *waiting_for(const Manager *m, const MasterJob *j)
 {
+        bool room;
+
         if (j->state != JOB_RUNNING || j->ending != 0 || j->working > 0 ||
             g_hash_table_size(j->calls) > 0)
                 return NULL;
         if (scheduler_slots(m->scheduler) == 0)
                 return g_strdup_printf("waiting for a worker: none is registered at %s",
                                        m->address);
-        if (all_drained(m))
+        if (!any_in_service(m, &room))
                 return g_strdup("waiting for a worker: all are drained");
-        if (scheduler_slots_used(m->scheduler) >= scheduler_slots(m->scheduler))
+        if (!room)
                 return g_strdup("waiting for a slot: all are taken by older jobs");
         return g_strdup("waiting for a worker that takes its tasks: see the job's events");
 }

@@ -285,8 +285,8 @@ static int method_list_tasks(sd_bus_message *m, void *userdata, sd_bus_error *e)
 
 static int method_list_events(sd_bus_message *m, void *userdata, sd_bus_error *e)
 {
-        return sd_bus_reply_method_return(m, "a(tss)", 1, UINT64_C(1700000001000000), "worker-lost",
-                                          "Worker w2 was lost with 1 attempt");
+        return sd_bus_reply_method_return(m, "a(ttss)", 1, UINT64_C(0), UINT64_C(1700000001000000),
+                                          "worker-lost", "Worker w2 was lost with 1 attempt");
 }
 
 static int property_counters(sd_bus *b, const char *path, const char *interface, const char *name,
@@ -317,7 +317,8 @@ static const sd_bus_vtable job_vtable[] = {
         SD_BUS_METHOD("OpenPart", "u", "h", method_open_part, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListTasks", "suu", "a(usuuusds)", method_list_tasks,
                       SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("ListEvents", NULL, "a(tss)", method_list_events, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("ListEventsSince", "t", "a(ttss)", method_list_events,
+                      SD_BUS_VTABLE_UNPRIVILEGED),
         PROPERTY("Id", "s", id),
         PROPERTY("Name", "s", name),
         PROPERTY("State", "s", state),

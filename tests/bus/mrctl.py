@@ -4,7 +4,9 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,7 +255,80 @@ class Verbs(FakeMaster):
         self.assertEqual(self.complete(*bus, "cancel", ""), ["1"])
         self.assertEqual(self.complete(*bus, "cat", ""), ["2"])
         self.assertEqual(self.complete("mrctl", "ca"), ["cat", "cancel"])
+        self.assertEqual(self.complete(*bus, "drain", ""), ["w1", "w2"])
+        self.assertEqual(self.complete(*bus, "logs", "1", "m"), ["map", "map-0"])
+        self.assertEqual(self.complete("mrctl", "history", "--s"), ["--state=", "--since="])
         self.assertEqual(self.complete("mrctl", "list", "--json", "=", "p"), ["pretty"])
+
+    def test_completion_knows_everything(self):
+        """bash and zsh offer every verb and option of the help, and each verb its own options only"""
+        text = self.mrctl("--help").stdout.decode()
+        verbs = set(re.findall(r"(?m)^  ([a-z]+)[ :]", text.split("\nOptions:")[0]))
+        options = {o for line in text.splitlines() if (m := re.match(r"\s+(?:-\w )?\s*(--[a-z][a-z-]*)", line))
+                   for o in m.groups()}
+        self.assertGreater(len(verbs), 18)
+        self.assertEqual(set(self.complete("mrctl", "")), verbs)
+        self.assertEqual({o.rstrip("=") for o in self.complete("mrctl", "--")}, options)
+        own = {verb: self.complete("mrctl", verb, "--") for verb in verbs}
+        self.assertEqual({o.rstrip("=") for each in own.values() for o in each}, options)
+        for verb, offered in own.items():
+            for option in offered:
+                value = {"--json=": "off", "--since=": "now", "--until=": "now", "--state=": "done", "--env=": "A=b", "--memory-limit=": "1G", "--reuse=": "no", "--intermediate=": "local",
+                         "--split-size=": "1M"}.get(option, "1") if option.endswith("=") else ""
+                p = self.mrctl(verb, option + value, "--version")
+                self.assertEqual((verb, option, p.returncode), (verb, option, 0), p.stderr)
+
+    @unittest.skipUnless(shutil.which("zsh"), "needs zsh")
+    def test_zsh_completion(self):
+        """in a real zsh, TAB offers verbs, options, and the jobs and workers of the master that was named"""
+        self.ctl("submit", *RUN[1:], "--name=hang")
+        for typed, wanted in (("mrctl timel", "mrctl timeline "), ("mrctl history --fo", None),
+                              ("mrctl history --sta", "mrctl history --state="),
+                              ("mrctl list --json=pre", "mrctl list --json=pretty"),
+                              (f"mrctl --bus={self.bus} drain ", "drain w"),
+                              (f"mrctl --bus={self.bus} cancel ", "cancel 1 ")):
+            with self.subTest(typed=typed):
+                got = self.zsh_tab(typed)
+                if wanted:
+                    self.assertIn(wanted, got)
+                else:
+                    self.assertNotIn("--follow", got)
+
+    def zsh_tab(self, typed):
+        """What the line looks like after TAB, in a zsh on a terminal of its own."""
+        rc = self.file("zdot/.zshrc", f"""fpath=({mr.SOURCE}/cli/completion $fpath)
+autoload -Uz compinit; compinit -u -D
+unsetopt zle_bracketed_paste; PS1='ready> '; LISTMAX=0
+zstyle ':completion:*' list-colors ''
+""")
+        env = dict(self.env, ZDOTDIR=os.path.dirname(rc), TERM="dumb", PATH=f"{mr.BUILD}/cli:{os.environ['PATH']}",
+                   COLUMNS="200", HOME=str(self.dir))
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execvpe("zsh", ["zsh", "-i"], env)
+        try:
+            self.until(fd, b"ready> ")
+            os.write(fd, typed.encode() + b"\t")
+            return self.quiet(fd)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(fd)
+
+    def until(self, fd, needle):
+        seen = b""
+        while needle not in seen:
+            ready, _, _ = select.select([fd], [], [], 30 * mr.SLOW)
+            self.assertTrue(ready, seen)
+            seen += os.read(fd, 4096)
+        return seen
+
+    def quiet(self, fd):
+        """Everything until nothing comes for a while."""
+        seen = b""
+        while select.select([fd], [], [], 0.7 * mr.SLOW)[0]:
+            seen += os.read(fd, 4096)
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x07", "", seen.decode(errors="replace"))
 
     def test_no_bus(self):
         """a bus that is not there is named, with what needs none"""

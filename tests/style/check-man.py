@@ -66,12 +66,16 @@ class Man(unittest.TestCase):
                 self.assertGreater(len(wanted), 5)
                 self.assertEqual(set(re.findall(r"^\*(\w+)=\*", page(name), re.M)), wanted)
 
-    def test_completion(self):
-        """the completion of mrctl knows every option of its help"""
-        p = subprocess.run([BUILD / "cli/mrctl", "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           check=True, timeout=60)
-        known = set(re.findall(r"--[a-z][a-z-]*", (SOURCE / "cli/completion/mrctl").read_text()))
-        self.assertEqual(options_of_help(p.stdout.decode()) - known, set())
+    def test_verbs(self):
+        """the page of mrctl and its help have every verb of the program, and no others"""
+        def output(*args):
+            return subprocess.run([BUILD / "cli/mrctl", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  check=True, timeout=60).stdout.decode()
+        verbs = set(output("__complete", "verbs").split())
+        self.assertGreater(len(verbs), 18)
+        self.assertEqual(set(re.findall(r"(?m)^  ([a-z]+)[ :]", output("--help").split("\nOptions:")[0])), verbs)
+        section = page("mrctl.1").split("\n# VERBS\n")[1].split("\n# ")[0]
+        self.assertEqual({v for v in re.findall(r"(?m)^\*([a-z]+)\*", section)}, verbs)
 
     def test_a_missing_option_would_be_seen(self):
         """an option without its line is found"""

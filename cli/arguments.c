@@ -33,6 +33,7 @@ enum {
         OPT_MEMORY_LIMIT,
         OPT_REUSE,
         OPT_INTERMEDIATE,
+        OPT_PRINT_JOB,
         OPT_STATE,
         OPT_USER,
         OPT_SINCE,
@@ -79,6 +80,7 @@ static const OptionInfo options[] = {
         {"memory-limit", required_argument, OPT_MEMORY_LIMIT, JOB},
         {"reuse", required_argument, OPT_REUSE, JOB},
         {"intermediate", required_argument, OPT_INTERMEDIATE, JOB},
+        {"print-job", no_argument, OPT_PRINT_JOB, JOB},
         {"state", required_argument, OPT_STATE, VERB_HISTORY | VERB_TASKS | VERB_LIST},
         {"user", required_argument, OPT_USER, VERB_HISTORY},
         {"since", required_argument, OPT_SINCE, VERB_HISTORY | VERB_LOGS},
@@ -334,6 +336,9 @@ static int parse_time(const char *option, const char *s, uint64_t *ret, Error *e
 static int parse_filter_option(int value, const char *s, Arguments *a, Error *e)
 {
         switch (value) {
+        case OPT_PRINT_JOB:
+                a->print_job = true;
+                return 0;
         case OPT_STATE:
                 return parse_states(s, a->states, e);
         case OPT_USER:

@@ -31,7 +31,8 @@ typedef struct JobArguments {
         bool has_task_timeout;
         uint64_t memory_limit_bytes;
         uint64_t split_size_bytes;
-        char **app_args; /* behind --; NULL-terminated, in argv; may be NULL */
+        const char *exec_directory; /* commands are looked for there; NULL: here */
+        char **app_args;            /* behind --; NULL-terminated, in argv; may be NULL */
 } JobArguments;
 
 typedef struct Arguments {
@@ -41,6 +42,7 @@ typedef struct Arguments {
         const char *host; /* over ssh */
         JsonMode json;
         bool quiet, no_legend, no_pager, local, help, version;
+        bool print_job; /* instead of running it */
         uint32_t slots; /* 0: not given */
         bool follow;
         GPtrArray *states; /* of const char *: --state */

@@ -166,26 +166,31 @@ static int ship_command(JobRequest *q, const char *command, char **ret, Error *e
 {
         static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                     "./_-+,:@%=";
-        g_autofree char *word = NULL, *name = NULL;
-        const char *start, *rest;
+        g_autofree char *word = NULL, *name = NULL, *path = NULL;
+        const char *start, *rest, *directory = ".";
         struct stat st;
         int r;
 
         if (!command)
                 return 0;
+        if (q->arguments->exec_directory)
+                directory = q->arguments->exec_directory;
         start = command + strspn(command, " \t");
         rest = start + strspn(start, plain);
         word = g_strndup(start, (gsize) (rest - start));
+        path = word[0] == '/' || g_str_equal(directory, ".")
+                       ? g_strdup(word)
+                       : g_build_filename(directory, word, NULL);
         /* A word with quotes, $ or the like is the shell's to read. */
         if ((*rest && !strchr(" \t\n;|&<>", *rest)) || !strchr(word, '/') ||
-            is_system_program(word) || stat(word, &st) < 0 || !S_ISREG(st.st_mode)) {
+            is_system_program(word) || stat(path, &st) < 0 || !S_ISREG(st.st_mode)) {
                 *ret = g_strdup(command);
                 return 0;
         }
-        r = ship(q, word, e);
+        r = ship(q, path, e);
         if (r < 0)
                 return r;
-        if (access(word, X_OK) < 0)
+        if (access(path, X_OK) < 0)
                 return error_setf(e, EACCES,
                                   "%s is not executable (chmod +x, or put its "
                                   "interpreter before it and add --file)",
@@ -287,6 +292,23 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         if (r >= 0)
                 r = ship_command(q, a->reducer, &q->reducer, e);
         return r < 0 ? r : check_texts(q, e);
+}
+
+int job_request_check_host(const JobRequest *q, const char *host, bool wants_result, Error *e)
+{
+        if (!host)
+                return 0;
+        if (q->files->len > 0)
+                return error_setf(
+                        e, EINVAL,
+                        "%s cannot be shipped over ssh: copy it to %s and run mrctl there",
+                        g_array_index(q->files, ShippedFile, 0).path, host);
+        if (wants_result && !q->output)
+                return error_setf(e, EINVAL,
+                                  "the result cannot be brought over ssh: give --output, or run "
+                                  "mrctl on %s",
+                                  host);
+        return 0;
 }
 
 void job_request_done(JobRequest *q)

@@ -37,6 +37,9 @@ typedef struct JobRequest {
 /* Is it a job at all? -EINVAL with a message where it is not; looks at nothing but the arguments. */
 int job_arguments_check(const JobArguments *a, Error *e);
 
+/* Over ssh no file travels: -EINVAL with a message where the job would need that. */
+int job_request_check_host(const JobRequest *q, const char *host, bool wants_result, Error *e);
+
 /**
  * job_request_init() - look everything up
  * @a: must outlive the request

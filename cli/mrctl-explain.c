@@ -10,7 +10,7 @@
 
 #define SHOWN_MAX 3 /* pieces of one task; --json has up to 100 */
 
-enum { TASK, HOW, ATTEMPT, WORKER, MADE_FROM, ALL, COLUMNS };
+enum { TASK, HOW, ATTEMPT, WORKER, MADE_FROM, WHY, ALL, COLUMNS };
 
 static const Column columns[COLUMNS] = {
         [TASK] = {"TASK", "Task"},
@@ -18,6 +18,7 @@ static const Column columns[COLUMNS] = {
         [ATTEMPT] = {"ATTEMPT", NULL},
         [WORKER] = {"WORKER", NULL, .truncate = true},
         [MADE_FROM] = {"MADE FROM", NULL, .truncate = true},
+        [WHY] = {"WHY", NULL, .truncate = true},
         [ALL] = {NULL, "Lineage"},
 };
 
@@ -92,6 +93,7 @@ static int add_task(sd_bus_message *m, const char *kind, void *userdata)
                   NULL);
         table_set_text(t, WORKER, text_of(o, "Worker"));
         table_set(t, MADE_FROM, describe(o), NULL);
+        table_set_text(t, WHY, text_of(o, "Why"));
         table_set(t, ALL, NULL, o);
         return 1;
 }

@@ -1,16 +1,17 @@
 /*
  * mrctl run — submit a job, show how it goes, and bring its result.
  */
+#include "cli/job-file.h"
 #include "cli/print.h"
 #include "cli/result.h"
 #include "cli/verbs.h"
 #include "cli/watch.h"
 
-static int check(const Arguments *a, Error *e)
+static int check(const Arguments *a, const JobArguments *job, Error *e)
 {
-        int r = job_arguments_check(&a->job, e);
+        int r = job_arguments_check(job, e);
 
-        if (r >= 0 && a->json != JSON_OFF && !a->job.output)
+        if (r >= 0 && a->json != JSON_OFF && !job->output && !a->print_job)
                 return error_setf(e, EINVAL,
                                   "run --json prints the job, not its result: "
                                   "it needs --output");
@@ -101,17 +102,28 @@ static int run_locally(const Arguments *a, const JobRequest *q)
 
 int verb_run(const Arguments *a)
 {
+        _cleanup_(job_file_freep) JobFile *file = NULL;
         _cleanup_(job_request_done) JobRequest q = {};
         _cleanup_error_ Error e = {};
+        JobArguments job = a->job;
         int r;
 
-        r = check(a, &e);
+        r = job_file_take(&job, &file, &e);
+        if (r < 0)
+                return complain("%s", error_message(&e, r));
+        r = check(a, &job, &e);
         if (r < 0) {
                 (void) complain("%s", error_message(&e, r));
                 return EXIT_USAGE;
         }
-        r = job_request_init(&q, &a->job, &e);
+        r = job_request_init(&q, &job, &e);
+        if (r >= 0 && !a->print_job)
+                r = job_request_check_host(&q, a->host, true, &e);
+        if (r >= 0 && a->print_job)
+                r = job_file_print(&q, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
+        if (a->print_job)
+                return print_finish();
         return a->local ? run_locally(a, &q) : run_on_bus(a, &q);
 }

@@ -1,7 +1,7 @@
 /*
  * mrctl submit — hand a job over, print its id, and leave.
  */
-#include "cli/job-request.h"
+#include "cli/job-file.h"
 #include "cli/master.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
@@ -25,18 +25,29 @@ static int submit(Master *m, const JobRequest *q, sd_bus_message **ret, Error *e
 int verb_submit(const Arguments *a)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(job_file_freep) JobFile *file = NULL;
         _cleanup_(job_request_done) JobRequest q = {};
+        JobArguments job = a->job;
         _cleanup_(master_done) Master m = {};
         _cleanup_error_ Error e = {};
         const char *id, *path;
         int r;
 
-        r = job_arguments_check(&a->job, &e);
+        r = job_file_take(&job, &file, &e);
+        if (r < 0)
+                return complain("%s", error_message(&e, r));
+        r = job_arguments_check(&job, &e);
         if (r < 0) {
                 (void) complain("%s", error_message(&e, r));
                 return EXIT_USAGE;
         }
-        r = job_request_init(&q, &a->job, &e);
+        r = job_request_init(&q, &job, &e);
+        if (r >= 0 && a->print_job) {
+                r = job_file_print(&q, &e);
+                return r < 0 ? complain("%s", error_message(&e, r)) : print_finish();
+        }
+        if (r >= 0)
+                r = job_request_check_host(&q, a->host, false, &e);
         if (r >= 0)
                 r = master_connect(&m, a, &e);
         if (r >= 0)

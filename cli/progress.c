@@ -1,8 +1,7 @@
 /*
  * Progress on stderr — see progress.h.
  */
-#include <sys/ioctl.h>
-#include <time.h>
+#include <math.h>
 
 #include "base/parse.h"
 #include "base/text.h"
@@ -12,21 +11,63 @@
 #define TERMINAL_INTERVAL_USEC (100 * USEC_PER_MSEC)
 #define TERMINAL_TICK_USEC USEC_PER_SEC /* the clock in the line goes on although nothing happens */
 #define PLAIN_INTERVAL_USEC (5 * USEC_PER_SEC)
-#define WIDTH_DEFAULT 80
+#define RATE_AFTER_SEC 1 /* sooner it would only jump */
+#define ETA_FROM_PROGRESS 0.05
+#define ETA_MAX_SEC (99.0 * 24 * 3600)
 
 static uint64_t now_usec(void)
 {
         return (uint64_t) g_get_monotonic_time();
 }
 
+/* Of the whole job, 0 to 1: weights that fit a job whose maps read everything and whose reduces read less. */
+static double whole_progress(const Job *j)
+{
+        return 0.7 * j->map_progress + 0.1 * j->shuffle_progress + 0.2 * j->reduce_progress;
+}
+
+/* Since it began to run, by the master's clock; 0 before, and where the clocks disagree. */
+static uint64_t running_usec(const Job *j)
+{
+        uint64_t now = now_realtime_usec();
+
+        return j->started_usec > 0 && now > j->started_usec ? now - j->started_usec : 0;
+}
+
+/* "12.3M/s, about 40s left": once there is something to go by. */
+static void append_rate(GString *s, const Job *j)
+{
+        double progress = whole_progress(j), seconds = (double) running_usec(j) / USEC_PER_SEC;
+
+        if (!g_str_equal(j->state, "running") || seconds < RATE_AFTER_SEC)
+                return;
+        if (j->map_progress > 0 && j->map_progress < 1) {
+                g_autofree char *rate = format_size(
+                        (uint64_t) ((double) j->input_bytes * j->map_progress / seconds));
+
+                g_string_append_printf(s, ", %s/s", rate);
+        }
+        if (progress >= ETA_FROM_PROGRESS && progress < 1) {
+                uint64_t left =
+                        (uint64_t) ceil(MIN(seconds * (1 - progress) / progress, ETA_MAX_SEC));
+                g_autofree char *span = left < 60 ? g_strdup_printf("%us", (unsigned) left)
+                                                  : format_timespan(left * USEC_PER_SEC);
+
+                g_string_append_printf(s, ", about %s left", span);
+        }
+}
+
 static char *make_text(const Job *j)
 {
         GString *s = g_string_new(NULL);
 
-        g_string_append_printf(s, "job %s %s: maps %u/%u, reduces %u/%u", j->id, j->state,
-                               j->maps_done, j->maps, j->reduces_done, j->reduces);
+        g_string_append_printf(s, "job %s %s: maps %u/%u", j->id, j->state, j->maps_done, j->maps);
+        if (j->shuffle_progress > 0 && j->shuffle_progress < 1)
+                g_string_append_printf(s, ", shuffle %.0f%%", j->shuffle_progress * 100);
+        g_string_append_printf(s, ", reduces %u/%u", j->reduces_done, j->reduces);
         if (j->maps_running + j->reduces_running > 0)
                 g_string_append_printf(s, ", %u running", j->maps_running + j->reduces_running);
+        append_rate(s, j);
         if (j->attempts_failed > 0)
                 g_string_append_printf(s, ", %u attempts failed", j->attempts_failed);
         if (j->attempts_lost > 0)
@@ -44,12 +85,9 @@ static void draw_on_terminal(Progress *p, const char *text)
 {
         g_autofree char *took = format_duration(p->job->submitted_usec, p->job->finished_usec);
         g_autofree char *line = g_strdup_printf("%s, %s", text, took);
-        struct winsize size = {};
-        glong width;
+        glong width = MAX((glong) terminal_width(STDERR_FILENO) - 1, 1);
 
-        if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 2)
-                size.ws_col = WIDTH_DEFAULT;
-        width = MIN(g_utf8_strlen(line, -1), size.ws_col - 1);
+        width = MIN(g_utf8_strlen(line, -1), width);
         *g_utf8_offset_to_pointer(line, width) = '\0';
         (void) fprintf(stderr, "\r\x1b[K%s", line);
         (void) fflush(stderr);

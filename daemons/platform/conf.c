@@ -80,25 +80,83 @@ typedef struct Reader {
         const char *path;
         const char *next; /* what is left of the file's text */
         int line;         /* of what the parser was given last, from 1 */
+        int last;         /* the line that was read last: a value may go on over several */
+        GArray *lines;    /* of int: where each thing that the parser was given begins */
+        GString *value;   /* behind the "=" of what the parser was given last */
         const ConfItem *items;
         GPtrArray *warnings;
         Error error; /* of the first bad value */
 } Reader;
 
-/* libinih asks for a line, then reports what was on it: so we can count lines, which Debian's build does not. */
+/* One line of the file, without its newline; NULL at the end. */
+static char *take_line(Reader *reader)
+{
+        const char *end = strchr(reader->next, '\n');
+        size_t n = end ? (size_t) (end - reader->next) : strlen(reader->next);
+        char *line;
+
+        if (!*reader->next)
+                return NULL;
+        line = g_strndup(reader->next, n);
+        reader->next += n + (end ? 1 : 0);
+        reader->last++;
+        return g_strstrip(line);
+}
+
+static bool is_comment(const char *line)
+{
+        return line[0] == '#' || line[0] == ';';
+}
+
+/* A backslash at its end goes on with the next line, but for comments (systemd.syntax(7)). */
+static GString *take_whole_line(Reader *reader)
+{
+        g_autofree char *first = take_line(reader);
+        GString *whole;
+
+        if (!first)
+                return NULL;
+        reader->line = reader->last;
+        whole = g_string_new(first);
+        while (whole->len > 0 && whole->str[whole->len - 1] == '\\' && !is_comment(first)) {
+                g_autofree char *more = take_line(reader);
+
+                whole->str[whole->len - 1] = ' ';
+                if (!more)
+                        break;
+                if (is_comment(more))
+                        whole->str[whole->len - 1] = '\\';
+                else
+                        g_string_append(whole, more);
+        }
+        return whole;
+}
+
+/*
+ * libinih asks for a line, then reports what was on it: so we can count lines, which Debian's build does not.
+ * It is shown no value: its own would end after 200 bytes or at " ;", which in a unit file belong to the value;
+ * nor a ':', with which a unit file sets nothing.
+ */
 static char *next_line(char *ret, int size, void *userdata)
 {
         Reader *reader = userdata;
-        const char *end = strchr(reader->next, '\n');
-        size_t n = end ? (size_t) (end - reader->next) + 1 : strlen(reader->next);
+        g_autoptr(GString) line = NULL;
+        const char *equals;
 
-        if (n == 0)
+        line = take_whole_line(reader);
+        if (!line)
                 return NULL;
-        n = MIN(n, (size_t) size - 1);
-        memcpy(ret, reader->next, n);
-        ret[n] = '\0';
-        reader->next += n;
-        reader->line++;
+        g_array_append_val(reader->lines, reader->line);
+        equals = is_comment(line->str) || line->str[0] == '[' ? NULL : strchr(line->str, '=');
+        if (equals) {
+                g_string_assign(reader->value, equals + 1);
+                g_strstrip(reader->value->str);
+                g_string_truncate(line, (gsize) (equals - line->str));
+        }
+        if (line->str[0] != '[')
+                g_strdelimit(line->str, ":", '_');
+        g_string_append(line, equals ? "=1\n" : "\n");
+        (void) g_strlcpy(ret, line->str, (gsize) size);
         return ret;
 }
 
@@ -111,7 +169,7 @@ static int on_setting(void *userdata, const char *section, const char *key, cons
         for (const ConfItem *i = reader->items; i->key; i++) {
                 if (!g_str_equal(i->section, section) || !g_str_equal(i->key, key))
                         continue;
-                r = i->parse(value, i->target, &e);
+                r = i->parse(reader->value->str, i->target, &e);
                 if (r >= 0)
                         return 1;
                 error_setf(&reader->error, r, "%s:%d: %s= is %s", reader->path, reader->line, key,
@@ -129,6 +187,8 @@ static int on_setting(void *userdata, const char *section, const char *key, cons
 int conf_read_file(const char *path, const ConfItem *items, GPtrArray *warnings, Error *e)
 {
         Reader reader = {.path = path, .items = items, .warnings = warnings};
+        g_autoptr(GArray) lines = g_array_new(FALSE, FALSE, sizeof(int));
+        g_autoptr(GString) value = g_string_new(NULL);
         _cleanup_free_ char *text = NULL;
         int line, r;
 
@@ -137,6 +197,8 @@ int conf_read_file(const char *path, const ConfItem *items, GPtrArray *warnings,
                 return error_setf(e, r, "cannot read %s: %s", path, error_text(r));
 
         reader.next = text;
+        reader.lines = lines;
+        reader.value = value;
         line = ini_parse_stream(next_line, &reader, on_setting, &reader);
         if (reader.error.code) {
                 r = error_setf(e, reader.error.code, "%s", reader.error.message);
@@ -145,7 +207,7 @@ int conf_read_file(const char *path, const ConfItem *items, GPtrArray *warnings,
         }
         if (line > 0)
                 return error_setf(e, EINVAL, "%s:%d: neither a [Section] nor Key=value", path,
-                                  line);
+                                  g_array_index(lines, int, line - 1));
         return line < 0 ? error_setf(e, ENOMEM, "%s: out of memory", path) : 0;
 }
 

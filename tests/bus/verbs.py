@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -263,6 +264,34 @@ class Verbs(mr.ClusterCase):
                     p = self.ctl(*verb, f"--json={mode}")
                     self.assertOk(p)
                     json.loads(p.stdout)
+
+    def test_over_ssh(self):
+        """-H speaks to the master of another host as systemctl does; what cannot travel is said"""
+        if not shutil.which("systemd-stdio-bridge"):
+            self.skipTest("needs systemd-stdio-bridge")
+        self.script("bin/ssh", f"""#!/bin/sh
+echo "$@" >>{self.dir}/ssh.log
+while [ "$1" != systemd-stdio-bridge ]; do shift || exit 255; done
+DBUS_SYSTEM_BUS_ADDRESS={self.bus} exec "$@"
+""")
+        env = dict(self.env, PATH=f"{self.dir}/bin:{os.environ['PATH']}")
+        self.file("in/a", b"x\n")
+        def far(*args):
+            return self.mrctl("-H", "me@far", *args, env=env)
+        p = far("run", "--mapper", "cat", "--input", self.dir / "in", "--output", self.dir / "out", "-q")
+        self.assertOk(p)
+        self.assertEqual((self.dir / "out/part-00000").read_bytes(), b"x\n")
+        self.assertIn("me@far", (self.dir / "ssh.log").read_text())
+        self.assertEqual([j["State"] for j in json.loads(far("list", "--json=short").stdout)], ["done"])
+        self.assertOk(far("drain", "w0"))
+        self.assertEqual([w["State"] for w in self.rows("workers")], ["drained", "alive"])
+        self.script("m.sh", "#!/bin/sh\ncat\n")
+        self.assertFails(far("submit", "--mapper", "./m.sh", "--input", "in"), "cannot be shipped over ssh", code=1)
+        self.assertFails(far("run", "--mapper", "cat", "--input", "in"), "give --output", code=1)
+        self.assertFails(far("cat", "1"), "'ssh me@far mrctl cat 1'", code=1)
+        self.assertFails(far("list", "--bus=session"), "--bus cannot be given with it", code=2)
+        self.script("bin/ssh", "#!/bin/sh\nexit 255\n")
+        self.assertFails(far("list"), "does 'ssh me@far' work", code=1)
 
     def test_interrupt(self):
         """wait and watch that are interrupted leave the job alone and end with 130"""

@@ -3,9 +3,11 @@
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import unittest
+import xml.etree.ElementTree as ET
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import tap  # noqa: E402
@@ -65,6 +67,48 @@ class Man(unittest.TestCase):
                 wanted = set(re.findall(r'\{"%s", "(\w+)",' % section, (SOURCE / source).read_text()))
                 self.assertGreater(len(wanted), 5)
                 self.assertEqual(set(re.findall(r"^\*(\w+)=\*", page(name), re.M)), wanted)
+
+    def test_job_file(self):
+        """the page of job files has the settings that mrctl reads, and no others"""
+        wanted = set(re.findall(r'\{"\w+", "(\w+)",', (SOURCE / "cli/job-file.c").read_text()))
+        self.assertGreater(len(wanted), 10)
+        self.assertEqual(set(re.findall(r"\*(\w+)=\*", page("mapreduced.job.5"))), wanted)
+
+    def test_bus_pages(self):
+        """each bus interface has a page that names every method, signal and property of its XML, with its arguments"""
+        for xml in sorted((SOURCE / "dbus").glob("*.xml")):
+            with self.subTest(xml=xml.name):
+                made = BUILD / "man" / xml.name.replace(".xml", ".5")
+                if not made.exists():
+                    self.skipTest("built without scdoc")
+                text = subprocess.run(["man", "-l", made], env=dict(os.environ, MANWIDTH="1000"), check=True,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout.decode() \
+                    if shutil.which("man") else made.read_text().replace("\\", "")
+                for interface in ET.parse(xml).getroot().iter("interface"):
+                    self.assertIn(interface.get("name"), text)
+                    for member in interface:
+                        if member.tag == "property":
+                            self.assertRegex(text, rf"{member.get('name')}\W.*\({re.escape(member.get('type'))}")
+                        elif member.tag in ("method", "signal"):
+                            self.assertRegex(text, rf"{member.get('name')}\W")
+                        for arg in member.findall("arg"):
+                            self.assertIn(f"{arg.get('type')} {arg.get('name')}", text)
+
+    def test_lint(self):
+        """every page that was built is read by mandoc without an error and by groff without a warning"""
+        pages = sorted((BUILD / "man").glob("*.[1-8]"))
+        if not pages:
+            self.skipTest("built without scdoc")
+        for tool in (["mandoc", "-Tlint", "-Werror"], ["man", "--warnings", "-Tutf8", "-l"]):
+            if not shutil.which(tool[0]):
+                continue
+            for made in pages:
+                with self.subTest(page=made.name, tool=tool[0]):
+                    p = subprocess.run([*tool, made], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                       stderr=subprocess.PIPE, check=False,
+                                       env=dict(os.environ, LC_ALL="C.UTF-8", MANROFFSEQ="", MANWIDTH="120"))
+                    out = p.stdout if tool[0] == "mandoc" else p.stderr
+                    self.assertEqual((p.returncode, out), (0, b""))
 
     def test_verbs(self):
         """the page of mrctl and its help have every verb of the program, and no others"""

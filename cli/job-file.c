@@ -1,0 +1,340 @@
+/*
+ * Job files — see job-file.h.
+ */
+#include <inttypes.h>
+
+#include "base/parse.h"
+#include "cli/job-file.h"
+#include "platform/conf.h"
+
+struct JobFile {
+        char *directory; /* of the file */
+        char *name, *output, *app, *mapper, *combiner, *reducer, *reuse, *intermediate;
+        GPtrArray *inputs, *args, *env, *ship; /* of char *; NULL: none was given */
+        uint32_t reduces, max_attempts;
+        uint32_t skip_bad_records, task_timeout_sec;
+        uint64_t split_size_bytes, memory_limit_bytes;
+        bool has_task_timeout;
+};
+
+JobFile *job_file_free(JobFile *f)
+{
+        if (!f)
+                return NULL;
+        g_free(f->directory);
+        g_free(f->name);
+        g_free(f->output);
+        g_free(f->app);
+        g_free(f->mapper);
+        g_free(f->combiner);
+        g_free(f->reducer);
+        g_free(f->reuse);
+        g_free(f->intermediate);
+        g_clear_pointer(&f->inputs, g_ptr_array_unref);
+        g_clear_pointer(&f->args, g_ptr_array_unref);
+        g_clear_pointer(&f->env, g_ptr_array_unref);
+        g_clear_pointer(&f->ship, g_ptr_array_unref);
+        g_free(f);
+        return NULL;
+}
+
+static int parse_range(const char *value, uint32_t min, uint32_t max, void *target, Error *e)
+{
+        if (parse_u32_range(value, min, max, target) < 0)
+                return error_setf(e, EINVAL, "not a number from %u to %u: %s", min, max, value);
+        return 0;
+}
+
+static int parse_tasks(const char *value, void *target, Error *e)
+{
+        return parse_range(value, REDUCES_MIN, REDUCES_MAX, target, e);
+}
+
+static int parse_attempts(const char *value, void *target, Error *e)
+{
+        return parse_range(value, ATTEMPTS_MIN, ATTEMPTS_MAX, target, e);
+}
+
+static int parse_split_size(const char *value, void *target, Error *e)
+{
+        uint64_t v;
+
+        if (parse_size(value, &v) < 0 || v < SPLIT_SIZE_MIN || v > SPLIT_SIZE_MAX)
+                return error_setf(e, EINVAL, "not a size from 4K to 1T, such as 32M: %s", value);
+        *(uint64_t *) target = v;
+        return 0;
+}
+
+static int parse_skip(const char *value, void *target, Error *e)
+{
+        return parse_range(value, 0, SKIP_RECORDS_MAX, target, e);
+}
+
+static int parse_timeout(const char *value, void *target, Error *e)
+{
+        JobFile *f = target;
+        uint64_t usec;
+
+        if (parse_sec(value, &usec) < 0 || usec > TASK_TIMEOUT_MAX_SEC * USEC_PER_SEC)
+                return error_setf(e, EINVAL, "not a time span up to 30d, such as 10min: %s", value);
+        f->task_timeout_sec = (uint32_t) (usec / USEC_PER_SEC);
+        f->has_task_timeout = true;
+        return 0;
+}
+
+static int parse_word(const char *value, const char *one, const char *other, void *target, Error *e)
+{
+        if (!g_str_equal(value, one) && !g_str_equal(value, other))
+                return error_setf(e, EINVAL, "neither %s nor %s: %s", one, other, value);
+        return conf_parse_string(value, target, e);
+}
+
+static int parse_reuse(const char *value, void *target, Error *e)
+{
+        return parse_word(value, "yes", "no", target, e);
+}
+
+static int parse_intermediate(const char *value, void *target, Error *e)
+{
+        return parse_word(value, "local", "stable", target, e);
+}
+
+static int parse_variable(const char *value, void *target, Error *e)
+{
+        const char *equals = strchr(value, '=');
+
+        if (*value && (!equals || equals == value))
+                return error_setf(e, EINVAL, "not NAME=VALUE: %s", value);
+        return conf_parse_strv(value, target, e);
+}
+
+/* "a/b" below @directory; an absolute path, and an input with a scheme that is not file:, as it is. */
+static char *resolve(const char *directory, const char *path)
+{
+        size_t scheme = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
+        const char *prefix = g_str_has_prefix(path, "file:") ? "file:" : "";
+
+        path += strlen(prefix);
+        if (path[0] == '/' || (!*prefix && scheme >= 2 && path[scheme] == ':') ||
+            g_str_equal(directory, "."))
+                return g_strconcat(prefix, path, NULL);
+        return g_strconcat(prefix, directory, "/", path, NULL);
+}
+
+static void add_all(GPtrArray *to, JobFile *f, GPtrArray *from, bool paths)
+{
+        for (guint i = 0; from && i < from->len; i++) {
+                if (paths) {
+                        char *path = resolve(f->directory, from->pdata[i]);
+
+                        g_free(from->pdata[i]);
+                        from->pdata[i] = path;
+                }
+                g_ptr_array_insert(to, (gint) i, from->pdata[i]); /* before those given here */
+        }
+}
+
+static void fill(JobArguments *a, JobFile *f)
+{
+        a->name = a->name ? a->name : f->name;
+        if (f->output && *f->output) {
+                char *path = resolve(f->directory, f->output);
+
+                g_free(f->output);
+                f->output = path;
+        }
+        a->output = a->output ? a->output : f->output;
+        if (!a->app && !a->mapper) { /* another program replaces the file's whole one */
+                a->app = f->app;
+                a->mapper = f->mapper;
+                a->combiner = a->combiner ? a->combiner : f->combiner;
+                a->reducer = a->reducer ? a->reducer : f->reducer;
+                a->exec_directory = f->directory;
+                if (f->args && !(a->app_args && a->app_args[0])) {
+                        g_ptr_array_add(f->args, NULL);
+                        a->app_args = (char **) f->args->pdata;
+                }
+        }
+        a->reduces = a->reduces ? a->reduces : f->reduces;
+        a->max_attempts = a->max_attempts ? a->max_attempts : f->max_attempts;
+        a->split_size_bytes = a->split_size_bytes ? a->split_size_bytes : f->split_size_bytes;
+        a->skip_bad_records = a->skip_bad_records ? a->skip_bad_records : f->skip_bad_records;
+        if (!a->has_task_timeout) {
+                a->has_task_timeout = f->has_task_timeout;
+                a->task_timeout_sec = f->task_timeout_sec;
+        }
+        a->reuse = a->reuse ? a->reuse : f->reuse;
+        a->intermediate = a->intermediate ? a->intermediate : f->intermediate;
+        if (a->memory_limit_bytes == 0)
+                a->memory_limit_bytes = f->memory_limit_bytes;
+        add_all(a->inputs, f, f->inputs, true);
+        add_all(a->files, f, f->ship, true);
+        add_all(a->env, f, f->env, false);
+}
+
+int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
+{
+        _cleanup_(job_file_freep) JobFile *f = g_new0(JobFile, 1);
+        g_autoptr(GPtrArray) unknown = g_ptr_array_new_with_free_func(g_free);
+        const ConfItem items[] = {
+                {"Job", "Name", conf_parse_string, &f->name},
+                {"Job", "Input", conf_parse_strv, &f->inputs},
+                {"Job", "Output", conf_parse_string, &f->output},
+                {"Job", "App", conf_parse_string, &f->app},
+                {"Job", "Args", conf_parse_strv, &f->args},
+                {"Job", "Environment", parse_variable, &f->env},
+                {"Job", "Ship", conf_parse_strv, &f->ship},
+                {"Job", "SplitSize", parse_split_size, &f->split_size_bytes},
+                {"Job", "MaxAttempts", parse_attempts, &f->max_attempts},
+                {"Job", "SkipBadRecords", parse_skip, &f->skip_bad_records},
+                {"Job", "TaskTimeout", parse_timeout, f},
+                {"Job", "MemoryLimit", conf_parse_size, &f->memory_limit_bytes},
+                {"Job", "Reuse", parse_reuse, &f->reuse},
+                {"Job", "Intermediate", parse_intermediate, &f->intermediate},
+                {"Map", "Exec", conf_parse_string, &f->mapper},
+                {"Map", "Ship", conf_parse_strv, &f->ship},
+                {"Combine", "Exec", conf_parse_string, &f->combiner},
+                {"Combine", "Ship", conf_parse_strv, &f->ship},
+                {"Reduce", "Exec", conf_parse_string, &f->reducer},
+                {"Reduce", "Ship", conf_parse_strv, &f->ship},
+                {"Reduce", "Tasks", parse_tasks, &f->reduces},
+                {},
+        };
+        int r;
+
+        r = conf_read_file(path, items, unknown, e);
+        if (r < 0)
+                return r;
+        if (unknown->len > 0) {
+                char *text = unknown->pdata[0];
+
+                if (g_str_has_suffix(text, ", ignoring"))
+                        text[strlen(text) - strlen(", ignoring")] = '\0';
+                return error_setf(e, EINVAL, "%s (see mapreduced.job(5))", text);
+        }
+        f->directory = g_path_get_dirname(path);
+        fill(a, f);
+        *ret = TAKE_PTR(f);
+        return 0;
+}
+
+int job_file_take(JobArguments *a, JobFile **ret, Error *e)
+{
+        g_autofree char *path = NULL;
+
+        for (guint i = 0; i < a->inputs->len;) {
+                const char *input = a->inputs->pdata[i];
+
+                if (!g_str_has_suffix(input, JOB_FILE_SUFFIX)) {
+                        i++;
+                        continue;
+                }
+                if (path)
+                        return error_setf(e, EINVAL,
+                                          "two job files, %s and %s: run one after the "
+                                          "other",
+                                          path, input);
+                path = g_strdup(input);
+                g_ptr_array_remove_index(a->inputs, i);
+        }
+        return path ? job_file_read(path, a, ret, e) : 0;
+}
+
+/* ---- Writing ---- */
+
+typedef struct Writer {
+        GString *text;
+        Error *error;
+        int result;
+} Writer;
+
+/* A line of the file can hold anything but what would end it or vanish at its ends. */
+static void put(Writer *w, const char *key, const char *value)
+{
+        size_t n = value ? strlen(value) : 0;
+
+        if (n == 0 || w->result < 0)
+                return;
+        if (strchr(value, '\n'))
+                w->result =
+                        error_setf(w->error, EINVAL,
+                                   "%s= holds a newline, which a job file cannot: put it into a "
+                                   "script and ship that",
+                                   key);
+        else if (g_ascii_isspace(value[0]) || g_ascii_isspace(value[n - 1]) || value[n - 1] == '\\')
+                w->result = error_setf(w->error, EINVAL,
+                                       "%s= begins or ends with a blank, or ends with a backslash, "
+                                       "which a job file cannot say",
+                                       key);
+        else
+                g_string_append_printf(w->text, "%s=%s\n", key, value);
+}
+
+static void put_number(Writer *w, const char *key, uint64_t value)
+{
+        g_autofree char *text = g_strdup_printf("%" PRIu64, value);
+
+        if (value > 0)
+                put(w, key, text);
+}
+
+static void put_job(Writer *w, const JobRequest *q)
+{
+        const JobArguments *a = q->arguments;
+
+        g_string_append(w->text, "[Job]\n");
+        put(w, "Name", a->name);
+        for (guint i = 0; i < q->inputs->len; i++)
+                put(w, "Input", q->inputs->pdata[i]);
+        put(w, "Output", q->output);
+        put(w, "App", a->app);
+        for (char **arg = a->app_args; arg && *arg; arg++)
+                put(w, "Args", *arg);
+        for (guint i = 0; i < a->env->len; i++)
+                put(w, "Environment", a->env->pdata[i]);
+        for (guint i = 0; i < q->files->len; i++) {
+                g_autofree char *path =
+                        path_make_absolute(g_array_index(q->files, ShippedFile, i).path);
+
+                put(w, "Ship", path);
+        }
+        put_number(w, "SplitSize", a->split_size_bytes);
+        put_number(w, "MaxAttempts", a->max_attempts);
+        put_number(w, "SkipBadRecords", a->skip_bad_records);
+        if (a->has_task_timeout) {
+                g_autofree char *text = g_strdup_printf("%u", a->task_timeout_sec);
+
+                put(w, "TaskTimeout", text);
+        }
+        put_number(w, "MemoryLimit", a->memory_limit_bytes);
+        put(w, "Reuse", a->reuse);
+        put(w, "Intermediate", a->intermediate);
+}
+
+static void put_section(Writer *w, const char *name, const char *command)
+{
+        if (!command)
+                return;
+        g_string_append_printf(w->text, "\n[%s]\n", name);
+        put(w, "Exec", command);
+}
+
+int job_file_print(const JobRequest *q, Error *e)
+{
+        g_autoptr(GString) text = g_string_new(NULL);
+        Writer w = {.text = text, .error = e};
+
+        put_job(&w, q);
+        put_section(&w, "Map", q->mapper);
+        put_section(&w, "Combine", q->combiner);
+        put_section(&w, "Reduce", q->reducer);
+        if (q->arguments->reduces > 0) {
+                if (!q->reducer)
+                        g_string_append(text, "\n[Reduce]\n");
+                put_number(&w, "Tasks", q->arguments->reduces);
+        }
+        if (w.result < 0)
+                return w.result;
+        (void) fputs(text->str, stdout);
+        return 0;
+}

@@ -1,0 +1,124 @@
+"""Runs the commands of README.md and docs/administration.md from the text itself.
+
+Each block of commands has a comment before it that says where it is run:
+
+    <!-- run: NAME -->         here; blocks of one NAME in one shell, one after the other
+    <!-- container: … -->      on a host that boots, which this test has none of: they are only counted
+
+A block without a comment is an error. The shell has a /tmp, a network and processes of its own, so that the fixed names in
+the text meet nobody else's.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+PAGES = ("README.md", "docs/administration.md")
+DAEMONS = ":".join(f"{mr.BUILD}/daemons/{d}" for d in ("mr-masterd", "mr-workerd", "mr-task"))
+
+# What the text takes for granted, by the name of the shell.
+CLUSTER = """
+export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/tmp/bus
+dbus-daemon --session --fork --address=$DBUS_SYSTEM_BUS_ADDRESS
+mr-masterd --bus=system --listen=127.0.0.1:7070 --state=/tmp/master --config=/dev/null &
+mr-workerd --bus=none --master=127.0.0.1:7070 --listen=127.0.0.1:0 --spool=/tmp/one --name=one --config=/dev/null &
+until mrctl workers --no-legend 2>/dev/null | grep -q alive; do sleep 0.1; done
+"""
+BEFORE = {
+    "cluster": CLUSTER,
+    "failed": CLUSTER + "mrctl run -q --mapper 'exit 3' --max-attempts=1 --input logs && exit 1\n",
+}
+UNTIL_WORKERS = "until [ $(mrctl --bus=unix:path=/tmp/mr-bus workers --no-legend 2>/dev/null | grep -c alive) = %s ]; do sleep 0.1; done\n"
+
+
+def blocks(page):
+    """(where, name, commands, line) of each fenced block."""
+    lines = (mr.SOURCE / page).read_text().split("\n")
+    inside, found, start = False, [], 0
+    for i, line in enumerate(lines):
+        if not line.startswith("```"):
+            continue
+        inside = not inside
+        if inside:
+            start = i
+            continue
+        m = re.fullmatch(r"<!-- (run|container): (.*) -->", lines[start - 1])
+        found.append((m and m.group(1), m and m.group(2), "\n".join(lines[start + 1:i]) + "\n", start + 1))
+    return found
+
+
+class Docs(mr.Scratch):
+    def test_every_block_is_marked(self):
+        """each block of commands says where it is run"""
+        for page in PAGES:
+            found = blocks(page)
+            self.assertGreater(len(found), 3)
+            for where, name, commands, line in found:
+                self.assertIsNotNone(where, f"{page}:{line}: no comment before these commands:\n{commands}")
+
+    def shells(self, page):
+        """name → script"""
+        scripts = {}
+        for where, name, commands, line in blocks(page):
+            if where != "run":
+                continue
+            name, _, condition = name.partition(", once ")
+            script = scripts.setdefault(name, BEFORE.get(name, ""))
+            if condition:
+                script += UNTIL_WORKERS % re.match(r"\d+", condition).group()
+            scripts[name] = script + commands
+        return scripts
+
+    def run_script(self, script):
+        home = self.dir / "home"
+        (home / "logs").mkdir(parents=True)
+        for name in ("m.py", "r.py"):
+            (home / name).write_bytes((mr.SOURCE / "examples/streaming-python" / name).read_bytes())
+            (home / name).chmod(0o755)
+        (home / "logs/a.log").write_text("error one\nerror two\n")
+        (self.dir / "text").mkdir()
+        (self.dir / "text/licence").write_text("to be or not to be\n")
+        whole = f"""set -eu
+mount -t tmpfs tmpfs /var/tmp
+mount --bind {self.dir}/text /usr/share/doc
+cp -r {home} /var/tmp/home
+ip link set lo up
+mount -t tmpfs tmpfs /tmp
+cd /var/tmp/home
+{script}"""
+        return subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child",
+                               "bash", "-c", whole], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=120 * mr.SLOW, check=False,
+                              env=dict(self.env, PATH=f"{mr.BUILD}/cli:{DAEMONS}:{os.environ['PATH']}", TMPDIR="/var/tmp",
+                                       HOME="/var/tmp/home"))
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can give a shell a network and a /tmp of its own")
+    def test_commands(self):
+        """every command that is run here succeeds, as it is written"""
+        if str(mr.BUILD).startswith(("/tmp", "/var/tmp")):
+            self.skipTest("the build folder is below /tmp, which is hidden from the commands")
+        count = 0
+        for page in PAGES:
+            for name, script in self.shells(page).items():
+                with self.subTest(page=page, shell=name):
+                    self.doCleanups()
+                    self.setUp()
+                    p = self.run_script(script)
+                    self.assertEqual(p.returncode, 0, p.stdout.decode(errors="replace")[-3000:])
+                    count += 1
+        self.assertGreaterEqual(count, 4)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root can give a shell a network and a /tmp of its own")
+    def test_a_bad_command_would_be_seen(self):
+        """a command that fails fails the test"""
+        self.assertNotEqual(self.run_script("mrctl --no-such-option\ntrue\n").returncode, 0)
+
+
+tap.main()

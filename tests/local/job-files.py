@@ -1,0 +1,110 @@
+"""Jobs in files: the syntax of unit files, from any directory, there and back."""
+
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+LONG = "; ".join(f"true {i}" for i in range(100))
+JOB = f"""# counts what the mapper prints
+[Job]
+Name=count ; not a comment
+Input=in/a
+Input=in/b*
+Environment=MARK=x=y
+
+[Map]
+Exec=./m.sh ; {LONG}
+Ship=words
+
+[Reduce]
+Exec=cut -f1 \\
+# a comment in between
+        | uniq -c | awk '{{print $2 "\\t" $1}}'
+Tasks=2
+"""
+
+
+class JobFiles(mr.Scratch):
+    def setUp(self):
+        super().setUp()
+        self.script("job/m.sh", "#!/bin/sh\nsed \"s/^/$MARK-/\" | cat - words\n")
+        self.file("job/words", "extra\n")
+        self.file("job/in/a", "one\none\n")
+        self.file("job/in/b1", "two\n")
+        self.job = self.file("job/count.job", JOB)
+        self.want = b"extra\t2\nx=y-one\t2\nx=y-two\t1\n"
+
+    def test_run(self):
+        """a job file runs from any directory; long lines, ; and continued lines are what they are in unit files"""
+        for directory, name in ((self.dir, self.job), (self.dir / "job", "count.job"), (self.dir, "job/count.job")):
+            p = self.local("-q", name, cwd=directory)
+            self.assertOk(p)
+            self.assertSameLines(p.stdout, self.want)
+
+    def test_options_win(self):
+        """an option replaces a value and adds to a list; another program replaces the whole one"""
+        self.file("more", "three\n")
+        p = self.local("-q", self.job, "--reduces=1", "--input", "more", "--output", "out", "--env", "MARK=z")
+        self.assertOk(p)
+        self.assertEqual(sorted(os.listdir(self.dir / "out")), ["_SUCCESS", "part-00000"])
+        self.assertIn(b"z-three\t1\n", (self.dir / "out/part-00000").read_bytes())
+        p = self.local("-q", self.job, "--mapper", "cat", "--reducer", "cat")
+        self.assertEqual(p.stdout, b"one\t\none\t\ntwo\t\n")
+
+    def test_there_and_back(self):
+        """--print-job writes a file that means the same, from any directory"""
+        first = self.mrctl("run", "--print-job", self.job)
+        self.assertOk(first)
+        again = self.file("elsewhere/copy.job", first.stdout)
+        second = self.mrctl("submit", "--print-job", again, cwd="/")
+        self.assertOk(second)
+        self.assertEqual(first.stdout, second.stdout)
+        p = self.local("-q", again, cwd="/")
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, self.want)
+        options = ["--app", "top", "--reduces=3", "--name=n", "--split-size=1M", "--max-attempts=2", "--task-timeout=1min",
+                   "--skip-bad-records=1", "--memory-limit=1G", "--reuse=no", "--intermediate=local", "--output=out", "--input", "job/in", "--", "n=3"]
+        p = self.mrctl("run", "--print-job", *options)
+        self.assertOk(p)
+        self.assertEqual(p.stdout.decode(), f"""[Job]
+Name=n
+Input={self.dir}/job/in
+Output={self.dir}/out
+App=top
+Args=n=3
+SplitSize=1048576
+MaxAttempts=2
+SkipBadRecords=1
+TaskTimeout=60
+MemoryLimit=1073741824
+Reuse=no
+Intermediate=local
+
+[Reduce]
+Tasks=3
+""")
+        self.assertEqual(self.mrctl("run", "--print-job", self.file("b.job", p.stdout)).stdout, p.stdout)
+        self.assertFails(self.mrctl("run", "--print-job", "--mapper", "a\nb", "--input=x"), "holds a newline", code=1)
+
+    def test_errors(self):
+        """what is wrong in a file is named with its line"""
+        for text, needle in (("[Job]\nInput=x\n\n[Map]\nExce=cat\n", "bad.job:5: unknown setting Exce= in section [Map]"),
+                             ("[Job]\nInput=\\\n x\nApp=wordcount\n[Reduce]\nTasks=0\n",
+                              "bad.job:6: Tasks= is not a number from 1 to 10000: 0"),
+                             ("[Job]\n\nInput: x\n", "bad.job:3: neither a [Section] nor Key=value"),
+                             ("[Job]\nTaskTimeout=soon\n", "bad.job:2: TaskTimeout= is not a time span"),
+                             ("[Job]\nReuse=maybe\n", "bad.job:2: Reuse= is neither yes nor no"),
+                             ("[Job]\nMemoryLimit=lots\n", "bad.job:2: MemoryLimit= is not a size"),
+                             ("[Job]\nEnvironment=x\n", "bad.job:2: Environment= is not NAME=VALUE")):
+            with self.subTest(text=text):
+                self.assertFails(self.local(self.file("bad.job", text)), needle, code=1)
+        self.assertFails(self.local(self.file("bad.job", "[Map]\nExec=cat\n")), "no input", code=2)
+        self.assertFails(self.local("a.job", "b.job"), "two job files", code=1)
+        self.assertFails(self.local("none.job"), "cannot read none.job: No such file", code=1)
+
+
+tap.main()

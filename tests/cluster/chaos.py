@@ -96,6 +96,8 @@ class Plan:
         self.directory = r.random() < 0.5
         self.reduces = r.randint(1, 4)
         self.map_pause, self.reduce_pause = r.randint(2, 9), r.randint(1, 3)
+        self.reuse = r.choice(("auto", "no"))
+        self.stable = r.random() < 0.25
         self.events = []
         for _ in range(r.randint(1, 4)):
             at = r.uniform(0, 1.5)
@@ -111,7 +113,8 @@ class Plan:
         where = "directory" if self.directory else "streamed"
         events = ", ".join(f"{kind}{'' if kind == 'master' else f' w{target}'} at {at:.2f} s for {lasts:.2f} s"
                            for at, kind, target, lasts, _ in self.events)
-        return f"round {self.number}: {what}, {self.reduces} reduces, {where}: {events}"
+        how = f"reuse={self.reuse}{', stable' if self.stable else ''}"
+        return f"round {self.number}: {what}, {self.reduces} reduces, {where}, {how}: {events}"
 
 
 @unittest.skipUnless(can_make_namespaces(), "makes network namespaces and small file systems: root only")
@@ -126,6 +129,8 @@ class Chaos(mr.ClusterCase):
         self.mounts = []
         super().setUp()
         self.addCleanup(self.unmount)  # runs before the folder is removed
+        self.shared = self.dir / "shared"
+        self.shared.mkdir()
         self.lines = 0
         for i in range(12):
             rows = [b"word%d of line %d in file %d\n" % (k * 7919 % 997, k % 50, i) for k in range(400 + 10 * i)]
@@ -198,7 +203,7 @@ class Chaos(mr.ClusterCase):
         return lambda: path.unlink(missing_ok=True)
 
     def do_flip(self, target, choice):
-        runs = sorted(self.dir.glob("spool-w*/jobs/*/map-*.run"))
+        runs = sorted([*self.dir.glob("spool-w*/jobs/*/map-*.run"), *self.shared.glob("*/map-*.run")])
         if runs:
             try:
                 path = runs[int(choice * len(runs))]
@@ -219,7 +224,9 @@ class Chaos(mr.ClusterCase):
     # ---- a round ----
 
     def submit_round(self, plan):
-        args = ["--input", self.dir / "in", "--reduces", plan.reduces, "--max-attempts", 50]
+        args = ["--input", self.dir / "in", "--reduces", plan.reduces, "--max-attempts", 50, "--reuse", plan.reuse]
+        if plan.stable:
+            args += ["--intermediate", f"stable:{self.shared}"]
         if plan.directory:
             args += ["--output", self.dir / "out"]
         if plan.builtin:
@@ -260,7 +267,7 @@ class Chaos(mr.ClusterCase):
         for i in range(WORKERS):
             for part in ("tmp", "jobs"):
                 found += list((self.dir / f"spool-w{i}" / part).iterdir())
-        return found + list((self.dir / "master" / "jobs").glob("*/*"))
+        return found + list(self.shared.iterdir()) + list((self.dir / "master" / "jobs").glob("*/*"))
 
     def one_round(self, plan):
         job = self.submit_round(plan)

@@ -5,6 +5,7 @@
 
 #include "rpc/client.h"
 #include "rpc/timeout.h"
+#include "rpc/unpack.h"
 
 #define ARENA_LIMIT ((size_t) 256 * 1024) /* metadata of one call */
 #define ARENA_KEEP ((size_t) 2 << 20)     /* of a stream's messages, from one to the next */
@@ -374,14 +375,17 @@ static void client_headers_end(RpcStream *st, bool trailers)
 static void client_message(RpcStream *st, const uint8_t *data, size_t size)
 {
         EvgrpcCall *call = call_of(st);
+        bool in_place = false;
 
         if (++call->messages > 1 && call->unary) {
                 rpc_call_end(call, EVGRPC_INTERNAL, "More than one reply to a unary call", true);
                 return;
         }
         rpc_arena_reset(&call->reply_arena, ARENA_KEEP);
-        call->reply = protobuf_c_message_unpack(call->method->output, &call->reply_arena.allocator,
-                                                size, data);
+        call->reply = rpc_unpack(call->method->output, &call->reply_arena, data, size,
+                                 rpc_reader_holds(&st->reader, data) ? &in_place : NULL);
+        if (in_place)
+                rpc_reader_lend(&st->reader);
         if (!call->reply) {
                 rpc_call_end(call, EVGRPC_INTERNAL, "The reply is not a message of its type", true);
                 return;

@@ -34,7 +34,37 @@ void rpc_reader_done(RpcReader *r)
 {
         discharge(r->budget, r->room);
         free(r->buffer);
-        *r = (RpcReader){.budget = r->budget, .keep_buffer = r->keep_buffer};
+        *r = (RpcReader){.budget = r->budget,
+                         .keep_buffer = r->keep_buffer,
+                         .lent = r->lent,
+                         .lent_room = r->lent_room};
+}
+
+void rpc_reader_free(RpcReader *r)
+{
+        rpc_reader_done(r);
+        free(r->lent);
+        r->lent = NULL;
+        r->lent_room = 0;
+}
+
+void rpc_reader_lend(RpcReader *r)
+{
+        uint8_t *spare = r->lent;
+        size_t spare_room = r->lent_room;
+
+        assert(r->handed_out);
+
+        discharge(r->budget, r->room);
+        r->lent = r->buffer;
+        r->lent_room = r->room;
+        r->buffer = NULL;
+        r->room = 0;
+        if (r->keep_buffer && spare && charge(r->budget, spare_room) >= 0) {
+                r->buffer = spare;
+                r->room = spare_room;
+        } else
+                free(spare);
 }
 
 static int read_prefix(RpcReader *r, const uint8_t **at, size_t *left, size_t limit)

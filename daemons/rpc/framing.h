@@ -27,6 +27,8 @@ typedef struct RpcReader {
         uint32_t size;
         uint8_t *buffer;
         size_t fill, room;
+        uint8_t *lent; /* a message that its owner still looks at; not charged: it is whole */
+        size_t lent_room;
 } RpcReader;
 
 /**
@@ -47,6 +49,16 @@ static inline bool rpc_reader_is_at_boundary(const RpcReader *r)
         return r->prefix_fill == 0 || r->handed_out;
 }
 
-/* Back to the start of a message, with no buffer. */
+/* Whether the message that was just handed out lies in the buffer, and not in the piece. */
+static inline bool rpc_reader_holds(const RpcReader *r, const uint8_t *message)
+{
+        return r->handed_out && message == r->buffer;
+}
+
+/* That message stays where it is until the next one is lent, or rpc_reader_free(). */
+void rpc_reader_lend(RpcReader *r);
+
+/* Back to the start of a message, with no buffer but what is lent. */
 void rpc_reader_done(RpcReader *r);
+void rpc_reader_free(RpcReader *r);
 void rpc_prefix_write(uint8_t *ret, uint32_t size);

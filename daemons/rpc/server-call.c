@@ -5,6 +5,7 @@
 
 #include "rpc/server.h"
 #include "rpc/timeout.h"
+#include "rpc/unpack.h"
 
 #define ARENA_LIMIT ((size_t) 256 * 1024) /* metadata of one call, both ways */
 #define ARENA_KEEP ((size_t) 2 << 20)     /* of the server's arena, from one message to the next */
@@ -441,11 +442,14 @@ static void break_off(EvgrpcServerCall *call, EvgrpcCode code, const char *text)
 static ProtobufCMessage *unpack(EvgrpcServerCall *call, const uint8_t *data, size_t size)
 {
         EvgrpcServer *sv = call->server;
+        bool in_place = false;
         ProtobufCMessage *m;
 
         rpc_arena_reset(&sv->arena, ARENA_KEEP);
-        m = protobuf_c_message_unpack(call->method->descriptor->input, &sv->arena.allocator, size,
-                                      data);
+        m = rpc_unpack(call->method->descriptor->input, &sv->arena, data, size,
+                       rpc_reader_holds(&call->stream.reader, data) ? &in_place : NULL);
+        if (in_place)
+                rpc_reader_lend(&call->stream.reader);
         if (!m)
                 break_off(call, EVGRPC_INTERNAL, "The request is not a message of its type");
         return m;

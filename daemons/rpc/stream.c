@@ -36,7 +36,7 @@ void rpc_stream_done(RpcStream *st, RpcBlockPool *pool)
 
         if (st->gone)
                 *st->gone = true;
-        rpc_reader_done(&st->reader);
+        rpc_reader_free(&st->reader);
         rpc_queue_done(&st->queue, pool);
         free(st->held);
         rpc_stream_init(st);

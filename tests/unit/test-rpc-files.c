@@ -213,6 +213,12 @@ static void check_list(Files *x, uint64_t offset, size_t size, unsigned count)
         g_assert_cmpint(evgrpc_call_wait(call)->code, ==, EVGRPC_OK);
         g_assert_cmpuint(x->messages, ==, count);
         g_assert_cmpuint(x->bytes, ==, count * size);
+        if (size > 0) { /* the last one is kept */
+                const Answer *last = (const Answer *) evgrpc_call_reply(call);
+
+                g_assert_cmpmem(last->body.data, last->body.len,
+                                x->data + offset + (count - 1) * size, size);
+        }
         g_assert_cmpuint(x->cancelled, ==, 0);
         evgrpc_call_unref(call);
 }

@@ -5,6 +5,7 @@
 #include <glib.h>
 #include <sys/socket.h>
 
+#include "echo.pb-c.h"
 #include "rpc/address.h"
 #include "rpc/arena.h"
 #include "rpc/block.h"
@@ -15,6 +16,7 @@
 #include "rpc/spin.h"
 #include "rpc/status.h"
 #include "rpc/timeout.h"
+#include "rpc/unpack.h"
 
 static void test_timeouts_are_written_short_and_exact(void)
 {
@@ -302,6 +304,103 @@ static void test_addresses_are_read_or_refused(void)
                         g_error("\"%s\" was accepted", bad[i]);
 }
 
+/* ---- Unpacking ---------------------------------------------------------------------------------- */
+
+/* protobuf-c itself says what is right. */
+static bool check_unpack(const uint8_t *data, size_t size)
+{
+        const ProtobufCMessageDescriptor *type = &evgrpc__test__answer__descriptor;
+        ProtobufCMessage *expected = protobuf_c_message_unpack(type, NULL, size, data), *got;
+        bool in_place = false;
+        RpcArena arena;
+
+        rpc_arena_init(&arena, NULL, 0, 1 << 20);
+        got = rpc_unpack(type, &arena, data, size, &in_place);
+        g_assert_cmpint(!got, ==, !expected);
+        if (got) {
+                size_t n = protobuf_c_message_get_packed_size(expected);
+                g_autofree uint8_t *a = g_malloc(n), *b = g_malloc(n);
+
+                g_assert_cmpuint(protobuf_c_message_get_packed_size(got), ==, n);
+                protobuf_c_message_pack(expected, a);
+                protobuf_c_message_pack(got, b);
+                g_assert_cmpmem(a, n, b, n);
+                protobuf_c_message_free_unpacked(expected, NULL);
+        }
+        rpc_arena_done(&arena);
+        return in_place;
+}
+
+static void append_body(GByteArray *to, size_t size)
+{
+        g_autofree uint8_t *bytes = g_malloc(size);
+        uint8_t head[4] = {0x0a, (uint8_t) (size | 0x80), (uint8_t) (size >> 7 | 0x80),
+                           (uint8_t) (size >> 14)};
+
+        for (size_t i = 0; i < size; i++)
+                bytes[i] = (uint8_t) (i * 31);
+        g_byte_array_append(to, head, 4);
+        g_byte_array_append(to, bytes, (guint) size);
+}
+
+static void test_large_field_is_unpacked_where_it_lies(void)
+{
+        static const uint8_t before[] = "\x10\x07\x2a\x03one", after[] = "\x18\x80\x01\x7a\x01z";
+        g_autoptr(GByteArray) m = g_byte_array_new();
+
+        g_byte_array_append(m, before, 7); /* number 7, peer "one" */
+        append_body(m, 40000);
+        g_byte_array_append(m, after, 6); /* sum 128, and a field 15 that is unknown */
+        g_assert_true(check_unpack(m->data, m->len));
+        for (guint size = 0; size < m->len; size += 37) /* cut short */
+                (void) check_unpack(m->data, size);
+        for (unsigned i = 0; i < 2000; i++) {
+                guint at = i < 1000 ? i % 11 : m->len - 1 - i % 6;
+                uint8_t old = m->data[at];
+
+                m->data[at] = (uint8_t) g_test_rand_int();
+                (void) check_unpack(m->data, m->len);
+                m->data[at] = old;
+        }
+        append_body(m, 20000); /* the last of a number counts */
+        g_assert_false(check_unpack(m->data, m->len));
+        g_byte_array_set_size(m, 0);
+        append_body(m, 20000);
+        append_body(m, 50000);
+        g_assert_true(check_unpack(m->data, m->len));
+}
+
+static void test_lent_message_stays_until_the_next(void)
+{
+        enum { SIZE = 10000 };
+        RpcBudget budget = {.limit = 1 << 20};
+        RpcReader r = {.budget = &budget, .keep_buffer = true};
+        uint8_t data[5 + SIZE];
+        const uint8_t *last = NULL;
+
+        for (unsigned i = 0; i < 10; i++) {
+                const uint8_t *at = data, *message;
+                size_t left = 100, size;
+
+                rpc_prefix_write(data, SIZE);
+                memset(data + 5, (int) i, SIZE);
+                g_assert_cmpint(rpc_reader_feed(&r, &at, &left, SIZE, &message, &size), ==, 0);
+                left = sizeof(data) - 100;
+                g_assert_cmpint(rpc_reader_feed(&r, &at, &left, SIZE, &message, &size), ==, 1);
+                g_assert_true(rpc_reader_holds(&r, message));
+                if (last)
+                        g_assert_cmpuint(last[SIZE - 1], ==, i - 1);
+                rpc_reader_lend(&r);
+                last = message;
+                g_assert_cmpuint(budget.used, <=,
+                                 SIZE); /* what is lent is whole, and not charged */
+        }
+        rpc_reader_done(&r);
+        g_assert_cmpuint(last[0], ==, 9);
+        rpc_reader_free(&r);
+        g_assert_cmpuint(budget.used, ==, 0);
+}
+
 /* ---- Spinning ----------------------------------------------------------------------------------- */
 
 /* Two inputs close to each other: a conversation, however busy the machine. */
@@ -395,6 +494,8 @@ int main(int argc, char **argv)
         ADD("large-blocks", test_a_few_large_blocks_come_back);
         ADD("blocks-in-bytes", test_kept_blocks_are_bounded_in_bytes);
         ADD("output-idle", test_an_output_that_is_sent_keeps_no_block);
+        ADD("unpack-in-place", test_large_field_is_unpacked_where_it_lies);
+        ADD("lend", test_lent_message_stays_until_the_next);
         ADD("spin/conversation", test_spinning_is_for_conversations);
         ADD("spin/gives-up", test_spinning_that_does_not_pay_is_given_up);
         ADD("spin/off", test_spinning_can_be_turned_off);

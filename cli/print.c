@@ -117,11 +117,14 @@ int print_finish(void)
 {
         int saved = 0;
 
+        if (ferror(stdout)) { /* some time ago: only another try says why */
+                clearerr(stdout);
+                (void) putchar('\n');
+                saved = EIO;
+        }
         errno = 0;
         if (fflush(stdout) != 0)
                 saved = errno;
-        else if (ferror(stdout))
-                saved = errno != 0 ? errno : EIO;
         pager_close();
         if (saved == 0 || saved == EPIPE)
                 return EXIT_SUCCESS;

@@ -181,6 +181,8 @@ class Verbs(mr.ClusterCase):
         job = self.submit("--mapper", mapper, "--input", "in")
         p = self.background("wait", job)
         mr.wait_for("it to run", lambda: self.job_get(job, "MapsRunning") == 1)
+        mr.wait_for("wait to be on the bus", lambda: str(p.pid) in self.busctl("list").stdout.decode())
+        time.sleep(0.5 * mr.SLOW)  # and to have read the job
         self.master.kill()
         mr.wait_for("the bus to notice", lambda: self.ctl("list").returncode == 1)
         self.assertFails(self.ctl("list"), "no mr-masterd on this bus", code=1)
@@ -272,7 +274,7 @@ class Verbs(mr.ClusterCase):
         self.script("bin/ssh", f"""#!/bin/sh
 echo "$@" >>{self.dir}/ssh.log
 while [ "$1" != systemd-stdio-bridge ]; do shift || exit 255; done
-DBUS_SYSTEM_BUS_ADDRESS={self.bus} exec "$@"
+exec "$@" --bus-path={self.bus}
 """)
         env = dict(self.env, PATH=f"{self.dir}/bin:{os.environ['PATH']}")
         self.file("in/a", b"x\n")
@@ -284,7 +286,7 @@ DBUS_SYSTEM_BUS_ADDRESS={self.bus} exec "$@"
         self.assertIn("me@far", (self.dir / "ssh.log").read_text())
         self.assertEqual([j["State"] for j in json.loads(far("list", "--json=short").stdout)], ["done"])
         self.assertOk(far("drain", "w0"))
-        self.assertEqual([w["State"] for w in self.rows("workers")], ["drained", "alive"])
+        self.assertEqual({w["Name"]: w["State"] for w in self.rows("workers")}, {"w0": "drained", "w1": "alive"})
         self.script("m.sh", "#!/bin/sh\ncat\n")
         self.assertFails(far("submit", "--mapper", "./m.sh", "--input", "in"), "cannot be shipped over ssh", code=1)
         self.assertFails(far("run", "--mapper", "cat", "--input", "in"), "give --output", code=1)

@@ -159,5 +159,5 @@ int map_combine_command(Attempt *a, RecordStream *stream)
         r = sorter_finish(sorter, &combined);
         if (r < 0)
                 return attempt_fail_write(a, r, "the scratch file");
-        return map_write_run(a, combined, &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS]);
+        return map_write_run(a, combined, true, &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS]);
 }

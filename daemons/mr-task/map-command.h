@@ -18,5 +18,5 @@ int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *p
  */
 int map_combine_command(Attempt *a, RecordStream *stream);
 
-/* The run file from a sorted stream. */
-int map_write_run(Attempt *a, RecordStream *stream, uint64_t *ret_records);
+/* The run file from a stream by partition, each @sorted by key or in no order. */
+int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_records);

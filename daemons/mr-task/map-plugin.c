@@ -18,6 +18,7 @@ int map_plugin_begin(Plugin *p)
         CombinerOptions combiner = {
                 .op = plugin_op(p->code),
                 .partitions = a->start->partitions,
+                .unsorted = true, /* the reduce hashes, too */
                 .partition = p->code->partition ? partition : NULL,
                 .partition_userdata = p,
                 .memory_bytes = a->memory_bytes,
@@ -149,7 +150,7 @@ static int write_combined(Plugin *p, RecordStream *stream)
         groups_init(&groups, stream);
         p->groups = &groups;
         p->combined = g_byte_array_new();
-        r = map_write_run(p->attempt, &c.stream,
+        r = map_write_run(p->attempt, &c.stream, true,
                           &p->attempt->counters[COUNTER_COMBINE_OUTPUT_RECORDS]);
         p->groups = NULL;
         return r;
@@ -169,6 +170,6 @@ int map_plugin_finish(Plugin *p)
                 return attempt_fail_write(a, r, "the scratch file");
         if (p->code->combine)
                 return write_combined(p, stream);
-        return map_write_run(a, stream,
+        return map_write_run(a, stream, !p->combiner,
                              p->combiner ? &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS] : &records);
 }

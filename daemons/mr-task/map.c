@@ -150,7 +150,7 @@ static int map_all_input(Attempt *a, const MapSink *sink)
         return r;
 }
 
-int map_write_run(Attempt *a, RecordStream *stream, uint64_t *ret_records)
+int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_records)
 {
         _cleanup_(run_writer_freep) RunWriter *w = NULL;
         uint64_t size, records = 0;
@@ -160,6 +160,8 @@ int map_write_run(Attempt *a, RecordStream *stream, uint64_t *ret_records)
         r = run_writer_new(a->output_fd, a->start->partitions, &w);
         if (r < 0)
                 return r;
+        if (!sorted)
+                run_writer_set_unsorted(w);
         while ((r = stream->next(stream, &record)) > 0) {
                 r = run_writer_add(w, &record);
                 if (r < 0)
@@ -218,7 +220,7 @@ static int map_command(Attempt *a)
         r = sorter_finish(sorter, &stream);
         if (r < 0)
                 return attempt_fail_write(a, r, "the scratch file");
-        return combine ? map_combine_command(a, stream) : map_write_run(a, stream, &records);
+        return combine ? map_combine_command(a, stream) : map_write_run(a, stream, true, &records);
 }
 
 int map_run(Attempt *a)

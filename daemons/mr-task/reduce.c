@@ -7,6 +7,7 @@
 #include "mr-task/plugin.h"
 #include "mr-task/reduce.h"
 #include "mr-task/stream-text.h"
+#include "records/block.h"
 #include "records/group.h"
 
 static void split_tag(Attempt *a, uint64_t tag)
@@ -76,28 +77,109 @@ static int write_failed(Attempt *a, int code)
 
 /* ---- apps and plugins ---- */
 
-static int reduce_plugin(Attempt *a, Merge *merge, Output *out)
+/* Puts the attempt's name before a sentence that has none. */
+static int plugin_failed(Attempt *a, Merge *merge, int code)
 {
-        _cleanup_(plugin_close) Plugin plugin = {};
         g_autofree char *cause = NULL;
-        int r;
 
-        r = plugin_open(a, &plugin);
-        if (r >= 0)
-                r = plugin_reduce(&plugin, &merge->stream, out);
-        if (r >= 0 || r == LINK_ENDED)
-                return r;
-        if (!a->error.message && r == -EBADMSG && merge->bad_tag == MERGE_TAG_NONE &&
-            !merge->error.message)
-                return attempt_failf(a, r,
+        if (code >= 0 || code == LINK_ENDED)
+                return code;
+        if (!a->error.message && merge && merge->error.message)
+                return merge_failed(a, merge, code);
+        if (!a->error.message && code == -EBADMSG)
+                return attempt_failf(a, code,
                                      "records that are not as the maps should have made them");
         if (!a->error.message)
-                return merge_failed(a, merge, r);
+                return attempt_fail_write(a, code, "the scratch file");
         if (g_str_has_prefix(a->error.message, a->name))
-                return r;
+                return code;
         cause = g_strdup(a->error.message);
         error_done(&a->error);
-        return attempt_failf(a, r, "%s", cause);
+        return attempt_failf(a, code, "%s", cause);
+}
+
+/* One map's records of this partition into the table; nothing has to be in order. */
+static int combine_segment(Attempt *a, Combiner *c, const Mapreduced__Task__V1__Segment *s, int fd)
+{
+        _cleanup_error_ Error e = {};
+        BlockCursor cursor;
+        Record record;
+        uint64_t n;
+        int r;
+
+        block_cursor_init(&cursor, fd, s->offset, s->length, a->start->task, &a->ticker);
+        while ((r = block_cursor_next(&cursor, &record, &e)) > 0) {
+                r = combine_decode(record.value, record.value_size, &n);
+                if (r < 0) {
+                        (void) error_setf(&e, r, "a value that is no number");
+                        break;
+                }
+                a->counters[COUNTER_REDUCE_INPUT_RECORDS]++;
+                r = combiner_add(c, record.key, record.key_size, n);
+                if (r < 0) {
+                        r = attempt_fail_write(a, r, "the scratch file");
+                        break;
+                }
+        }
+        block_cursor_done(&cursor);
+        if (r >= 0 || r == LINK_ENDED || a->error.message)
+                return r;
+        a->bad_segment = true;
+        a->bad_map = s->map;
+        a->bad_attempt = s->attempt;
+        return attempt_failf(a, r, "the output of map-%u, attempt %u: %s", s->map, s->attempt,
+                             error_message(&e, r));
+}
+
+_Static_assert(BLOCK_PADDING >= WORDS_PADDING, "a combiner reads on past a key");
+
+static int combine_batch(Attempt *a, Combiner *c, Message *m)
+{
+        const Mapreduced__Task__V1__AttemptInput *input = m->body->input;
+        int r;
+
+        if (input->n_segments != m->fd_count)
+                return attempt_failf(a, EPROTO, "the worker sent %zu segments and %zu descriptors",
+                                     input->n_segments, m->fd_count);
+        for (size_t i = 0; i < input->n_segments; i++) {
+                r = combine_segment(a, c, input->segments[i], m->fds[i]);
+                if (r < 0)
+                        return r;
+                m->fds[i] = safe_close(m->fds[i]);
+        }
+        return input->last;
+}
+
+/* Numbers are combined in a table as they come: only the distinct keys are sorted, once. */
+static int reduce_numbers(Attempt *a, Plugin *p, Output *out)
+{
+        CombinerOptions options = {
+                .op = plugin_op(p->code),
+                .partitions = 1,
+                .memory_bytes = a->memory_bytes,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+        };
+        RecordStream *stream;
+        uint64_t records;
+        int r;
+
+        r = combiner_new(&options, &p->combiner);
+        while (r == 0) {
+                _cleanup_(message_done) Message m = {};
+
+                r = attempt_next_input(a, &m);
+                if (r >= 0)
+                        r = combine_batch(a, p->combiner, &m);
+        }
+        if (r >= 0)
+                r = combiner_finish(p->combiner, &stream);
+        if (r < 0)
+                return r;
+        records = a->counters[COUNTER_REDUCE_INPUT_RECORDS];
+        r = plugin_reduce(p, stream, out);
+        a->counters[COUNTER_REDUCE_INPUT_RECORDS] = records;
+        return r;
 }
 
 /* ---- no reducer ---- */
@@ -234,20 +316,10 @@ static int reduce_command(Attempt *a, Merge *merge, Output *out)
         return write_sorted(a, sorter, out);
 }
 
-static int reduce_program(Attempt *a, Merge *merge, Output *out)
-{
-        const Mapreduced__V1__Program *p = a->start->program;
-
-        if (p->app[0] != '\0')
-                return reduce_plugin(a, merge, out);
-        return p->reducer[0] != '\0' ? reduce_command(a, merge, out)
-                                     : reduce_identity(a, merge, out);
-}
-
-int reduce_run(Attempt *a)
+/* Records of the maps in key order, for whatever takes them so. */
+static int reduce_merged(Attempt *a, Plugin *p, Output *out)
 {
         _cleanup_(merge_done) Merge merge = {};
-        _cleanup_(output_done) Output out = {};
         MergeOptions options = {
                 .memory_bytes = a->start->sort_output ? a->memory_bytes / 2 : a->memory_bytes,
                 .scratch = &a->scratch,
@@ -257,18 +329,41 @@ int reduce_run(Attempt *a)
         int r;
 
         r = merge_init(&merge, &options);
-        if (r < 0)
-                return r;
-        r = output_init(&out, a->output_fd);
-        if (r < 0)
-                return r;
-        r = add_all_segments(a, &merge);
+        if (r >= 0)
+                r = add_all_segments(a, &merge);
         if (r < 0)
                 return r;
         r = merge_start(&merge);
         if (r < 0)
                 return merge_failed(a, &merge, r);
-        r = reduce_program(a, &merge, &out);
+        if (p)
+                return plugin_failed(a, &merge, plugin_reduce(p, &merge.stream, out));
+        return a->start->program->reducer[0] != '\0' ? reduce_command(a, &merge, out)
+                                                     : reduce_identity(a, &merge, out);
+}
+
+static int reduce_plugin(Attempt *a, Output *out)
+{
+        _cleanup_(plugin_close) Plugin plugin = {};
+        int r;
+
+        r = plugin_open(a, &plugin);
+        if (r < 0)
+                return plugin_failed(a, NULL, r);
+        return plugin.code->op != MR_OP_NONE
+                       ? plugin_failed(a, NULL, reduce_numbers(a, &plugin, out))
+                       : reduce_merged(a, &plugin, out);
+}
+
+int reduce_run(Attempt *a)
+{
+        _cleanup_(output_done) Output out = {};
+        int r;
+
+        r = output_init(&out, a->output_fd);
+        if (r >= 0)
+                r = a->start->program->app[0] != '\0' ? reduce_plugin(a, &out)
+                                                      : reduce_merged(a, NULL, &out);
         if (r < 0)
                 return r;
         r = output_flush(&out);

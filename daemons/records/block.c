@@ -191,7 +191,7 @@ static int cursor_fill(BlockCursor *c, size_t size, uint64_t block_at, Error *e)
         int r;
 
         if (size > c->capacity) {
-                uint8_t *grown = realloc(c->buffer, size);
+                uint8_t *grown = realloc(c->buffer, size + BLOCK_PADDING);
 
                 if (!grown)
                         return error_setf(e, ENOMEM, "no memory for a block of %zu bytes", size);

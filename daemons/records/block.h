@@ -15,6 +15,7 @@
 #define BLOCK_BYTES                                                                                \
         (256 * 1024) /* large enough for a disk's throughput, small enough for the L2 cache */
 #define BLOCK_HEADER_BYTES 24
+#define BLOCK_PADDING 16 /* bytes after a record of a cursor that may be read, whatever they are */
 #define BLOCK_MAGIC 0x4b4c4252u /* "RBLK" in the file */
 
 typedef struct BlockWriter {

@@ -291,6 +291,9 @@ static int sort_all(Combiner *c)
                 bucket_items(c, &c->buckets[i]);
         }
         c->next = 0;
+        if (c->options.unsorted)
+                return items_partition(c->items, c->items + capacity, c->item_count,
+                                       c->options.partitions);
         return items_sort(c->items, c->items + capacity, c->item_count, c->options.partitions,
                           item_key, c);
 }
@@ -311,7 +314,7 @@ static int memory_next(RecordStream *stream, Record *ret)
         *ret = (Record){.value = c->value, .partition = item->partition};
         ret->key = entry_key(c, e, &ret->key_size);
         value = e->value;
-        for (; c->next < c->item_count; c->next++) {
+        for (; !c->options.unsorted && c->next < c->item_count; c->next++) {
                 const Entry *twin = &c->pool[c->items[c->next].ref];
 
                 if (!entry_is(c, twin, load_head(e->head), ret->key, ret->key_size))
@@ -591,16 +594,18 @@ static int allocate(Combiner *c)
                 .want_partition = BLOCK_ANY_PARTITION,
         };
 
-        c->front = region_new(c->front_size * sizeof(Entry));
-        c->unique = region_new(c->unique_size * sizeof(Entry));
-        c->pool = region_new(c->slab_count * SLAB_BYTES);
-        c->items = region_new(2 * c->slab_count * SLAB_ENTRIES * sizeof(Item));
-        c->arena = region_new(c->arena_size);
+        c->front = region_take(c->front_size * sizeof(Entry));
+        c->unique = region_take(c->unique_size * sizeof(Entry));
+        c->pool = region_take(c->slab_count * SLAB_BYTES);
+        c->items = region_take(2 * c->slab_count * SLAB_ENTRIES * sizeof(Item));
+        c->arena = region_take(c->arena_size);
         c->slab_next = calloc(c->slab_count, sizeof(uint32_t));
         c->buckets = calloc(c->bucket_count, sizeof(Bucket));
         if (!c->front || !c->unique || !c->pool || !c->items || !c->arena || !c->slab_next ||
             !c->buckets)
                 return -ENOMEM;
+        memset(c->front, 0, c->front_size * sizeof(Entry));
+        memset(c->unique, 0, c->unique_size * sizeof(Entry));
         return merge_init(&c->merge, &merge);
 }
 
@@ -626,11 +631,11 @@ int combiner_new(const CombinerOptions *options, Combiner **ret)
 
 static void free_tables(Combiner *c)
 {
-        c->front = region_free(c->front, c->front_size * sizeof(Entry));
-        c->unique = region_free(c->unique, c->unique_size * sizeof(Entry));
-        c->pool = region_free(c->pool, c->slab_count * SLAB_BYTES);
-        c->items = region_free(c->items, 2 * c->slab_count * SLAB_ENTRIES * sizeof(Item));
-        c->arena = region_free(c->arena, c->arena_size);
+        c->front = region_keep(c->front, c->front_size * sizeof(Entry));
+        c->unique = region_keep(c->unique, c->unique_size * sizeof(Entry));
+        c->pool = region_keep(c->pool, c->slab_count * SLAB_BYTES);
+        c->items = region_keep(c->items, 2 * c->slab_count * SLAB_ENTRIES * sizeof(Item));
+        c->arena = region_keep(c->arena, c->arena_size);
 }
 
 Combiner *combiner_free(Combiner *c)
@@ -683,6 +688,7 @@ int combiner_finish(Combiner *c, RecordStream **ret)
         if (r < 0)
                 return r;
         free_tables(c);
+        region_forget_all(); /* the merge's buffers take their place */
         r = merge_start(&c->merge);
         if (r < 0)
                 return r;

@@ -57,6 +57,7 @@ typedef struct Combiner Combiner;
 typedef struct CombinerOptions {
         CombineOp op;
         uint32_t partitions;
+        bool unsorted; /* give what there is by partition, but in no order of keys, some perhaps twice */
         /* Which partition a key is in; NULL: key_partition(). */
         uint32_t (*partition)(void *userdata, const uint8_t *key, size_t size);
         void *partition_userdata;
@@ -80,5 +81,5 @@ int combiner_add(Combiner *c, const uint8_t *key, size_t size, uint64_t value);
 /* Adds 1 for each word. */
 int combiner_count_words(Combiner *c, const uint8_t *base, const Word *words, size_t count);
 
-/* No more keys. @ret gives each once, by partition, then key, its value one varint; it lives as long as @c. */
+/* No more keys. @ret gives each once (but see unsorted), by partition, then key, its value one varint; it lives as long as @c. */
 int combiner_finish(Combiner *c, RecordStream **ret);

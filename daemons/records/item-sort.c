@@ -140,6 +140,31 @@ static void sort_group(const Sorting *s, Item *a, Item *b, size_t n, size_t dept
         }
 }
 
+/* @ends: room for one more than @partitions, zeroed; gets the end of each. */
+static void scatter(Item *items, Item *scratch, size_t count, uint32_t partitions, uint32_t *ends)
+{
+        for (size_t i = 0; i < count; i++)
+                ends[items[i].partition + 1]++;
+        for (size_t i = 1; i < partitions; i++)
+                ends[i] += ends[i - 1];
+        for (size_t i = 0; i < count; i++)
+                scratch[ends[items[i].partition]++] = items[i];
+        memcpy(items, scratch, count * sizeof(Item));
+}
+
+int items_partition(Item *items, Item *scratch, size_t count, uint32_t partitions)
+{
+        _cleanup_free_ uint32_t *ends = NULL;
+
+        if (count <= 1 || partitions == 1)
+                return 0;
+        ends = calloc((size_t) partitions + 1, sizeof(uint32_t));
+        if (!ends)
+                return -ENOMEM;
+        scatter(items, scratch, count, partitions, ends);
+        return 0;
+}
+
 int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, ItemKeyFunc key,
                const void *userdata)
 {
@@ -156,13 +181,7 @@ int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, It
         ends = calloc((size_t) partitions + 1, sizeof(uint32_t));
         if (!ends)
                 return -ENOMEM;
-        for (size_t i = 0; i < count; i++)
-                ends[items[i].partition + 1]++;
-        for (size_t i = 1; i < partitions; i++)
-                ends[i] += ends[i - 1];
-        for (size_t i = 0; i < count; i++)
-                scratch[ends[items[i].partition]++] = items[i];
-        memcpy(items, scratch, count * sizeof(Item));
+        scatter(items, scratch, count, partitions, ends);
         for (size_t i = 0; i < partitions; i++) {
                 if (ends[i] - begin > 1)
                         sort_group(&s, items + begin, scratch + begin, ends[i] - begin, 0);

@@ -22,6 +22,9 @@ typedef struct Item {
         uint32_t ref;
 } Item;
 
+/* By partition alone, otherwise in the order they had. Same arguments and result as items_sort(). */
+int items_partition(Item *items, Item *scratch, size_t count, uint32_t partitions);
+
 /* The whole key of an item. */
 typedef const uint8_t *(*ItemKeyFunc)(const void *userdata, uint32_t ref, size_t *ret_size);
 

@@ -1,28 +1,21 @@
 /*
  * Regions — large memory straight from the kernel: untouched pages cost nothing, and freeing gives all back.
+ *
+ * A process that runs one attempt after another needs the same regions again, and most of what a fresh one
+ * costs is the kernel's clearing of its pages: so what an attempt gives back is kept for the next one.
+ * Kept is no more than was in use at one time: a size that is not there empties the store.
  */
 #pragma once
 
-#include <sys/mman.h>
-
 #include "base/macro.h"
 
-/* Zeroed, aligned to pages; NULL when there is none. */
-static inline void *region_new(size_t size)
-{
-        void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+#define REGIONS_KEPT_MAX 8
 
-        if (p == MAP_FAILED)
-                return NULL;
-        if (size >= MIB(2))
-                (void) madvise(p, size, MADV_HUGEPAGE); /* fewer TLB misses, where the kernel can */
-        return p;
-}
+/* Aligned to pages, the content whatever it was before; NULL when there is none. Not for several threads. */
+void *region_take(size_t size);
 
-static inline void *region_free(void *p, size_t size)
-{
-        if (p)
-                (void) munmap(p, size);
-        return NULL;
-}
+/* Takes NULL, too. Return: NULL. */
+void *region_keep(void *p, size_t size);
+
+/* Gives everything kept back to the kernel. */
+void region_forget_all(void);

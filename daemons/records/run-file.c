@@ -15,8 +15,10 @@ typedef struct RunHeader {
         uint32_t version;
         uint32_t partitions;
         uint64_t records;
-        uint64_t flags; /* 0 */
+        uint64_t flags; /* RUN_FILE_… */
 } RunHeader;
+
+#define RUN_FILE_UNSORTED 1u
 
 _Static_assert(sizeof(RunHeader) == 32, "the header has no padding");
 
@@ -25,6 +27,7 @@ struct RunWriter {
         uint64_t *index; /* partitions + 1 */
         uint64_t records;
         uint32_t partitions;
+        uint64_t flags;
         uint32_t open; /* the partition being written; index[0..open] are known */
 };
 
@@ -54,6 +57,11 @@ int run_writer_new(int fd, uint32_t partitions, RunWriter **ret)
         w->index[0] = head_size(partitions);
         *ret = TAKE_PTR(w);
         return 0;
+}
+
+void run_writer_set_unsorted(RunWriter *w)
+{
+        w->flags |= RUN_FILE_UNSORTED;
 }
 
 static int writer_advance(RunWriter *w, uint32_t partition)
@@ -90,6 +98,7 @@ int run_writer_finish(RunWriter *w, uint64_t *ret_size_bytes)
                 .version = GUINT32_TO_LE(RUN_FILE_VERSION),
                 .partitions = GUINT32_TO_LE(w->partitions),
                 .records = GUINT64_TO_LE(w->records),
+                .flags = GUINT64_TO_LE(w->flags),
         };
         uint64_t word;
         int r;
@@ -143,7 +152,8 @@ static int read_head(int fd, uint32_t partitions, uint8_t **ret, Error *e)
         if ((size_t) n < sizeof(h) || memcmp(head, run_magic, sizeof(run_magic)) != 0)
                 return error_setf(e, EBADMSG, "not a run file");
         memcpy(&h, head, sizeof(h));
-        if (GUINT32_FROM_LE(h.version) != RUN_FILE_VERSION || h.flags != 0)
+        if (GUINT32_FROM_LE(h.version) != RUN_FILE_VERSION ||
+            (GUINT64_FROM_LE(h.flags) & ~(uint64_t) RUN_FILE_UNSORTED) != 0)
                 return error_setf(e, EBADMSG, "a run file of version %u, which is unknown",
                                   GUINT32_FROM_LE(h.version));
         if (GUINT32_FROM_LE(h.partitions) != partitions)

@@ -92,7 +92,7 @@ int sorter_new(const SorterOptions *options, Sorter **ret)
         s->options = *options;
         s->size = CLAMP(options->memory_bytes, SORTER_MEMORY_MIN, MEMORY_MAX) / 4 * 3 &
                   ~(size_t) 4095;
-        s->region = region_new(s->size);
+        s->region = region_take(s->size);
         if (!s->region)
                 return -ENOMEM;
         r = merge_init(&s->merge, &merge);
@@ -107,7 +107,7 @@ Sorter *sorter_free(Sorter *s)
         if (!s)
                 return NULL;
         merge_done(&s->merge);
-        s->region = region_free(s->region, s->size);
+        s->region = region_keep(s->region, s->size);
         free(s);
         return NULL;
 }
@@ -240,7 +240,8 @@ int sorter_finish(Sorter *s, RecordStream **ret)
         r = sorter_spill(s);
         if (r < 0)
                 return r;
-        s->region = region_free(s->region, s->size); /* the merge's buffers take its place */
+        s->region = region_keep(s->region, s->size);
+        region_forget_all(); /* the merge's buffers take its place */
         r = merge_start(&s->merge);
         if (r < 0)
                 return r;

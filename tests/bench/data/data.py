@@ -1,0 +1,228 @@
+#!/usr/bin/env python3
+"""The data path beside programs that do one job each, and beside peers, in one run: makes the data, shuffles the order.
+
+    data.py [--scratch DIR] [--size MIB] [--rounds N] [--text FILE] [--yardsticks DIR] [--only JOB,…] [--svg FILE]
+
+Every round runs all programs of all jobs once, in an order that is shuffled anew: a run after one with a large heap is
+slower. Printed are medians, the least, and the ratio to the job's yardstick (else its first peer) of the same run.
+Answers are compared with coreutils' or awk's before anything is timed. Nothing passes or fails by time.
+
+--text        default: the kernel's source, where Debian's linux-source package is installed; else words by Zipf's law
+--yardsticks  a folder of C programs to build: wcpart.c sortshuf.c logmax.c mapper.c; default: ../shared/limit beside the repo
+Peers are used where they are installed: coreutils, mawk, ripgrep, GNU parallel.
+"""
+
+import argparse
+import os
+import pathlib
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
+import mr  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+LETTERS_TR = "tr -cs A-Za-z '\\n'"
+
+
+def sh(command, env, out=subprocess.DEVNULL):
+    p = subprocess.run(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, env=env, check=False)
+    if p.returncode:
+        sys.exit(f"failed: {command}\n{p.stderr.decode(errors='replace')[-2000:]}")
+    return p.stdout
+
+
+class Bench:
+    def __init__(self, args, scratch):
+        self.args, self.scratch = args, scratch
+        (scratch / "tmp").mkdir()
+        self.env = dict(os.environ, LC_ALL="C", TMPDIR=str(scratch / "tmp"))
+        self.jobs = {}  # job -> list of (program, command); the first is ours, the second what ratios are to
+        self.yardsticks = self.build()
+        self.make_data()
+
+    def build(self):
+        cc = ["cc", "-O2", "-o", str(self.scratch / "gen"), str(HERE / "gen.c"), "-lm"]
+        subprocess.run(cc, check=True)
+        found = {}
+        folder = pathlib.Path(self.args.yardsticks)
+        for name, libs in (("wcpart", []), ("sortshuf", []), ("logmax", ["-lpcre2-8"]), ("mapper", [])):
+            source, to = folder / f"{name}.c", self.scratch / name
+            if not source.exists():
+                continue
+            p = subprocess.run(["gcc", "-O3", "-march=native", "-w", "-pthread", str(source), "-o", str(to), *libs],
+                               stderr=subprocess.DEVNULL, check=False)
+            # Some need instructions that this processor may not have.
+            if p.returncode == 0 and "avx512bw" in pathlib.Path("/proc/cpuinfo").read_text():
+                found[name] = str(to)
+        return found
+
+    def make_data(self):
+        size = self.args.size << 20
+        for kind in ("records", "log"):
+            with open(self.scratch / kind, "wb") as out:
+                subprocess.run([str(self.scratch / "gen"), kind, str(size)], stdout=out, check=True)
+        self.text = self.args.text or self.kernel_text(size)
+        if not self.text:
+            self.text = str(self.scratch / "text")
+            with open(self.text, "wb") as out:
+                subprocess.run([str(self.scratch / "gen"), "text", str(size)], stdout=out, check=True)
+        self.line = str(self.scratch / "line")
+        pathlib.Path(self.line).write_text("hello I am good hello bye bye bye good night hello\n")
+
+    def kernel_text(self, size):
+        tars = sorted(pathlib.Path("/usr/src").glob("linux-source-*.tar.xz"))
+        if not tars or self.args.short:
+            return None
+        to = self.scratch / "kernel"
+        sh(f"tar -xOJf {tars[-1]} --wildcards '*.c' '*.h' '*.rst' | head -c {size} > {to}", self.env)
+        return str(to)
+
+    def ours(self, app, data, *args, reduces=2, options=""):
+        out = self.scratch / "out"
+        quoted = " ".join(f"'{a}'" for a in args)
+        return (f"rm -rf {out}; '{mr.MRCTL}' --local run -q {app} --reduces {reduces} {options} --input '{data}' --output {out}"
+                + (f" -- {quoted}" if quoted else ""))
+
+    def yard(self, name, arguments):
+        return [(name, f"rm -rf {self.scratch}/y; mkdir {self.scratch}/y; {self.yardsticks[name]} {arguments}")] \
+            if name in self.yardsticks else []
+
+    def peer(self, program, command):
+        return [(program, command)] if shutil.which(program.split()[0]) else []
+
+    def plan(self):
+        s, text, log, records = self.scratch, self.text, self.scratch / "log", self.scratch / "records"
+        sort_u = f"sort -S 25% --parallel=2 | uniq -c > {s}/c"
+        self.jobs["word count"] = [("mrctl", self.ours("--app wordcount", text, reduces=16)),
+                                   *self.yard("wcpart", f"-s -o {s}/y '{text}'"),
+                                   ("coreutils", f"tr -s '[:space:]' '\\n' < '{text}' | {sort_u}"),
+                                   *self.peer("mawk", f"mawk '{{for (i = 1; i <= NF; i++) n[$i]++}} END {{for (w in n) print w, n[w]}}' '{text}' > {s}/c")]
+        self.jobs["word count, letters"] = [("mrctl", self.ours("--app wordcount", text, "letters")),
+                                            *self.yard("wcpart", f"-l -s -o {s}/y '{text}'"),
+                                            ("coreutils", f"{LETTERS_TR} < '{text}' | {sort_u}")]
+        self.jobs["sort"] = [("mrctl", self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=32)),
+                             *self.yard("sortshuf", f"{records} {s}/y 16 64"),
+                             ("coreutils", f"sort -S 25% --parallel=2 -T {s} -o {s}/c {records}")]
+        self.jobs["regex count"] = [("mrctl", self.ours("--app grep", log, '" 50[0-9] ', "output=count", reduces=1)),
+                                    *self.peer("rg", f"rg -c '\" 50[0-9] ' {log} > {s}/c"),
+                                    *self.yard("logmax", f"re '\" 50[0-9] ' {log}"),
+                                    ("grep", f"grep -c '\" 50[0-9] ' {log} > {s}/c")]
+        self.jobs["bytes per client"] = [("mrctl", self.ours("--app sum", log, "value=10", "key=1")),
+                                         *self.yard("logmax", f"agg {log}"),
+                                         *self.peer("mawk", f"mawk '{{b[$1] += $10}} END {{for (k in b) print k, b[k]}}' {log} > {s}/c")]
+        if "mapper" in self.yardsticks:
+            mapper = self.yardsticks["mapper"]
+            self.jobs["C streaming mapper"] = [("mrctl", self.ours(f"--mapper '{mapper} -n'", text, reduces=1)),
+                                               ("bare on pipes", f"split -n 2 --filter='cat | {mapper} -n | cat' '{text}'")]
+        self.jobs["one line"] = [("mrctl", f"'{mr.MRCTL}' --local run -q --app wordcount --input {self.line}"),
+                                 ("coreutils", f"tr -s '[:space:]' '\\n' < {self.line} | sort | uniq -c")]
+        if self.args.only:
+            wanted = [w.strip() for w in self.args.only.split(",")]
+            self.jobs = {k: v for k, v in self.jobs.items() if k in wanted}
+
+    def check(self, title, ours, other):
+        got, want = sh(ours, self.env, subprocess.PIPE), sh(other, self.env, subprocess.PIPE)
+        if got != want:
+            sys.exit(f"{title}: the answer differs: {got[:300]!r} and {want[:300]!r}")
+
+    def check_answers(self):
+        """By digests of what both sides say, in one order."""
+        s, digest = self.scratch, "sort -S 25% --parallel=2 | cksum"
+        parts = f"cat {s}/out/part-*"
+        swap = "sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'"
+        checks = {
+            "word count, letters": (f"{parts} | {digest}", f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {swap} | {digest}"),
+            "sort": (f"{parts} | cksum", f"sort -s -S 25% --parallel=2 -T {s} {s}/records | cksum"),
+            "regex count": (f"{parts} | cut -f2", f"grep -c '\" 50[0-9] ' {s}/log"),
+            "bytes per client": (f"{parts} | {digest}", f"awk '{{b[$1] += $10}} END {{for (k in b) printf \"%s\\t%d\\n\", k, b[k]}}' {s}/log | {digest}"),
+        }
+        for job, (got, want) in checks.items():
+            if job in self.jobs:
+                sh(self.jobs[job][0][1], self.env)
+                self.check(job, got, want)
+
+    def run(self):
+        taken = {(job, name): [] for job, programs in self.jobs.items() for name, _ in programs}
+        rng = random.Random(1)
+        todo = [(job, name, command) for job, programs in self.jobs.items() for name, command in programs]
+        for path in {self.text, str(self.scratch / "log"), str(self.scratch / "records")}:
+            sh(f"cat '{path}' > /dev/null", self.env)
+        for _ in range(self.args.rounds):
+            rng.shuffle(todo)
+            for job, name, command in todo:
+                times = 5 if job == "one line" else 1
+                for _ in range(times):
+                    start = time.perf_counter()
+                    sh(command, self.env)
+                    taken[job, name].append(time.perf_counter() - start)
+        return taken
+
+    def rows(self, taken):
+        for job, programs in self.jobs.items():
+            base = statistics.median(taken[job, programs[min(1, len(programs) - 1)][0]])
+            for i, (name, _) in enumerate(programs):
+                times = taken[job, name]
+                yield job, name, statistics.median(times), min(times), statistics.median(times) / base, i == 0
+
+
+def table(rows, rounds):
+    print(f"{'job':22s} {'program':16s} {'median':>10s} {'least':>10s} {'ratio':>8s}   ({rounds} rounds, shuffled)")
+    for job, name, median, least, ratio, first in rows:
+        print(f"{job if first else '':22s} {name:16s} {median:8.3f} s {least:8.3f} s {ratio:7.2f} x")
+
+
+def svg(rows, path):
+    """Bars of ratios on a logarithmic scale."""
+    import math
+    height, left, width = 18, 300, 420
+    most = max(2.0, max(r[4] for r in rows))
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{height * len(rows) + 30}" '
+           'font-family="sans-serif" font-size="12">',
+           '<rect width="100%" height="100%" fill="white"/>']
+    scale = width / math.log10(most / 0.25)
+    for i, (job, name, _, _, ratio, first) in enumerate(rows):
+        y = 10 + i * height
+        bar = max(1.0, scale * math.log10(max(ratio, 0.26) / 0.25))
+        if first:
+            out.append(f'<text x="8" y="{y + 12}" font-weight="bold">{job}</text>')
+        out.append(f'<text x="{left - 8}" y="{y + 12}" text-anchor="end">{name}</text>')
+        out.append(f'<rect x="{left}" y="{y + 2}" width="{bar:.1f}" height="{height - 5}" fill="{"#2a7" if first else "#aaa"}"/>')
+        out.append(f'<text x="{left + bar + 4:.1f}" y="{y + 12}">{ratio:.2f}</text>')
+    x = left + scale * math.log10(1 / 0.25)
+    out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{10 + height * len(rows)}" stroke="black" stroke-dasharray="3"/></svg>')
+    pathlib.Path(path).write_text("\n".join(out) + "\n")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scratch", default=tempfile.gettempdir())
+    parser.add_argument("--size", type=int, default=1024, help="MiB of each kind of data")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--text")
+    parser.add_argument("--yardsticks", default=str(mr.SOURCE.parent / "shared" / "limit"))
+    parser.add_argument("--only")
+    parser.add_argument("--svg")
+    parser.add_argument("--short", action="store_true", help="as in CI: 16 MiB, one round")
+    args = parser.parse_args()
+    if args.short:
+        args.size, args.rounds = min(args.size, 16), 1
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="mr-bench-", dir=args.scratch))
+    try:
+        bench = Bench(args, scratch)
+        bench.plan()
+        bench.check_answers()
+        rows = list(bench.rows(bench.run()))
+        table(rows, args.rounds)
+        if args.svg:
+            svg(rows, args.svg)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+main()

@@ -18,6 +18,7 @@
 #include "mr-masterd/master-output.h"
 #include "mr-masterd/master-sample.h"
 #include "platform/log.h"
+#include "records/codec.h"
 
 const char *job_state_to_string(JobState s)
 {
@@ -402,7 +403,11 @@ int job_make_splits(const MasterJob *j, const PlanFiles *plan, SplitPlan **ret, 
                 const PlanFile *f = &g_array_index(plan->files, PlanFile, i);
 
                 files[i] = (SplitFile){
-                        .path = f->path, .size_bytes = f->size_bytes, .mtime_ns = f->mtime_ns};
+                        .path = f->path,
+                        .size_bytes = f->size_bytes,
+                        .mtime_ns = f->mtime_ns,
+                        .whole = codec_of_path(f->path) != CODEC_NONE,
+                };
         }
         r = split_plan_new(files, plan->files->len, j->desc->split_size_bytes, combine, ret);
         if (r == -E2BIG)

@@ -6,6 +6,7 @@
 #include "apps/catalog.h"
 #include "base/fs.h"
 #include "mr-masterd/master-sample.h"
+#include "records/piece.h"
 #include "records/sort-key.h"
 
 #define PLACES_PER_REDUCE 8
@@ -95,6 +96,33 @@ static int open_file(Sample *s, const PlanFile *f, Error *e)
         return 0;
 }
 
+/* Of a compressed file only the beginning is within reach. */
+static int take_packed(Sample *s, const PlanFile *f, Error *e)
+{
+        _cleanup_(piece_reader_done) PieceReader reader = {};
+        g_autofree char *cause = NULL;
+        size_t size = 0;
+        ssize_t n;
+        int r;
+
+        r = piece_reader_init_packed(&reader, s->fd, f->size_bytes, codec_of_path(f->path), NULL);
+        if (r < 0)
+                return r;
+        do {
+                n = piece_reader_read(&reader, s->block + size, PLACE_BYTES - size, e);
+                if (n < 0) {
+                        cause = g_strdup(error_message(e, (int) n));
+                        error_done(e);
+                        return error_setf(e, (int) n, "cannot read the input %s: %s", f->path,
+                                          cause);
+                }
+                size += (size_t) n;
+        } while (n > 0 && size < PLACE_BYTES);
+        memset(s->block + size, 0, LINES_PADDING);
+        add_lines(s, size, true);
+        return 0;
+}
+
 static int take_place(Sample *s, const PlanFile *f, uint64_t offset, Error *e)
 {
         ssize_t n;
@@ -105,6 +133,8 @@ static int take_place(Sample *s, const PlanFile *f, uint64_t offset, Error *e)
         r = open_file(s, f, e);
         if (r < 0)
                 return r;
+        if (codec_of_path(f->path) != CODEC_NONE)
+                return take_packed(s, f, e);
         n = pread_full(s->fd, s->block, PLACE_BYTES, offset);
         if (n < 0)
                 return error_setf(e, (int) n, "cannot read the input %s: %s", f->path,

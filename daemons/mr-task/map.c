@@ -70,7 +70,15 @@ static int open_reader(Attempt *a, const MapSink *sink, const Mapreduced__V1__Pi
                        const char *path, PieceReader *ret)
 {
         uint64_t record_bytes = sink->plugin ? sink->plugin->record_bytes : 0;
+        Codec codec = codec_of_path(piece->path);
 
+        if (codec != CODEC_NONE && record_bytes > 0) {
+                a->permanent = true;
+                return attempt_failf(a, EINVAL, "%s is compressed: record= takes plain files",
+                                     path);
+        }
+        if (codec != CODEC_NONE)
+                return piece_reader_init_packed(ret, fd, piece->file_size, codec, &a->ticker);
         if (record_bytes == 0) {
                 piece_reader_init(ret, fd, piece->offset, piece->length, piece->file_size,
                                   &a->ticker);
@@ -91,7 +99,7 @@ static int open_reader(Attempt *a, const MapSink *sink, const Mapreduced__V1__Pi
 static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd)
 {
         g_autofree char *path = text_escape(piece->path, strlen(piece->path), PATH_SHOWN_BYTES);
-        PieceReader reader = {};
+        _cleanup_(piece_reader_done) PieceReader reader = {};
         int r;
 
         r = check_file(a, fd, piece, path);
@@ -99,7 +107,8 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
                 return r;
         (void) posix_fadvise(fd, (off_t) piece->offset, (off_t) piece->length,
                              POSIX_FADV_SEQUENTIAL);
-        if (!sink->plugin && a->start->skip_records > 0) {
+        if (!sink->plugin && a->start->skip_records > 0 &&
+            codec_of_path(piece->path) == CODEC_NONE) {
                 r = map_skip_piece(a, sink->sorter, piece, fd, path, &reader.lines, &reader.bytes);
                 goto read;
         }

@@ -5,6 +5,7 @@
 
 #include "records/piece.h"
 
+#define PACKED_READ_BYTES ((uint64_t) 64 * 1024)
 #define TAIL_READ_BYTES (64 * 1024) /* past the end of a piece there is usually less than a line */
 
 void piece_reader_init(PieceReader *p, int fd, uint64_t offset, uint64_t length, uint64_t file_size,
@@ -35,6 +36,21 @@ void piece_reader_init_fixed(PieceReader *p, int fd, uint64_t offset, uint64_t l
         p->end = MIN((end + record_bytes - 1) / record_bytes * record_bytes, file_size);
         p->done = p->done || p->at >= p->end;
         p->lines = p->done ? 0 : (p->end - p->at) / record_bytes;
+}
+
+int piece_reader_init_packed(PieceReader *p, int fd, uint64_t file_size, Codec codec,
+                             const Ticker *ticker)
+{
+        piece_reader_init(p, fd, 0, file_size, file_size, ticker);
+        p->packed = malloc(PACKED_READ_BYTES);
+        return p->packed ? decoder_new(codec, &p->decoder) : -ENOMEM;
+}
+
+void piece_reader_done(PieceReader *p)
+{
+        decoder_free(p->decoder);
+        free(p->packed);
+        *p = (PieceReader){.fd = -EBADF};
 }
 
 static ssize_t read_some(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
@@ -106,6 +122,67 @@ static ssize_t read_tail(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
         return n;
 }
 
+static int packed_failed(const PieceReader *p, int r, Error *e)
+{
+        uint64_t at = p->at - (p->packed_size - p->packed_at);
+
+        if (r == -E2BIG)
+                return error_setf(e, r, "unpacking it needs more than %d MiB of memory",
+                                  (int) (DECODER_MEMORY_MAX / MIB(1)));
+        if (r == -ENOMEM)
+                return r;
+        return error_setf(e, r,
+                          "the compressed data is damaged or of another kind, near offset %" PRIu64,
+                          at);
+}
+
+static int read_packed(PieceReader *p, Error *e)
+{
+        ssize_t n;
+
+        if (p->packed_at < p->packed_size || p->at == p->file_size)
+                return 0;
+        n = read_some(p, p->packed, (size_t) MIN(PACKED_READ_BYTES, p->file_size - p->at), e);
+        if (n < 0)
+                return (int) n;
+        p->packed_at = 0;
+        p->packed_size = (size_t) n;
+        return 0;
+}
+
+/* The next text of a compressed file. */
+static ssize_t read_unpacked(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
+{
+        uint8_t *out = buffer;
+        size_t left = size;
+        int r;
+
+        while (left == size) {
+                const uint8_t *in;
+                size_t in_left;
+
+                r = read_packed(p, e);
+                if (r < 0)
+                        return r;
+                in = p->packed + p->packed_at;
+                in_left = p->packed_size - p->packed_at;
+                if (in_left == 0 && !p->in_stream) {
+                        p->done = true;
+                        return 0;
+                }
+                r = decoder_step(p->decoder, &in, &in_left, &out, &left);
+                if (r < 0)
+                        return packed_failed(p, r, e);
+                p->in_stream = r > 0;
+                if (r > 0 && left == size && in_left == p->packed_size - p->packed_at &&
+                    p->at == p->file_size)
+                        return error_setf(e, EBADMSG,
+                                          "the compressed data ends in the middle: truncated");
+                p->packed_at = p->packed_size - in_left;
+        }
+        return (ssize_t) (size - left);
+}
+
 /* Eight at a time for the compiler to turn into vector code: the count is added up in bytes. */
 static uint64_t count_newlines(const uint8_t *data, size_t size)
 {
@@ -140,9 +217,11 @@ ssize_t piece_reader_read(PieceReader *p, uint8_t *buffer, size_t size, Error *e
 {
         ssize_t n = 0;
 
-        if (!p->done && p->skipping)
+        if (!p->done && p->decoder)
+                n = read_unpacked(p, buffer, size, e);
+        else if (!p->done && p->skipping)
                 n = read_first(p, buffer, size, e);
-        if (n == 0 && !p->done) {
+        if (n == 0 && !p->done && !p->decoder) {
                 if (p->at < p->end)
                         n = read_some(p, buffer, (size_t) MIN(size, p->end - p->at), e);
                 else if (!p->fixed)

@@ -21,7 +21,8 @@ static bool fits_open_split(const Planner *p, uint64_t length, size_t path_bytes
         if (!p->combine || p->splits->len == 0)
                 return false;
         open = &g_array_index(p->splits, Split, p->splits->len - 1);
-        return open->count < SPLIT_MAX_PIECES && length <= p->split_size_bytes - open->size_bytes &&
+        return open->count < SPLIT_MAX_PIECES && open->size_bytes < p->split_size_bytes &&
+               length <= p->split_size_bytes - open->size_bytes &&
                path_bytes <= SPLIT_MAX_PATH_BYTES - MIN(p->open_path_bytes, SPLIT_MAX_PATH_BYTES);
 }
 
@@ -56,7 +57,7 @@ static int cut_file(Planner *p, size_t index, const SplitFile *f)
 
         if (f->size_bytes == 0)
                 return 0;
-        count = (f->size_bytes - 1) / p->split_size_bytes + 1;
+        count = f->whole ? 1 : (f->size_bytes - 1) / p->split_size_bytes + 1;
         if (count > SPLIT_MAX_COUNT)
                 return -E2BIG;
         base = f->size_bytes / count;

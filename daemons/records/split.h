@@ -22,6 +22,7 @@ typedef struct SplitFile {
         const char *path;
         uint64_t size_bytes;
         int64_t mtime_ns;
+        bool whole; /* it cannot be cut: one piece, however large */
 } SplitFile;
 
 /* [offset, offset + length) of a file; length is never 0. */

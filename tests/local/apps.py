@@ -128,6 +128,41 @@ class Apps(mr.Scratch):
         self.assertEqual([r[:3] for r in rows], sorted(r[:3] for r in records))
         self.assertFails(self.local("--app", "sort", "--input", path, "--max-attempts", "1", "--", "record=16"), "no whole number of records")
 
+    def test_compressed(self):
+        """inputs by gzip, bzip2, zstd, lz4, xz, of one stream and of two, count as their text does; commands see text"""
+        want = self.run_app("count", "3")
+        data = open(self.log, "rb").read()
+        (self.dir / "z").mkdir()
+        tools = {"gz": "gzip", "bz2": "bzip2", "zst": "zstd", "lz4": "lz4", "xz": "xz"}
+        there = {k: v for k, v in tools.items() if shutil.which(v)}
+        self.assertIn("gz", there)
+        for ending, tool in there.items():
+            half = data.index(b"\n", len(data) // 2) - 3  # within a line
+            one, two = self.file("a", data[:half]), self.file("b", data[half:])
+            path = str(self.dir / "z" / f"log.{ending}")
+            shell(f"({tool} -c < \"$1\"; {tool} -c < \"$2\") > \"$3\"", one, two, path)
+            self.assertSameLines(self.run_app("count", "3", inputs=[path]), want)
+            p = self.local("--mapper", "grep -c ''", "--input", path, "-q", "--split-size", "4K")
+            self.assertOk(p)
+            self.assertEqual(int(p.stdout), data.count(b"\n"))
+            whole = open(path, "rb").read()
+            for bad in (whole[:-5], whole[:len(whole) // 3], b"plain text\n" * 9):
+                broken = self.file(f"broken.{ending}", bad)
+                self.assertFails(self.local("--app", "count", "--max-attempts", "1", "--input", broken), broken, "compressed data")
+        n = len(there)
+        got = self.run_app("count", "3", inputs=[self.dir / "z"])
+        self.assertSameLines(got, b"".join(b"%s\t%d\n" % (k, int(v) * n) for k, v in (row.split(b"\t") for row in want.splitlines())))
+        self.check_sort_packed()
+
+    def check_sort_packed(self):
+        rows = sorted(f"{i * 7919 % 10007:05}".encode() for i in range(9000))
+        paths = []
+        for i in range(3):
+            path = self.file(f"part{i}", b"\n".join(rows[i::3]) + b"\n")
+            shell('gzip "$1"', path)
+            paths.append(path + ".gz")
+        self.assertEqual(self.run_app("sort", inputs=paths, options=("--reduces", "4")), b"\n".join(rows) + b"\n")
+
     def test_top(self):
         """top: the first lines of sort | uniq -c | sort -rn"""
         for k in (1, 7, 100000):

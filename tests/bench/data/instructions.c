@@ -1,0 +1,250 @@
+/*
+ * Three fixed jobs over the library of the data path, in one process, to have their instructions counted.
+ *
+ *      instructions count|sort|sum
+ *
+ * A clock on a shared machine is off by a third from one run to the next; instructions are off by a
+ * thousandth. They say nothing of caches or disks: that is for data.py.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "records/combine.h"
+#include "records/fields.h"
+#include "records/run-file.h"
+#include "records/sorter.h"
+
+#define TEXT_BYTES MIB(4)
+#define SORT_RECORDS 40000
+#define SORT_RUNS 4
+#define RECORD_BYTES 100
+#define KEY_BYTES 10
+#define PARTITIONS 8
+
+static uint64_t state = 42;
+
+static uint64_t next(void) /* splitmix64 */
+{
+        uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
+
+        z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+        return z ^ z >> 31;
+}
+
+static void must(int r)
+{
+        if (r < 0)
+                g_error("%s", g_strerror(-r));
+}
+
+static int memory_file(void)
+{
+        int fd = memfd_create("instructions", MFD_CLOEXEC);
+
+        must(fd < 0 ? -errno : 0);
+        return fd;
+}
+
+static void write_run(RecordStream *stream, int fd)
+{
+        RunWriter *w = NULL;
+        Record record;
+        uint64_t size;
+        int r;
+
+        must(run_writer_new(fd, PARTITIONS, &w));
+        while ((r = stream->next(stream, &record)) > 0)
+                must(run_writer_add(w, &record));
+        must(r);
+        must(run_writer_finish(w, &size));
+        (void) run_writer_free(w);
+}
+
+static Combiner *combiner(uint32_t partitions, Scratch *scratch)
+{
+        CombinerOptions o = {
+                .op = COMBINE_SUM,
+                .partitions = partitions,
+                .unsorted = partitions > 1,
+                .memory_bytes = MIB(16),
+                .scratch = scratch,
+        };
+        Combiner *c = NULL;
+
+        must(combiner_new(&o, &c));
+        return c;
+}
+
+/* The reduces: every partition into a table, then out in order. */
+static uint64_t reduce(int fd, Scratch *scratch)
+{
+        uint64_t keys = 0;
+
+        for (uint32_t p = 0; p < PARTITIONS; p++) {
+                Combiner *c = combiner(1, scratch);
+                uint64_t offset, length, n;
+                RecordStream *stream;
+                BlockCursor cursor;
+                Record record;
+                int r;
+
+                must(run_file_segment(fd, PARTITIONS, p, &offset, &length, NULL));
+                block_cursor_init(&cursor, fd, offset, length, p, NULL);
+                while ((r = block_cursor_next(&cursor, &record, NULL)) > 0) {
+                        must(combine_decode(record.value, record.value_size, &n));
+                        must(combiner_add(c, record.key, record.key_size, n));
+                }
+                must(r);
+                block_cursor_done(&cursor);
+                must(combiner_finish(c, &stream));
+                while ((r = stream->next(stream, &record)) > 0)
+                        keys++;
+                must(r);
+                (void) combiner_free(c);
+        }
+        return keys;
+}
+
+static uint64_t finish(Combiner *c, Scratch *scratch)
+{
+        int fd = memory_file();
+        RecordStream *stream;
+        uint64_t keys;
+
+        must(combiner_finish(c, &stream));
+        write_run(stream, fd);
+        (void) combiner_free(c);
+        keys = reduce(fd, scratch);
+        (void) close(fd);
+        return keys;
+}
+
+/* Half of the words are of a few, the others of very many. */
+static uint64_t job_count(Scratch *scratch)
+{
+        Combiner *c = combiner(PARTITIONS, scratch);
+        uint64_t written = 0;
+        Words words = {};
+
+        while (written < TEXT_BYTES) {
+                const Word *found;
+                uint8_t *space;
+                size_t size, count, n = 0;
+
+                must(words_space(&words, KIB(64), &space, &size));
+                while (n + 24 < KIB(64)) {
+                        uint64_t rank = next() % (next() % 2 ? 100 : 1000000);
+
+                        n += (size_t) g_snprintf((char *) space + n, 24,
+                                                 "word%" G_GUINT64_FORMAT " ", rank);
+                }
+                must(words_scan(&words, n, false, &found, &count));
+                must(combiner_count_words(c, words.buffer, found, count));
+                written += n;
+        }
+        words_done(&words);
+        return finish(c, scratch);
+}
+
+static uint64_t job_sum(Scratch *scratch)
+{
+        Combiner *c = combiner(PARTITIONS, scratch);
+        const Fields fields = {};
+        uint64_t written = 0;
+
+        while (written < TEXT_BYTES) {
+                char line[256 + LINES_PADDING] = {};
+                const uint8_t *key, *value;
+                size_t size, key_size, value_size;
+                uint64_t n;
+
+                size = (size_t) g_snprintf(line, 256,
+                                           "10.%u.%u.1 - - [01/Jan/2024:00:00:00 +0000] \"GET "
+                                           "/item%u.html HTTP/1.1\" 200 %u \"-\" \"agent\"",
+                                           (unsigned) (next() % 8), (unsigned) (next() % 256),
+                                           (unsigned) (next() % 9999), (unsigned) (next() % 99999));
+                if (!fields_find(&fields, (uint8_t *) line, size, 1, &key, &key_size) ||
+                    !fields_find(&fields, (uint8_t *) line, size, 10, &value, &value_size) ||
+                    !fields_number(value, value_size, &n))
+                        g_error("a line that is none");
+                must(combiner_add(c, key, key_size, n));
+                written += size;
+        }
+        return finish(c, scratch);
+}
+
+static void sort_run(int fd, Scratch *scratch)
+{
+        SorterOptions o = {.partitions = PARTITIONS, .memory_bytes = MIB(16), .scratch = scratch};
+        uint8_t data[RECORD_BYTES] = {};
+        RecordStream *stream;
+        Sorter *s = NULL;
+
+        must(sorter_new(&o, &s));
+        for (size_t i = 0; i < SORT_RECORDS / SORT_RUNS; i++) {
+                uint64_t key = next();
+                Record record = {
+                        .key = data,
+                        .key_size = KEY_BYTES,
+                        .value = data + KEY_BYTES,
+                        .value_size = RECORD_BYTES - KEY_BYTES,
+                        .partition = (uint32_t) (key & 0xff) * PARTITIONS / 256,
+                };
+
+                memcpy(data, &key, sizeof(key));
+                must(sorter_add(s, &record));
+        }
+        must(sorter_finish(s, &stream));
+        write_run(stream, fd);
+        (void) sorter_free(s);
+}
+
+static uint64_t job_sort(Scratch *scratch)
+{
+        int fds[SORT_RUNS];
+        uint64_t records = 0;
+
+        for (size_t i = 0; i < SORT_RUNS; i++) {
+                fds[i] = memory_file();
+                sort_run(fds[i], scratch);
+        }
+        for (uint32_t p = 0; p < PARTITIONS; p++) {
+                MergeOptions o = {.memory_bytes = MIB(16), .scratch = scratch, .want_partition = p};
+                Merge merge;
+                Record record;
+                int r;
+
+                must(merge_init(&merge, &o));
+                for (size_t i = 0; i < SORT_RUNS; i++) {
+                        Segment segment = {.fd = fds[i]};
+
+                        must(run_file_segment(fds[i], PARTITIONS, p, &segment.offset,
+                                              &segment.length, NULL));
+                        must(merge_add(&merge, &segment));
+                }
+                must(merge_start(&merge));
+                while ((r = merge.stream.next(&merge.stream, &record)) > 0)
+                        records++;
+                must(r);
+                merge_done(&merge);
+        }
+        for (size_t i = 0; i < SORT_RUNS; i++)
+                (void) close(fds[i]);
+        return records;
+}
+
+int main(int argc, char *argv[])
+{
+        Scratch scratch = {.fd = memory_file()};
+        uint64_t result;
+
+        if (argc != 2)
+                return 2;
+        result = g_str_equal(argv[1], "count")  ? job_count(&scratch)
+                 : g_str_equal(argv[1], "sort") ? job_sort(&scratch)
+                                                : job_sum(&scratch);
+        (void) printf("%" G_GUINT64_FORMAT "\n", result);
+        (void) close(scratch.fd);
+        return 0;
+}

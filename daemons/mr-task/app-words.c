@@ -7,6 +7,8 @@
 
 /* Text of this size, its table of words and the combiner's front table share the L2 cache. */
 #define READ_BYTES (64 * 1024)
+#define KEEP_BYTES                                                                                 \
+        (1024 * 1024) /* more was for a long word, and the rest of the attempt needs the room */
 
 int app_words_setup(MrTask *t, Words *w)
 {
@@ -37,5 +39,13 @@ int app_words_next(Plugin *p, PieceReader *piece, Words *w, const Word **ret, si
         if (n < 0)
                 return (int) n;
         r = words_scan(w, (size_t) n, n == 0, ret, ret_count);
-        return r < 0 ? r : n > 0 || *ret_count > 0;
+        if (r < 0 || n > 0 || *ret_count > 0)
+                return r < 0 ? r : 1;
+        if (w->capacity > KEEP_BYTES) {
+                bool letters = w->letters;
+
+                words_done(w);
+                w->letters = letters;
+        }
+        return 0;
 }

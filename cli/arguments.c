@@ -38,6 +38,9 @@ enum {
         OPT_USER,
         OPT_SINCE,
         OPT_UNTIL,
+        OPT_TTL,
+        OPT_ADVERTISE,
+        OPT_SPOOL,
 };
 
 typedef struct OptionInfo {
@@ -50,7 +53,7 @@ typedef struct OptionInfo {
 #define JOB (VERB_RUN | VERB_SUBMIT)
 #define TABLES                                                                                     \
         (VERB_LIST | VERB_STATUS | VERB_WORKERS | VERB_TASKS | VERB_HISTORY | VERB_COUNTERS |      \
-         VERB_EXPLAIN | VERB_TIMELINE | VERB_APPS)
+         VERB_EXPLAIN | VERB_TIMELINE | VERB_APPS | VERB_CLUSTER)
 
 static const OptionInfo options[] = {
         {"help", no_argument, 'h', VERB_ANY},
@@ -73,7 +76,7 @@ static const OptionInfo options[] = {
         {"split-size", required_argument, OPT_SPLIT_SIZE, JOB},
         {"file", required_argument, OPT_FILE, JOB},
         {"env", required_argument, OPT_ENV, JOB},
-        {"name", required_argument, OPT_NAME, JOB | VERB_HISTORY},
+        {"name", required_argument, OPT_NAME, JOB | VERB_HISTORY | VERB_CLUSTER},
         {"max-attempts", required_argument, OPT_MAX_ATTEMPTS, JOB},
         {"skip-bad-records", required_argument, OPT_SKIP_BAD_RECORDS, JOB},
         {"task-timeout", required_argument, OPT_TASK_TIMEOUT, JOB},
@@ -88,6 +91,9 @@ static const OptionInfo options[] = {
         {"lines", required_argument, 'n', VERB_HISTORY | VERB_LOGS},
         {"follow", no_argument, 'f', VERB_LOGS},
         {"directory", required_argument, 'D', VERB_LOGS},
+        {"ttl", required_argument, OPT_TTL, VERB_CLUSTER},
+        {"advertise", required_argument, OPT_ADVERTISE, VERB_CLUSTER},
+        {"spool", required_argument, OPT_SPOOL, VERB_CLUSTER},
 };
 
 /* Levenshtein's distance, row by row; words here are options and verbs, the longer ones are cut. */
@@ -386,6 +392,17 @@ static int parse_option(int value, const char *s, Arguments *a, Error *e)
                 return 0;
         case OPT_NO_PAGER:
                 a->no_pager = true;
+                return 0;
+        case OPT_TTL:
+                if (parse_sec(optarg, &a->ttl_usec) < 0)
+                        return error_setf(e, EINVAL,
+                                          "not a time span such as 30min or 1d: --ttl=%s", optarg);
+                return 0;
+        case OPT_ADVERTISE:
+                a->advertise = optarg;
+                return 0;
+        case OPT_SPOOL:
+                a->spool = optarg;
                 return 0;
         case OPT_LOCAL:
                 a->local = true;

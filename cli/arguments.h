@@ -49,6 +49,8 @@ typedef struct Arguments {
         const char *user, *directory;
         uint64_t since_usec, until_usec; /* CLOCK_REALTIME; 0: not given */
         uint32_t lines;                  /* 0: not given */
+        uint64_t ttl_usec;               /* of a token; 0: not given */
+        const char *advertise, *spool;   /* of cluster */
         JobArguments job;
 } Arguments;
 

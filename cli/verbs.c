@@ -29,6 +29,7 @@ static const Verb verbs[] = {
         {"workers", VERB_WORKERS, 0, 0, NULL, verb_workers},
         {"drain", VERB_DRAIN, 1, UINT_MAX, A_WORKER, verb_drain},
         {"resume", VERB_RESUME, 1, UINT_MAX, A_WORKER, verb_resume},
+        {"cluster", VERB_CLUSTER, 1, 2, NULL, verb_cluster},
         {"time", VERB_TIME, 0, UINT_MAX, NULL, verb_time},
         {"apps", VERB_APPS, 0, 0, NULL, verb_apps},
 };

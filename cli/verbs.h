@@ -32,6 +32,7 @@ enum {
         VERB_TIMELINE = 1 << 18,
         VERB_DRAIN = 1 << 19,
         VERB_RESUME = 1 << 20,
+        VERB_CLUSTER = 1 << 21,
         VERB_ANY = INT_MAX,
 };
 
@@ -55,6 +56,7 @@ int verb_cancel(const Arguments *a);
 int verb_workers(const Arguments *a);
 int verb_tasks(const Arguments *a);
 int verb_cat(const Arguments *a);
+int verb_cluster(const Arguments *a);
 int verb_time(const Arguments *a);
 int verb_apps(const Arguments *a);
 int verb_watch(const Arguments *a);

@@ -181,6 +181,8 @@ static int add_objects(Manager *m)
         r = sd_bus_add_object_vtable(m->bus, NULL, MASTER_PATH, MANAGER_INTERFACE, manager_vtable,
                                      m);
         if (r >= 0)
+                r = bus_add_cluster_object(m);
+        if (r >= 0)
                 r = sd_bus_add_object_manager(m->bus, NULL, MASTER_PATH);
         if (r >= 0)
                 r = bus_add_job_objects(m);

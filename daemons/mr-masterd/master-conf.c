@@ -6,10 +6,11 @@
 #include "base/parse.h"
 #include "config.h"
 #include "mr-masterd/master-conf.h"
+#include "pki/authority.h"
 #include "platform/conf.h"
 #include "platform/log.h"
 
-#define DEFAULT_LISTEN "127.0.0.1:7077"
+#define DEFAULT_LISTEN "*:7077"
 #define DEFAULT_STATE "/var/lib/mapreduced/master"
 
 void master_conf_init(MasterConf *c)
@@ -22,6 +23,7 @@ void master_conf_init(MasterConf *c)
                 .heartbeat_usec = USEC_PER_SEC,
                 .jobs_max = 1000,
                 .keep_jobs = 100,
+                .certificate_lifetime_usec = PKI_CERTIFICATE_LIFETIME_SEC * USEC_PER_SEC,
                 .exit_with_fd = -EBADF,
         };
 }
@@ -31,6 +33,9 @@ void master_conf_done(MasterConf *c)
         g_ptr_array_unref(c->listen);
         g_free(c->state_dir);
         g_free(c->bus);
+        g_free(c->join_listen);
+        g_free(c->advertise);
+        key_files_done(&c->keys);
 }
 
 int master_conf_read(MasterConf *c, const char *path, Error *e)
@@ -40,7 +45,14 @@ int master_conf_read(MasterConf *c, const char *path, Error *e)
                 {"Master", "StateDirectory", conf_parse_path, &c->state_dir},
                 {"Master", "LeaseSec", conf_parse_sec, &c->lease_usec},
                 {"Master", "HeartbeatSec", conf_parse_sec, &c->heartbeat_usec},
-                {"Master", "AllowPlaintext", conf_parse_boolean, &c->allow_plaintext},
+                {"Master", "JoinListen", conf_parse_string, &c->join_listen},
+                {"Master", "Advertise", conf_parse_string, &c->advertise},
+                {"Master", "CACertificate", conf_parse_path, &c->keys.ca},
+                {"Master", "Certificate", conf_parse_path, &c->keys.certificate},
+                {"Master", "PrivateKey", conf_parse_path, &c->keys.key},
+                {"Master", "RevocationList", conf_parse_path, &c->keys.list},
+                {"Master", "CertificateLifetimeSec", conf_parse_sec, &c->certificate_lifetime_usec},
+                {"Master", "InsecurePlainTCP", conf_parse_boolean, &c->insecure_plain_tcp},
                 {"Master", "SharedResults", conf_parse_boolean, &c->shared_results},
                 {"Master", "JobsMax", conf_parse_count, &c->jobs_max},
                 {"Master", "KeepJobs", conf_parse_count, &c->keep_jobs},
@@ -65,6 +77,10 @@ static void help(void)
                "     --bus=BUS            system (default), session, none, fd:N, or a D-Bus address\n"
                "     --listen=ADDRESS     HOST:PORT, unix:PATH or fd:N where workers register; repeatable\n"
                "                          (default: " DEFAULT_LISTEN ")\n"
+               "     --join-listen=ADDRESS  Where new hosts ask to be let in, while a token is valid\n"
+               "                          (default: the port after the first --listen)\n"
+               "     --advertise=HOST     By which name or address other hosts reach this one\n"
+               "     --insecure-plain-tcp Serve TCP on the loopback without TLS: for tests only\n"
                "     --state=DIR          Where jobs are kept (default: " DEFAULT_STATE ")\n"
                "     --lease=SEC          A worker silent for so long is lost (default: 10)\n"
                "     --heartbeat=SEC      How often workers say that they live (default: 1)\n"
@@ -79,6 +95,9 @@ enum {
         ARG_CONFIG,
         ARG_BUS,
         ARG_LISTEN,
+        ARG_JOIN_LISTEN,
+        ARG_ADVERTISE,
+        ARG_INSECURE_PLAIN_TCP,
         ARG_STATE,
         ARG_LEASE,
         ARG_HEARTBEAT,
@@ -93,6 +112,9 @@ static const struct option options[] = {
         {"config", required_argument, NULL, ARG_CONFIG},
         {"bus", required_argument, NULL, ARG_BUS},
         {"listen", required_argument, NULL, ARG_LISTEN},
+        {"join-listen", required_argument, NULL, ARG_JOIN_LISTEN},
+        {"advertise", required_argument, NULL, ARG_ADVERTISE},
+        {"insecure-plain-tcp", no_argument, NULL, ARG_INSECURE_PLAIN_TCP},
         {"state", required_argument, NULL, ARG_STATE},
         {"lease", required_argument, NULL, ARG_LEASE},
         {"heartbeat", required_argument, NULL, ARG_HEARTBEAT},
@@ -146,6 +168,13 @@ static int set_option(MasterConf *c, int option, bool *first_listen, Error *e)
                 *first_listen = false;
                 g_ptr_array_add(c->listen, g_strdup(optarg));
                 return 0;
+        case ARG_JOIN_LISTEN:
+                return set_string(optarg, &c->join_listen);
+        case ARG_ADVERTISE:
+                return set_string(optarg, &c->advertise);
+        case ARG_INSECURE_PLAIN_TCP:
+                c->insecure_plain_tcp = true;
+                return 0;
         case ARG_STATE:
                 return set_path(optarg, &c->state_dir);
         case ARG_LEASE:
@@ -175,15 +204,20 @@ static int check(MasterConf *c, Error *e)
                         e, EINVAL,
                         "the lease must last at least two heartbeats and at most an hour, and a "
                         "heartbeat at least 10ms");
-        for (guint i = 0; i < c->listen->len; i++)
-                if (!c->allow_plaintext && !address_is_local(c->listen->pdata[i]))
+        if (c->certificate_lifetime_usec < USEC_PER_SEC ||
+            c->certificate_lifetime_usec > PKI_AUTHORITY_LIFETIME_SEC * USEC_PER_SEC)
+                return error_setf(e, EINVAL, "CertificateLifetimeSec= is from 1s to 10 years");
+        for (guint i = 0; c->insecure_plain_tcp && i < c->listen->len; i++) {
+                const char *address = c->listen->pdata[i];
+
+                if (address_is_tcp(address) && !address_is_loopback(address))
                         return error_setf(
                                 e, EPERM,
-                                "not listening on %s: it would be open to the network without "
-                                "encryption; use a loopback address or unix:PATH, or set "
-                                "AllowPlaintext=yes in masterd.conf where the network is trusted",
-                                (const char *) c->listen->pdata[i]);
-        return 0;
+                                "not listening on %s: --insecure-plain-tcp is for the loopback only, "
+                                "where every local user can reach it; without it the network speaks TLS",
+                                address);
+        }
+        return key_files_complete(&c->keys, getenv("CREDENTIALS_DIRECTORY"), e);
 }
 
 int master_conf_parse(MasterConf *c, int argc, char *argv[], Error *e)
@@ -230,12 +264,13 @@ static bool is_loopback_v4(const char *address)
         return g_str_has_prefix(address, "127.") && address[n] == ':';
 }
 
-bool address_is_local(const char *address)
+bool address_is_loopback(const char *address)
 {
-        static const char *const prefixes[] = {"unix:", "fd:", "localhost:", "[::1]:"};
+        return g_str_has_prefix(address, "localhost:") || g_str_has_prefix(address, "[::1]:") ||
+               is_loopback_v4(address);
+}
 
-        for (size_t i = 0; i < ELEMENTSOF(prefixes); i++)
-                if (g_str_has_prefix(address, prefixes[i]))
-                        return true;
-        return is_loopback_v4(address);
+bool address_is_tcp(const char *address)
+{
+        return !g_str_has_prefix(address, "unix:") && !g_str_has_prefix(address, "fd:");
 }

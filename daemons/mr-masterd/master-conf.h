@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "pki/key-dir.h"
 
 typedef struct MasterConf {
         GPtrArray *listen; /* char *: "HOST:PORT", "unix:PATH", "fd:N" */
@@ -13,7 +14,11 @@ typedef struct MasterConf {
         uint64_t heartbeat_usec;
         uint32_t jobs_max;  /* that are not over */
         uint32_t keep_jobs; /* that are over */
-        bool allow_plaintext;
+        KeyFiles keys;      /* of an own PKI */
+        char *join_listen; /* where new hosts ask to be let in; NULL: the port after the first of listen */
+        char *advertise; /* the host by which others reach us; NULL: found out */
+        uint64_t certificate_lifetime_usec;
+        bool insecure_plain_tcp; /* on loopback, for tests */
         bool shared_results;
         bool ephemeral;
         int exit_with_fd; /* -EBADF: none */
@@ -31,5 +36,6 @@ int master_conf_read(MasterConf *c, const char *path, Error *e);
  */
 int master_conf_parse(MasterConf *c, int argc, char *argv[], Error *e);
 
-/* Whether an address stays on this host: a unix socket, loopback, or an inherited descriptor. */
-bool address_is_local(const char *address);
+/* Whether it is an address of the loopback interface, with a port. */
+bool address_is_loopback(const char *address);
+bool address_is_tcp(const char *address); /* neither unix:PATH nor fd:N */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/fs.h"
+#include "mr-masterd/master-join.h"
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
@@ -103,7 +104,9 @@ Manager *manager_free(Manager *m)
                 discard_unfinished(m);
         if (m->store && store_commit(m->store, true) < 0)
                 log_warning("Cannot save the last changes: %s", store_error(m->store));
+        m->join = join_free(m->join);
         m->server = evgrpc_server_free(m->server);
+        m->secure_server = evgrpc_server_free(m->secure_server);
         g_hash_table_unref(m->workers); /* their channels; calls end here */
         g_ptr_array_unref(m->by_age);
         g_hash_table_unref(m->jobs);
@@ -122,6 +125,8 @@ Manager *manager_free(Manager *m)
         if (m->conf->ephemeral && m->lock_fd >= 0)
                 delete_state(m->conf->state_dir);
         safe_close(m->lock_fd);
+        keys_free(m->keys);
+        g_free(m->secure_address);
         g_free(m->address);
         g_free(m);
         return NULL;

@@ -18,6 +18,7 @@
 #include "jobs/job-desc.h"
 #include "jobs/scheduler.h"
 #include "mr-masterd/master-conf.h"
+#include "mr-masterd/master-keys.h"
 #include "mr-masterd/master-offload.h"
 #include "mr-masterd/master-plan.h"
 #include "mr-masterd/master-store.h"
@@ -47,6 +48,7 @@ typedef struct AttemptCall AttemptCall;
 typedef struct Watcher Watcher;
 typedef struct LineageIndex LineageIndex;
 typedef struct JobLineage JobLineage;
+typedef struct Join Join;
 
 /* The numbers are in the store: never change them. */
 typedef enum JobState {
@@ -152,7 +154,11 @@ struct Manager {
         Offload *offload;
         Scheduler *scheduler;
         LineageIndex *lineage;
-        EvgrpcServer *server;
+        EvgrpcServer *server;        /* plain, on unix sockets; NULL: none is served */
+        EvgrpcServer *secure_server; /* TLS, on TCP; NULL: none is served */
+        char *secure_address;        /* its first */
+        MasterKeys *keys;            /* NULL: without TLS */
+        Join *join;                  /* NULL: nobody is let in from here */
         sd_bus *bus;
         bool bus_named; /* a name can be claimed on it */
         Authorizer *authorizer;
@@ -319,9 +325,14 @@ void job_tell_watchers(MasterJob *j, uint32_t map);
 void job_end_watchers(MasterJob *j);
 Watcher *watcher_free(Watcher *w);
 
-/* ---- master-rpc.c ---- */
+/* It is out of the cluster: what it has is lost. No effect on an unknown one. */
+void manager_expel_worker(Manager *m, const char *id, const char *why);
+
+/* ---- master-listen.c ---- */
 
 int manager_serve_rpc(Manager *m, Error *e);
+void manager_recheck_peers(
+        Manager *m); /* ends connections whose certificates are no good any more */
 
 /* ---- master-bus*.c ---- */
 
@@ -335,6 +346,7 @@ void bus_worker_added(MasterWorker *w);
 void bus_worker_removed(MasterWorker *w);
 int bus_add_job_objects(Manager *m);
 int bus_add_worker_objects(Manager *m);
+int bus_add_cluster_object(Manager *m);
 void bus_announce_job(MasterJob *j);
 void bus_announce_worker(MasterWorker *w);
 
@@ -361,6 +373,7 @@ int bus_authorise(Manager *m, sd_bus_message *message, const char *action, const
                   sd_bus_error *ret_error);
 #define ACTION_SUBMIT "org.mapreduced.master1.submit"
 #define ACTION_CANCEL "org.mapreduced.master1.cancel"
+#define ACTION_MANAGE_CLUSTER "org.mapreduced.master1.manage-cluster"
 #define ACTION_MANAGE_WORKERS "org.mapreduced.master1.manage-workers"
 #define ACTION_READ_RESULTS "org.mapreduced.master1.read-results"
 

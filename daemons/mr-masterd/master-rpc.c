@@ -2,20 +2,18 @@
  * The RPC side — service Master of cluster.proto: checks what comes in, and calls what decides.
  */
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <arpa/inet.h>
 
 #include "base/fs.h"
-#include "base/parse.h"
+#include "mr-masterd/master-keys.h"
 #include "mr-masterd/master-manager.h"
+#include "mr-masterd/master-rpc.h"
+#include "mr-masterd/master-store-keys.h"
 #include "platform/log.h"
 
 #define FILE_CHUNK_BYTES KIB(256)
-#define REQUEST_MAX_BYTES MIB(64) /* a registration names every output that the worker holds */
 
-static EvgrpcCode code_of(int error)
+EvgrpcCode rpc_code_of(int error)
 {
         switch (-error) {
         case EINVAL:
@@ -25,7 +23,13 @@ static EvgrpcCode code_of(int error)
         case EEXIST:
                 return EVGRPC_ALREADY_EXISTS;
         case EUSERS:
+        case EAGAIN:
                 return EVGRPC_RESOURCE_EXHAUSTED;
+        case EBADMSG:
+        case EKEYREJECTED:
+                return EVGRPC_INVALID_ARGUMENT;
+        case EKEYEXPIRED:
+                return EVGRPC_FAILED_PRECONDITION;
         case ENOENT:
                 return EVGRPC_NOT_FOUND;
         default:
@@ -33,23 +37,54 @@ static EvgrpcCode code_of(int error)
         }
 }
 
+/* The address that others are told. One of the host "*" is that of the host the call comes from: by it
+ * the worker has reached us, so by it others reach the worker. */
+static int resolve_address(const char *address, const char *peer, char **ret, Error *e)
+{
+        static const char *const wildcards[] = {"*:", "0.0.0.0:", "[::]:"};
+        const char *port = NULL, *end = strrchr(peer, ':');
+
+        for (size_t i = 0; i < ELEMENTSOF(wildcards); i++)
+                if (g_str_has_prefix(address, wildcards[i]))
+                        port = strrchr(address, ':');
+        if (!port) {
+                *ret = g_strdup(address);
+                return 0;
+        }
+        if (!end || g_str_has_prefix(peer, "unix"))
+                return error_setf(e, EINVAL,
+                                  "%.60s says no host, and the call came by a unix socket",
+                                  address);
+        /* An IPv4 host on a socket of both kinds. */
+        if (g_str_has_prefix(peer, "[::ffff:") && memchr(peer, '.', (size_t) (end - peer)))
+                *ret = g_strdup_printf("%.*s%s", (int) (end - peer - 9), peer + 8, port);
+        else
+                *ret = g_strdup_printf("%.*s%s", (int) (end - peer), peer, port);
+        return 0;
+}
+
 static void handle_register(EvgrpcServerCall *call, const ProtobufCMessage *message, void *userdata)
 {
-        const Mapreduced__V1__RegisterRequest *request =
-                (const Mapreduced__V1__RegisterRequest *) message;
+        Mapreduced__V1__RegisterRequest request =
+                *(const Mapreduced__V1__RegisterRequest *) message;
         Mapreduced__V1__RegisterReply reply = MAPREDUCED__V1__REGISTER_REPLY__INIT;
         g_autoptr(GHashTable) forget = g_hash_table_new(g_str_hash, g_str_equal);
         g_autoptr(GPtrArray) keep = g_ptr_array_new();
         g_autofree gpointer *jobs = NULL;
+        g_autofree char *address = NULL;
         _cleanup_error_ Error e = {};
         Manager *m = userdata;
         int r;
 
-        r = manager_register_worker(m, request, forget, keep, &e);
+        r = resolve_address(request.address, evgrpc_server_call_peer(call), &address, &e);
+        if (r >= 0) {
+                request.address = address;
+                r = manager_register_worker(m, &request, forget, keep, &e);
+        }
         if (r < 0) {
                 log_warning("Refused a worker at %s: %s", evgrpc_server_call_peer(call),
                             error_message(&e, r));
-                evgrpc_server_call_finish(call, code_of(r), "%s", error_message(&e, r));
+                evgrpc_server_call_finish(call, rpc_code_of(r), "%s", error_message(&e, r));
                 return;
         }
         reply.master_epoch = m->epoch;
@@ -66,14 +101,16 @@ static void handle_register(EvgrpcServerCall *call, const ProtobufCMessage *mess
 static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *message,
                              void *userdata)
 {
+        const Mapreduced__V1__HeartbeatRequest *request =
+                (const Mapreduced__V1__HeartbeatRequest *) message;
         Mapreduced__V1__HeartbeatReply reply = MAPREDUCED__V1__HEARTBEAT_REPLY__INIT;
+        Manager *m = userdata;
         g_autoptr(GHashTable) forget = g_hash_table_new(g_str_hash, g_str_equal);
         g_autoptr(GPtrArray) drop_cached = NULL;
         g_autofree gpointer *jobs = NULL;
         int r;
 
-        r = manager_heartbeat(userdata, (const Mapreduced__V1__HeartbeatRequest *) message, forget,
-                              &drop_cached);
+        r = manager_heartbeat(m, request, forget, &drop_cached);
         if (r < 0) {
                 evgrpc_server_call_finish(call, EVGRPC_NOT_FOUND,
                                           "not a registered worker: register again");
@@ -84,6 +121,8 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
         reply.forget_jobs = (char **) jobs;
         reply.n_drop_cached = drop_cached->len;
         reply.drop_cached = (char **) drop_cached->pdata;
+        if (m->keys && m->keys->list_pem && request->revocations < m->keys->list_number)
+                reply.revocations_pem = m->keys->list_pem;
         evgrpc_server_call_reply(call, &reply.base);
 }
 
@@ -244,108 +283,175 @@ static void handle_read_file(EvgrpcServerCall *call, const ProtobufCMessage *mes
         send_chunks(call, f);
 }
 
-static const EvgrpcMethod methods[] = {
+/* ---- RenewCertificate --------------------------------------------------------------------------- */
+
+typedef struct Newest {
+        const char *worker_id;
+        char *name;
+        int64_t issued_sec;
+} Newest;
+
+static void on_certificate(const StoreCertificate *c, void *userdata)
+{
+        Newest *n = userdata;
+
+        if (!g_str_equal(c->worker_id, n->worker_id))
+                return;
+        g_free(n->name);
+        n->name = g_strdup(c->name);
+        n->issued_sec = c->issued_sec;
+}
+
+/* A worker that asks all the time would fill the list of certificates. */
+static int check_not_too_soon(Manager *m, const Newest *n, Error *e)
+{
+        int64_t pause_sec = (int64_t) (m->conf->certificate_lifetime_usec / USEC_PER_SEC / 20);
+
+        if (n->issued_sec + pause_sec <= keys_now_sec(m))
+                return 0;
+        return error_setf(e, EAGAIN, "this worker's certificate was issued moments ago");
+}
+
+static int renew(Manager *m, EvgrpcServerCall *call, const char *worker_id,
+                 const Mapreduced__V1__RenewRequest *request, char **ret_pem, Error *e)
+{
+        Mapreduced__V1__RenewReply reply = MAPREDUCED__V1__RENEW_REPLY__INIT;
+        Newest newest = {.worker_id = worker_id};
+        int r;
+
+        if (!m->keys->authority)
+                return error_setf(e, EPERM, "the certificates of this cluster come from elsewhere");
+        r = store_each_certificate(m->store, on_certificate, &newest);
+        if (r >= 0)
+                r = check_not_too_soon(m, &newest, e);
+        if (r >= 0)
+                r = keys_grant(m->keys, request->request_pem, worker_id, newest.name ?: "", ret_pem,
+                               e);
+        g_free(newest.name);
+        if (r < 0)
+                return r;
+        reply.certificate_pem = *ret_pem;
+        r = evgrpc_server_call_save(call, &reply.base);
+        return r < 0 ? error_setf(e, r, "cannot keep the reply: %s", error_text(r)) : 0;
+}
+
+static void handle_renew(EvgrpcServerCall *call, const ProtobufCMessage *message, void *userdata)
+{
+        Mapreduced__V1__RenewReply reply = MAPREDUCED__V1__RENEW_REPLY__INIT;
+        char worker_id[ID128_HEX_SIZE];
+        g_autofree char *pem = NULL;
+        _cleanup_error_ Error e = {};
+        Manager *m = userdata;
+        int r;
+
+        (void) pki_role_of(evgrpc_server_call_peer_name(call), worker_id);
+        r = renew(m, call, worker_id, (const Mapreduced__V1__RenewRequest *) message, &pem, &e);
+        if (r >= 0)
+                r = manager_commit(m, true); /* the effect and its reply, or neither */
+        if (r < 0) {
+                log_warning("Refused worker %s a new certificate: %s", worker_id,
+                            error_message(&e, r));
+                evgrpc_server_call_finish(call, rpc_code_of(r), "%s", error_message(&e, r));
+                return;
+        }
+        log_info("Renewed the certificate of worker %s", worker_id);
+        reply.certificate_pem = pem;
+        evgrpc_server_call_reply(call, &reply.base);
+}
+
+/* ---- Who may call ------------------------------------------------------------------------------- */
+
+/* Over TLS the certificate says who it is. Return: whether the call goes on; else it is answered. */
+static bool is_worker(EvgrpcServerCall *call, const char *claimed_id)
+{
+        const char *name = evgrpc_server_call_peer_name(call);
+        char id[ID128_HEX_SIZE];
+
+        if (pki_role_of(name, id) != PKI_ROLE_WORKER) {
+                log_warning("Refused a call from %s: the certificate is that of %s, not a worker's",
+                            evgrpc_server_call_peer(call), name);
+                evgrpc_server_call_finish(
+                        call, EVGRPC_PERMISSION_DENIED,
+                        "only workers may call this, and your certificate is that of %s", name);
+                return false;
+        }
+        if (claimed_id && !g_str_equal(claimed_id, id)) {
+                log_warning("Refused a call from %s: it says that it is worker %.40s, but its "
+                            "certificate is that of %s",
+                            evgrpc_server_call_peer(call), claimed_id, id);
+                evgrpc_server_call_finish(
+                        call, EVGRPC_PERMISSION_DENIED,
+                        "you say that you are worker %.40s, but your certificate is that of %s: "
+                        "was a spool or a key copied?",
+                        claimed_id, id);
+                return false;
+        }
+        return true;
+}
+
+static void secure_register(EvgrpcServerCall *call, const ProtobufCMessage *m, void *userdata)
+{
+        const Mapreduced__V1__RegisterRequest *request =
+                (const Mapreduced__V1__RegisterRequest *) m;
+
+        if (!is_worker(call, request->worker_id))
+                return;
+        /* A path of another host means nothing here, or something else. */
+        if (g_str_has_prefix(request->address, "unix:"))
+                evgrpc_server_call_finish(
+                        call, EVGRPC_INVALID_ARGUMENT,
+                        "a worker on the network is reached at HOST:PORT, not %.60s",
+                        request->address);
+        else
+                handle_register(call, m, userdata);
+}
+
+static void secure_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *m, void *userdata)
+{
+        if (is_worker(call, ((const Mapreduced__V1__HeartbeatRequest *) m)->worker_id))
+                handle_heartbeat(call, m, userdata);
+}
+
+static void secure_watch(EvgrpcServerCall *call, const ProtobufCMessage *m, void *userdata)
+{
+        if (is_worker(call, NULL))
+                handle_watch(call, m, userdata);
+}
+
+static void secure_lost_output(EvgrpcServerCall *call, const ProtobufCMessage *m, void *userdata)
+{
+        if (is_worker(call, ((const Mapreduced__V1__LostOutputReport *) m)->reporter_id))
+                handle_lost_output(call, m, userdata);
+}
+
+static void secure_read_file(EvgrpcServerCall *call, const ProtobufCMessage *m, void *userdata)
+{
+        if (is_worker(call, NULL))
+                handle_read_file(call, m, userdata);
+}
+
+static void secure_renew(EvgrpcServerCall *call, const ProtobufCMessage *m, void *userdata)
+{
+        if (is_worker(call, NULL))
+                handle_renew(call, m, userdata);
+}
+
+/* On unix sockets, which only our own user can open. */
+const EvgrpcMethod master_plain_methods[] = {
         {.name = "RegisterWorker", .handler = handle_register},
         {.name = "Heartbeat", .handler = handle_heartbeat},
         {.name = "WatchMapOutputs", .handler = handle_watch, .server_streaming = true},
-        {.name = "ReportLostOutput", .handler = handle_lost_output},
+        {.name = "ReportLostOutput", .handler = handle_lost_output, .at_most_once = true},
         {.name = "ReadJobFile", .handler = handle_read_file, .server_streaming = true},
         {},
 };
 
-/* The address of an inherited socket, as workers must write it. */
-static char *describe_socket(int fd)
-{
-        struct sockaddr_storage sa = {};
-        socklen_t size = sizeof(sa);
-        char text[INET6_ADDRSTRLEN];
-
-        if (getsockname(fd, (struct sockaddr *) &sa, &size) < 0)
-                return NULL;
-        if (sa.ss_family == AF_UNIX) {
-                const struct sockaddr_un *un = (const struct sockaddr_un *) &sa;
-
-                return g_strconcat("unix:", un->sun_path, NULL);
-        }
-        if (sa.ss_family == AF_INET) {
-                const struct sockaddr_in *in = (const struct sockaddr_in *) &sa;
-
-                (void) inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-                return g_strdup_printf("%s:%u", text, ntohs(in->sin_port));
-        }
-        if (sa.ss_family == AF_INET6) {
-                const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *) &sa;
-
-                (void) inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
-                return g_strdup_printf("[%s]:%u", text, ntohs(in6->sin6_port));
-        }
-        return NULL;
-}
-
-static int listen_fd(Manager *m, const char *address, char **ret_bound, Error *e)
-{
-        g_autofree char *bound = NULL;
-        uint32_t fd;
-        int r;
-
-        if (parse_u32_range(address + strlen("fd:"), 3, 1023, &fd) < 0 ||
-            fcntl((int) fd, F_GETFD) < 0)
-                return error_setf(e, EBADF, "not an inherited descriptor: --listen=%s", address);
-        (void) fcntl((int) fd, F_SETFD, FD_CLOEXEC);
-        bound = describe_socket((int) fd);
-        if (!bound)
-                return error_setf(e, ENOTSOCK, "not a listening socket: --listen=%s", address);
-        if (!m->conf->allow_plaintext && !address_is_local(bound))
-                return error_setf(e, EPERM,
-                                  "not serving %s without encryption: set AllowPlaintext=yes",
-                                  bound);
-        r = evgrpc_server_listen_fd(m->server, (int) fd);
-        if (r < 0)
-                return error_setf(e, r, "cannot listen on %s: %s", address, error_text(r));
-        *ret_bound = TAKE_PTR(bound);
-        return 0;
-}
-
-static int listen_address(Manager *m, const char *address, char **ret_bound, Error *e)
-{
-        _cleanup_free_ char *bound = NULL;
-        int r;
-
-        r = evgrpc_server_listen(m->server, address, &bound);
-        if (r == -EADDRINUSE)
-                return error_setf(e, r, "cannot listen on %s: another program does", address);
-        if (r < 0)
-                return error_setf(e, r, "cannot listen on %s: %s", address, error_text(r));
-        *ret_bound = g_strdup(bound ? bound : address);
-        return 0;
-}
-
-int manager_serve_rpc(Manager *m, Error *e)
-{
-        /* With keepalive: the calls and watches of a host that vanished must not be kept for ever. */
-        EvgrpcServerOptions options = {
-                .max_message_bytes = REQUEST_MAX_BYTES,
-                .keepalive_usec = 2 * m->conf->lease_usec,
-                .keepalive_timeout_usec = m->conf->lease_usec,
-        };
-        int r;
-
-        r = evgrpc_server_new(loop_base(m->loop), &options, &m->server);
-        if (r >= 0)
-                r = evgrpc_server_add_service(m->server, &mapreduced__v1__master__descriptor,
-                                              methods, m);
-        if (r < 0)
-                return error_setf(e, r, "cannot set up the RPC server: %s", error_text(r));
-        for (guint i = 0; i < m->conf->listen->len; i++) {
-                const char *address = m->conf->listen->pdata[i];
-                g_autofree char *bound = NULL;
-
-                r = g_str_has_prefix(address, "fd:") ? listen_fd(m, address, &bound, e)
-                                                     : listen_address(m, address, &bound, e);
-                if (r < 0)
-                        return r;
-                if (!m->address)
-                        m->address = TAKE_PTR(bound);
-        }
-        return 0;
-}
+const EvgrpcMethod master_secure_methods[] = {
+        {.name = "RegisterWorker", .handler = secure_register},
+        {.name = "Heartbeat", .handler = secure_heartbeat},
+        {.name = "WatchMapOutputs", .handler = secure_watch, .server_streaming = true},
+        {.name = "ReportLostOutput", .handler = secure_lost_output, .at_most_once = true},
+        {.name = "ReadJobFile", .handler = secure_read_file, .server_streaming = true},
+        {.name = "RenewCertificate", .handler = secure_renew, .at_most_once = true, .stored = true},
+        {},
+};

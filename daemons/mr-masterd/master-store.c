@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
-#include "mr-masterd/master-store.h"
+#include "mr-masterd/master-store-impl.h"
 
 #define SCHEMA_VERSION 1
 
@@ -240,6 +240,8 @@ static int set_up(Store *s, Error *e)
                 if (r >= 0)
                         r = exec(s, schema);
                 if (r >= 0)
+                        r = exec(s, store_keys_schema);
+                if (r >= 0)
                         r = exec(s, "COMMIT");
         }
         if (r >= 0)
@@ -345,19 +347,32 @@ static sqlite3_stmt *bind(Store *s, Statement which, const char *format, va_list
         return statement;
 }
 
+sqlite3 *store_db(Store *s)
+{
+        return s->db;
+}
+
+int store_note(Store *s, int code)
+{
+        return note_error(s, code);
+}
+
+int store_begin(Store *s)
+{
+        /* After an error SQLite may have undone the transaction: what came now would be one of its own. */
+        if (s->failed < 0 || s->in_transaction)
+                return s->failed;
+        s->in_transaction = exec(s, "BEGIN") >= 0;
+        return s->failed;
+}
+
 static void write_row(Store *s, Statement which, const char *format, ...)
 {
         sqlite3_stmt *statement;
         va_list ap;
 
-        /* After an error SQLite may have undone the transaction: what came now would be one of its own. */
-        if (s->failed < 0)
+        if (store_begin(s) < 0)
                 return;
-        if (!s->in_transaction) {
-                if (exec(s, "BEGIN") < 0)
-                        return;
-                s->in_transaction = true;
-        }
         va_start(ap, format);
         statement = bind(s, which, format, ap);
         va_end(ap);

@@ -340,6 +340,14 @@ void manager_arm_leases(Manager *m)
         loop_timer_start(m->lease_timer, first > now ? first - now : 0);
 }
 
+void manager_expel_worker(Manager *m, const char *id, const char *why)
+{
+        MasterWorker *w = g_hash_table_lookup(m->workers, id);
+
+        if (w && (w->alive || w->expected))
+                lose_worker(w, why);
+}
+
 /* ---- Registration ---- */
 
 static bool is_address(const char *s)
@@ -387,12 +395,12 @@ static int check_registration(const Manager *m, const Mapreduced__V1__RegisterRe
         }
         if (r->slots < 1 || r->slots > 4096)
                 return error_setf(e, EINVAL, "a worker has 1 to 4096 slots, not %u", r->slots);
-        if (!m->conf->allow_plaintext && !address_is_local(r->address))
-                return error_setf(
-                        e, EPERM,
-                        "not calling %s without encryption: set AllowPlaintext=yes in the "
-                        "master's masterd.conf where the network is trusted",
-                        r->address);
+        if (address_is_tcp(r->address) && !m->keys &&
+            !(m->conf->insecure_plain_tcp && address_is_loopback(r->address)))
+                return error_setf(e, EPERM,
+                                  "not calling %s without TLS, and this master has no keys: it "
+                                  "serves unix sockets only",
+                                  r->address);
         if (!g_hash_table_contains(m->workers, r->worker_id) &&
             manager_count_alive(m) >= MASTER_WORKERS_MAX)
                 return error_setf(e, EUSERS, "%u workers are registered already",
@@ -444,8 +452,10 @@ static void forget_if_over(const Manager *m, const char *id, GHashTable *forget)
 
 /* With keepalive: a path that swallows everything must not keep attempts waiting as long as heartbeats,
  * which take the other direction, arrive. */
-static int open_channel(Manager *m, const char *address, EvgrpcChannel **ret, Error *e)
+static int open_channel(Manager *m, const char *address, const char *id, EvgrpcChannel **ret,
+                        Error *e)
 {
+        char name[PKI_NAME_SIZE];
         EvgrpcChannelOptions options = {
                 .window_bytes = MIB(4),
                 .connect_timeout_usec = MIN(m->conf->lease_usec, 10 * USEC_PER_SEC),
@@ -457,6 +467,11 @@ static int open_channel(Manager *m, const char *address, EvgrpcChannel **ret, Er
         };
         int r;
 
+        pki_worker_name(id, name);
+        if (m->keys && address_is_tcp(address)) {
+                options.tls = m->keys->tls;
+                options.tls_server_name = name;
+        }
         r = evgrpc_channel_new(loop_base(m->loop), address, &options, ret);
         return r < 0 ? error_setf(e, r, "cannot call %s: %s", address, error_text(r)) : 0;
 }
@@ -523,7 +538,7 @@ int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *r
         again = w && w->alive && g_str_equal(w->incarnation, request->incarnation) &&
                 g_str_equal(w->address, request->address);
         if (!again) { /* before anything is changed: a refusal leaves no trace */
-                r = open_channel(m, request->address, &channel, e);
+                r = open_channel(m, request->address, request->worker_id, &channel, e);
                 if (r < 0)
                         return r;
         }

@@ -3,6 +3,7 @@
  *
  * main() reads the configuration, the manager has everything, the loop does the rest.
  */
+#include "mr-workerd/worker-join.h"
 #include "mr-workerd/worker-manager.h"
 #include "platform/service.h"
 
@@ -19,6 +20,12 @@ static int run(int argc, char *argv[])
                 return log_error_errno(r, "%s", error_message(&e, r));
         if (r == 0)
                 return 0;
+
+        if (conf.join) {
+                r = worker_join(&conf, &e);
+                worker_conf_done(&conf);
+                return r < 0 ? log_error_errno(r, "%s", error_message(&e, r)) : 0;
+        }
 
         r = manager_new(&conf, &m);
         if (r < 0)

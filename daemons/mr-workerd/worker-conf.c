@@ -19,6 +19,9 @@ static void print_help(void)
                "     --config=FILE        Read this file instead of workerd.conf and its drop-ins\n"
                "     --master=ADDRESS     The master: HOST:PORT, [V6]:PORT or unix:PATH\n"
                "     --listen=ADDRESS     Where the master and other workers reach this one\n"
+               "     --advertise=HOST     By which name or address they do, if that is another\n"
+               "     --join=TOKEN         Let this host into a cluster, and end; - reads the token\n"
+               "     --insecure-plain-tcp TCP on the loopback without TLS: for tests only\n"
                "     --spool=DIR          Directory for map outputs and working directories\n"
                "     --slots=N            Tasks at a time (default: processors)\n"
                "     --name=NAME          This worker's name for people (default: host name)\n"
@@ -32,8 +35,8 @@ static void print_help(void)
 /* What the command line said; NULL is nothing. Points into argv. */
 typedef struct Options {
         const char *config, *master, *listen, *spool, *slots, *name, *instance, *bus, *exit_fd,
-                *task_socket;
-        bool ephemeral;
+                *task_socket, *advertise, *join;
+        bool ephemeral, insecure_plain_tcp;
 } Options;
 
 static int parse_options(int argc, char *argv[], Options *o, Error *e)
@@ -41,11 +44,12 @@ static int parse_options(int argc, char *argv[], Options *o, Error *e)
         enum {
                 ARG_VERSION = 0x100,
                 ARG_EPHEMERAL,
+                ARG_INSECURE_PLAIN_TCP,
                 ARG_VALUE, /* and one more for each entry of values[] */
         };
-        const char **values[] = {&o->config,  &o->master,     &o->listen,   &o->spool,
-                                 &o->slots,   &o->name,       &o->instance, &o->bus,
-                                 &o->exit_fd, &o->task_socket};
+        const char **values[] = {&o->config,  &o->master,      &o->listen,    &o->spool,
+                                 &o->slots,   &o->name,        &o->instance,  &o->bus,
+                                 &o->exit_fd, &o->task_socket, &o->advertise, &o->join};
         static const struct option options[] = {
                 {"help", no_argument, NULL, 'h'},
                 {"version", no_argument, NULL, ARG_VERSION},
@@ -60,6 +64,9 @@ static int parse_options(int argc, char *argv[], Options *o, Error *e)
                 {"bus", required_argument, NULL, ARG_VALUE + 7},
                 {"exit-with-fd", required_argument, NULL, ARG_VALUE + 8},
                 {"task-socket", required_argument, NULL, ARG_VALUE + 9},
+                {"advertise", required_argument, NULL, ARG_VALUE + 10},
+                {"join", required_argument, NULL, ARG_VALUE + 11},
+                {"insecure-plain-tcp", no_argument, NULL, ARG_INSECURE_PLAIN_TCP},
                 {},
         };
         int c;
@@ -76,6 +83,8 @@ static int parse_options(int argc, char *argv[], Options *o, Error *e)
                 }
                 if (c == ARG_EPHEMERAL)
                         o->ephemeral = true;
+                else if (c == ARG_INSECURE_PLAIN_TCP)
+                        o->insecure_plain_tcp = true;
                 else if (c >= ARG_VALUE && c < ARG_VALUE + (int) ELEMENTSOF(values))
                         *values[c - ARG_VALUE] = optarg;
                 else
@@ -98,7 +107,12 @@ static int read_files(const char *override, WorkerConf *c, Error *e)
                 {"Worker", "MinFree", conf_parse_size, &c->min_free_bytes},
                 {"Worker", "ReuseCache", conf_parse_size, &c->reuse_cache_bytes},
                 {"Worker", "RejoinGrace", conf_parse_sec, &c->rejoin_grace_usec},
-                {"Worker", "AllowPlaintext", conf_parse_boolean, &c->allow_plaintext},
+                {"Worker", "Advertise", conf_parse_string, &c->advertise},
+                {"Worker", "CACertificate", conf_parse_path, &c->keys.ca},
+                {"Worker", "Certificate", conf_parse_path, &c->keys.certificate},
+                {"Worker", "PrivateKey", conf_parse_path, &c->keys.key},
+                {"Worker", "RevocationList", conf_parse_path, &c->keys.list},
+                {"Worker", "InsecurePlainTCP", conf_parse_boolean, &c->insecure_plain_tcp},
                 {},
         };
         g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
@@ -128,11 +142,15 @@ static int apply_options(const Options *o, WorkerConf *c, Error *e)
         replace(&c->instance, o->instance);
         replace(&c->bus, o->bus);
         replace(&c->task_socket, o->task_socket);
+        replace(&c->advertise, o->advertise);
+        replace(&c->join, o->join);
         c->ephemeral = o->ephemeral;
+        c->insecure_plain_tcp |= o->insecure_plain_tcp;
 
         if (o->spool) {
                 g_free(c->spool);
                 c->spool = g_canonicalize_filename(o->spool, NULL);
+                c->spool_given = true;
         }
         if (o->slots && parse_u32_range(o->slots, 1, WORKER_SLOTS_MAX, &c->slots) < 0)
                 return error_setf(e, EINVAL, "--slots= is not a number from 1 to %d: %s",
@@ -173,7 +191,7 @@ static bool is_loopback(const char *address)
                strspn(address, "0123456789.") == (size_t) (strrchr(address, ':') - address);
 }
 
-int worker_conf_check_address(const char *what, const char *address, bool allow_plaintext, Error *e)
+int worker_conf_check_address(const char *what, const char *address, bool plain, Error *e)
 {
         const char *colon = strrchr(address, ':');
         uint32_t port;
@@ -189,24 +207,28 @@ int worker_conf_check_address(const char *what, const char *address, bool allow_
             parse_u32_range(colon + 1, 0, 65535, &port) < 0)
                 return error_setf(e, EINVAL, "%s: not HOST:PORT, [V6]:PORT or unix:PATH: %s", what,
                                   address);
-        if (allow_plaintext || is_loopback(address))
+        if (!plain || is_loopback(address))
                 return 0;
-        return error_setf(e, EPERM,
-                          "%s: %s is not on this host, and the bytes would travel unprotected; "
-                          "AllowPlaintext=yes in workerd.conf permits it on a trusted network",
-                          what, address);
+        return error_setf(
+                e, EPERM,
+                "%s: %s is not on the loopback, and --insecure-plain-tcp is for nothing else; "
+                "without it the network speaks TLS",
+                what, address);
 }
 
-static int check(const WorkerConf *c, Error *e)
+static int check(WorkerConf *c, Error *e)
 {
         int r;
 
-        r = worker_conf_check_address("the listening address", c->listen, c->allow_plaintext, e);
-        if (r < 0)
-                return r;
+        if (c->listen) {
+                r = worker_conf_check_address("the listening address", c->listen,
+                                              c->insecure_plain_tcp, e);
+                if (r < 0)
+                        return r;
+        }
         if (c->master) {
-                r = worker_conf_check_address("the master's address", c->master, c->allow_plaintext,
-                                              e);
+                r = worker_conf_check_address("the master's address", c->master,
+                                              c->insecure_plain_tcp, e);
                 if (r < 0)
                         return r;
         }
@@ -227,7 +249,7 @@ static int check(const WorkerConf *c, Error *e)
                 return error_setf(e, EINVAL, "the worker's name is empty, too long or not text");
         if (c->task_memory_bytes < MIB(1) || c->task_memory_bytes > GIB(1024))
                 return error_setf(e, EINVAL, "TaskMemory= is not from 1M to 1024G");
-        return 0;
+        return key_files_complete(&c->keys, getenv("CREDENTIALS_DIRECTORY"), e);
 }
 
 static uint32_t processor_count(void)
@@ -267,7 +289,6 @@ int worker_conf_load(int argc, char *argv[], WorkerConf *ret, Error *e)
 
         (void) gethostname(host, sizeof(host) - 1);
         c = (WorkerConf){
-                .listen = g_strdup("127.0.0.1:0"),
                 .spool = g_strdup("/var/lib/mapreduced/worker"),
                 .name = g_strdup(host),
                 .bus = g_strdup("system"),
@@ -296,5 +317,8 @@ void worker_conf_done(WorkerConf *c)
         g_free(c->instance);
         g_free(c->bus);
         g_free(c->task_socket);
+        g_free(c->advertise);
+        g_free(c->join);
+        key_files_done(&c->keys);
         *c = (WorkerConf){.exit_fd = -EBADF};
 }

@@ -4,10 +4,12 @@
 #pragma once
 
 #include "base/error.h"
+#include "pki/key-dir.h"
 
 typedef struct WorkerConf {
         char *master;      /* the master's address; NULL: none, the worker idles */
-        char *listen;      /* where Worker is served */
+        char *listen;      /* where Worker is served; NULL: as the master is reached */
+        char *advertise;   /* by which host others reach us; NULL: found out */
         char *spool;       /* absolute path */
         char *name;        /* for people */
         char *instance;    /* suffix of the bus name; NULL: none */
@@ -18,7 +20,10 @@ typedef struct WorkerConf {
         uint64_t rejoin_grace_usec; /* attempts outlive their master for so long */
         uint64_t reuse_cache_bytes; /* map outputs kept for later jobs */
         uint64_t min_free_bytes;    /* on the spool's file system; below it attempts are rejected */
-        bool allow_plaintext;
+        KeyFiles keys;              /* of an own PKI */
+        char *join;                 /* a token, or "-": standard input; NULL: run */
+        bool spool_given;           /* on the command line */
+        bool insecure_plain_tcp;    /* on loopback, for tests */
         bool ephemeral;
         int exit_fd; /* a parent's descriptor, or -EBADF */
 } WorkerConf;
@@ -35,15 +40,12 @@ typedef struct WorkerConf {
 int worker_conf_load(int argc, char *argv[], WorkerConf *ret, Error *e);
 
 /**
- * worker_conf_check_address() - is it an address, and may plain bytes go there?
- * @what: "Listen=" and the like, for the message
+ * worker_conf_check_address() - is it an address, and may it be spoken to?
+ * @what:  "Listen=" and the like, for the message
+ * @plain: --insecure-plain-tcp was given: TCP is for the loopback only
  *
- * Bytes to a unix socket or the loopback interface stay on this host; any other address needs
- * AllowPlaintext=yes.
- *
- * Return: 0; -EINVAL for no address at all; -EPERM for one that plaintext may not be sent to.
+ * Return: 0; -EINVAL for no address at all; -EPERM for one that plain bytes may not be sent to.
  */
-int worker_conf_check_address(const char *what, const char *address, bool allow_plaintext,
-                              Error *e);
+int worker_conf_check_address(const char *what, const char *address, bool plain, Error *e);
 
 void worker_conf_done(WorkerConf *c);

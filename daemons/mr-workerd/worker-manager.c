@@ -8,6 +8,7 @@
 #include "mr-workerd/worker-attempt.h"
 #include "mr-workerd/worker-bus.h"
 #include "mr-workerd/worker-job.h"
+#include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-manager.h"
 #include "mr-workerd/worker-master.h"
 #include "mr-workerd/worker-peers.h"
@@ -115,6 +116,9 @@ static int start(Manager *m)
         r = prepare_loop(m);
         if (r < 0)
                 return r;
+        r = keys_open(m, &m->keys);
+        if (r < 0)
+                return r;
         r = prepare_spool(m);
         if (r < 0)
                 return r;
@@ -132,6 +136,7 @@ static int start(Manager *m)
         if (r < 0)
                 return log_error_errno(r, "Failed to prepare for the master at %s: %m",
                                        m->conf.master);
+        keys_start(m->keys);
         return worker_bus_start(m, &m->bus);
 }
 
@@ -173,8 +178,9 @@ Manager *manager_free(Manager *m)
                 give_back_attempts(m);
         evgrpc_server_free(m->server);
         g_hash_table_unref(m->jobs);
-        master_link_free(m->master);
+        m->master = master_link_free(m->master);
         peers_free(m->peers);
+        keys_free(m->keys);
         task_pool_free(m->pool);
         opener_free(m->opener);
         disk_free(m->disk);

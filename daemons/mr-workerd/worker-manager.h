@@ -22,6 +22,7 @@
 typedef struct MasterLink MasterLink;
 typedef struct Peers Peers;
 typedef struct WorkerBus WorkerBus;
+typedef struct WorkerKeys WorkerKeys;
 
 typedef struct Manager {
         Loop *loop;
@@ -33,8 +34,9 @@ typedef struct Manager {
         Opener *opener;
         TaskPool *pool;
         Peers *peers;
-        EvgrpcServer *server;
-        char *address; /* where Worker is served, as others are told */
+        WorkerKeys *keys;     /* NULL: in no cluster */
+        EvgrpcServer *server; /* NULL: nobody may reach us */
+        char *address;        /* where Worker is served, as others are told; "" for nowhere */
         MasterLink *master;
         WorkerBus *bus;
         GHashTable *jobs;     /* id -> Job */

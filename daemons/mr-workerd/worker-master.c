@@ -4,6 +4,7 @@
 #include <sys/sysinfo.h>
 
 #include "mr-workerd/worker-attempt.h"
+#include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-master.h"
 
 #define REGISTER_TIMEOUT_USEC (10 * USEC_PER_SEC)
@@ -161,6 +162,8 @@ static void on_heartbeat(EvgrpcCall *call, const EvgrpcStatus *status, void *use
                 forget_jobs(l, reply->forget_jobs, reply->n_forget_jobs);
                 for (size_t i = 0; i < reply->n_drop_cached; i++)
                         cache_drop(l->manager->cache, reply->drop_cached[i]);
+                if (*reply->revocations_pem)
+                        keys_take_list(l->manager->keys, reply->revocations_pem);
                 loop_timer_start(l->timer, l->rejoin ? 0 : l->heartbeat_usec);
                 return;
         }
@@ -192,6 +195,7 @@ static void send_heartbeat(MasterLink *l)
         request.load = (double) info.loads[0] / (1 << SI_LOAD_SHIFT);
         request.n_jobs = jobs->len;
         request.jobs = (char **) jobs->pdata;
+        request.revocations = keys_list_number(m->keys);
         r = evgrpc_call_start(l->channel, &mapreduced__v1__master__descriptor, "Heartbeat",
                               &request.base, &options, &handlers, l, &l->call);
         if (r < 0) {
@@ -232,6 +236,18 @@ int master_link_new(Manager *m, MasterLink **ret)
                 log_notice("Not registered: %s", l->reason);
                 *ret = l;
                 return 0;
+        }
+        if (keys_missing(m) || !m->server) {
+                l->reason = g_strdup(keys_missing(m)
+                                             ?: "other hosts cannot reach this one: it has no "
+                                                "certificate to serve --listen= with");
+                log_notice("Not registered: %s", l->reason);
+                *ret = l;
+                return 0;
+        }
+        if (keys_needed(m, m->conf.master)) {
+                options.tls = keys_tls(m->keys);
+                options.tls_server_name = PKI_MASTER_NAME;
         }
         l->reason = g_strdup_printf("connecting to the master at %s", m->conf.master);
         r = loop_timer_new(m->loop, on_timer, l, &l->timer);

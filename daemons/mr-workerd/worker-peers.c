@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "base/fs.h"
+#include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-peers.h"
 
 #define WINDOW_BYTES MIB(16)
@@ -14,6 +15,7 @@
 
 typedef struct Peer {
         Peers *peers;
+        char *key; /* in the table: id and address */
         char *address;
         EvgrpcChannel *channel; /* NULL: refused, see error */
         char *error;
@@ -24,7 +26,7 @@ typedef struct Peer {
 
 struct Peers {
         Manager *manager;
-        GHashTable *peers; /* address -> Peer */
+        GHashTable *peers; /* key -> Peer */
         GQueue turns;      /* of Peer that have waiting fetches, next one first */
         uint32_t active;
         struct event *dispatch;
@@ -53,14 +55,18 @@ static void peer_free(gpointer data)
         Peer *p = data;
 
         evgrpc_channel_free(p->channel);
+        g_free(p->key);
         g_free(p->address);
         g_free(p->error);
         g_free(p);
 }
 
-static Peer *get_peer(Peers *peers, const char *address)
+static Peer *get_peer(Peers *peers, const char *worker_id, const char *address)
 {
-        Peer *p = g_hash_table_lookup(peers->peers, address);
+        g_autofree char *key = g_strconcat(worker_id, " ", address, NULL);
+        Peer *p = g_hash_table_lookup(peers->peers, key);
+        const Manager *m = peers->manager;
+        char name[PKI_NAME_SIZE];
         EvgrpcChannelOptions options = {
                 .max_message_bytes = MIB(4),
                 .window_bytes = WINDOW_BYTES,
@@ -74,16 +80,25 @@ static Peer *get_peer(Peers *peers, const char *address)
         if (p)
                 return p;
         p = g_new0(Peer, 1);
-        *p = (Peer){.peers = peers, .address = g_strdup(address)};
+        *p = (Peer){.peers = peers, .key = TAKE_PTR(key), .address = g_strdup(address)};
         g_queue_init(&p->waiting);
         r = worker_conf_check_address("the address of a map output", address,
-                                      peers->manager->conf.allow_plaintext, &e);
+                                      m->conf.insecure_plain_tcp, &e);
+        if (r >= 0 && keys_needed(m, address)) {
+                pki_worker_name(worker_id, name);
+                options.tls = keys_tls(m->keys);
+                options.tls_server_name = name;
+                if (!options.tls)
+                        r = error_setf(&e, EPERM,
+                                       "%s is reached by TLS, and this worker is in no "
+                                       "cluster",
+                                       address);
+        }
         if (r >= 0)
-                r = evgrpc_channel_new(loop_base(peers->manager->loop), address, &options,
-                                       &p->channel);
+                r = evgrpc_channel_new(loop_base(m->loop), address, &options, &p->channel);
         if (r < 0)
                 p->error = g_strdup(error_message(&e, r));
-        g_hash_table_insert(peers->peers, p->address, p);
+        g_hash_table_insert(peers->peers, p->key, p);
         loop_timer_start(peers->look, IDLE_LOOK_USEC);
         return p;
 }
@@ -309,11 +324,24 @@ Peers *peers_free(Peers *p)
         return NULL;
 }
 
-Fetch *fetch_start(Peers *peers, const char *address,
+size_t peers_recheck(Peers *p)
+{
+        GHashTableIter it;
+        gpointer peer;
+        size_t ended = 0;
+
+        g_hash_table_iter_init(&it, p->peers);
+        while (g_hash_table_iter_next(&it, NULL, &peer))
+                if (((Peer *) peer)->channel)
+                        ended += evgrpc_channel_recheck(((Peer *) peer)->channel);
+        return ended;
+}
+
+Fetch *fetch_start(Peers *peers, const char *worker_id, const char *address,
                    const Mapreduced__V1__ReadMapOutputRequest *what, int fd,
                    const FetchHandlers *handlers, void *userdata)
 {
-        Peer *p = get_peer(peers, address);
+        Peer *p = get_peer(peers, worker_id, address);
         Fetch *f = g_new0(Fetch, 1);
 
         *f = (Fetch){

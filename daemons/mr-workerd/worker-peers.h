@@ -34,13 +34,18 @@ typedef struct FetchHandlers {
 int peers_new(Manager *m, Peers **ret);
 Peers *peers_free(Peers *p); /* no fetch may be left */
 
+/* Ends connections to peers whose certificates are no good any more. Return: how many. */
+size_t peers_recheck(Peers *p);
+
 /**
  * fetch_start() - read one segment into a file
- * @address: of the peer; one that may not be spoken to in plain is FETCH_FAILED
+ * @worker_id: whose certificate the peer must have, where TLS is spoken
+ * @address: of the peer; one that may not be spoken to is FETCH_FAILED
  * @fd:      the caller's, open until the fetch is done or cancelled
  *
  * Handlers come from the loop.
  */
-Fetch *fetch_start(Peers *p, const char *address, const Mapreduced__V1__ReadMapOutputRequest *what,
-                   int fd, const FetchHandlers *handlers, void *userdata);
+Fetch *fetch_start(Peers *p, const char *worker_id, const char *address,
+                   const Mapreduced__V1__ReadMapOutputRequest *what, int fd,
+                   const FetchHandlers *handlers, void *userdata);
 Fetch *fetch_cancel(Fetch *f); /* takes NULL, returns NULL */

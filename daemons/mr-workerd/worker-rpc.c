@@ -7,6 +7,7 @@
 #include "base/fs.h"
 #include "cluster.pb-c.h"
 #include "mr-workerd/worker-attempt.h"
+#include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-rpc.h"
 #include "records/run-file.h"
 
@@ -18,6 +19,8 @@
 /* Readers at a time: 256 of them read at most 256 × 512 KiB ahead. */
 #define READERS_MAX 256u
 #define KEEPALIVE_USEC (10 * USEC_PER_SEC)
+#define DEFAULT_LISTEN "*:7079"
+#define ERRORS_PER_MINUTE 20u
 
 typedef struct Reader {
         Manager *manager;
@@ -157,28 +160,86 @@ static void method_run_task(EvgrpcServerCall *call, const ProtobufCMessage *requ
         attempt_start(userdata, call, (const Mapreduced__V1__TaskSpec *) request);
 }
 
-/* What others connect to. A wildcard is no address: they get the worker's name for it. */
-static char *advertised(const char *bound, const char *name)
+/* ---- Who may call ------------------------------------------------------------------------------- */
+
+/* Over TLS the certificate says who it is. Return: whether the call goes on; else it is answered. */
+static bool is_member(EvgrpcServerCall *call, bool only_master)
 {
+        const char *name = evgrpc_server_call_peer_name(call);
+        PkiRole role = pki_role_of(name, NULL);
+
+        if (role == PKI_ROLE_MASTER || (role == PKI_ROLE_WORKER && !only_master))
+                return true;
+        log_warning("Refused a call from %s: the certificate is that of %s",
+                    evgrpc_server_call_peer(call), name);
+        evgrpc_server_call_finish(call, EVGRPC_PERMISSION_DENIED,
+                                  "only %s may call this, and your certificate is that of %s",
+                                  only_master ? "the master" : "members of the cluster", name);
+        return false;
+}
+
+static void secure_read_map_output(EvgrpcServerCall *call, const ProtobufCMessage *request,
+                                   void *userdata)
+{
+        if (is_member(call, false))
+                method_read_map_output(call, request, userdata);
+}
+
+static void secure_run_task(EvgrpcServerCall *call, const ProtobufCMessage *request, void *userdata)
+{
+        if (is_member(call, true))
+                method_run_task(call, request, userdata);
+}
+
+/* ---- Where we are reached ----------------------------------------------------------------------- */
+
+/* As the master is: by TLS, or by a unix socket beside the spool's files. */
+static char *default_address(const Manager *m)
+{
+        if (m->conf.master && g_str_has_prefix(m->conf.master, "unix:"))
+                return g_strdup_printf("unix:%s/socket", m->conf.spool);
+        return g_strdup(m->conf.insecure_plain_tcp ? "127.0.0.1:0" : DEFAULT_LISTEN);
+}
+
+/* What others connect to. For a wildcard the master puts the address that it sees us come from. */
+static char *advertised(const Manager *m, const char *bound)
+{
+        const char *port = strrchr(bound, ':');
+
+        if (!g_str_has_prefix(bound, "unix:") && m->conf.advertise)
+                return g_strconcat(m->conf.advertise, port, NULL);
         if (g_str_has_prefix(bound, "0.0.0.0:") || g_str_has_prefix(bound, "[::]:"))
-                return g_strdup_printf("%s%s", name, strrchr(bound, ':'));
+                return g_strconcat("*", port, NULL);
         return g_strdup(bound);
 }
 
-int worker_rpc_start(Manager *m)
+/* A failed handshake is news for the administrator; a port scan must not fill the log. */
+static void on_error(EvgrpcServer *server, const char *peer, const char *error, void *userdata)
 {
-        static const EvgrpcMethod methods[] = {
-                {.name = "RunTask", .handler = method_run_task, .server_streaming = true},
-                {.name = "ReadMapOutput",
-                 .handler = method_read_map_output,
-                 .server_streaming = true},
-                {},
-        };
+        static uint64_t minute;
+        static unsigned count;
+        Manager *m = userdata;
+        uint64_t now = loop_now_usec(m->loop) / (60 * USEC_PER_SEC);
+
+        if (now != minute)
+                count = 0;
+        minute = now;
+        if (++count <= ERRORS_PER_MINUTE)
+                log_notice("Connection from %s: %s%s", peer, error,
+                           count == ERRORS_PER_MINUTE ? " (more in this minute are not logged)"
+                                                      : "");
+}
+
+static int serve(Manager *m, const char *address, const EvgrpcMethod *methods, EvgrpcTls *tls)
+{
         const EvgrpcServerOptions options = {
                 .max_message_bytes = MESSAGE_MAX_BYTES,
                 .window_bytes = WINDOW_BYTES,
                 .keepalive_usec = KEEPALIVE_USEC,
                 .keepalive_timeout_usec = KEEPALIVE_USEC,
+                .tls = tls,
+                .on_error = on_error,
+                .userdata = m,
         };
         _cleanup_free_ char *bound = NULL;
         int r;
@@ -189,10 +250,36 @@ int worker_rpc_start(Manager *m)
                                               methods, m);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the RPC server: %m");
-        r = evgrpc_server_listen(m->server, m->conf.listen, &bound);
+        r = evgrpc_server_listen(m->server, address, &bound);
         if (r < 0)
-                return log_error_errno(r, "Failed to listen on %s: %m", m->conf.listen);
-        m->address = advertised(bound, m->conf.name);
+                return log_error_errno(r, "Failed to listen on %s: %m", address);
+        g_free(m->address);
+        m->address = advertised(m, bound);
         log_debug("Listening on %s, reached at %s", bound, m->address);
         return 0;
+}
+
+int worker_rpc_start(Manager *m)
+{
+        static const EvgrpcMethod plain[] = {
+                {.name = "RunTask", .handler = method_run_task, .server_streaming = true},
+                {.name = "ReadMapOutput",
+                 .handler = method_read_map_output,
+                 .server_streaming = true},
+                {},
+        };
+        static const EvgrpcMethod secure[] = {
+                {.name = "RunTask", .handler = secure_run_task, .server_streaming = true},
+                {.name = "ReadMapOutput",
+                 .handler = secure_read_map_output,
+                 .server_streaming = true},
+                {},
+        };
+        g_autofree char *fallback = default_address(m);
+        const char *address = m->conf.listen ?: fallback;
+
+        m->address = g_strdup("");
+        if (!keys_needed(m, address))
+                return serve(m, address, plain, NULL);
+        return m->keys ? serve(m, address, secure, keys_tls(m->keys)) : 0;
 }

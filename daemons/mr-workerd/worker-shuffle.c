@@ -252,7 +252,8 @@ static void fetch_remote(Shuffle *s, uint32_t map, const MapLocation *where)
         what.partition = s->partition;
         what.partitions = s->partitions;
         g->state = SEGMENT_FETCHING;
-        g->fetch = fetch_start(s->manager->peers, where->address, &what, s->fd, &handlers, s);
+        g->fetch = fetch_start(s->manager->peers, where->worker_id, where->address, &what, s->fd,
+                               &handlers, s);
 }
 
 /* Does what the latest news of @map asks for. */

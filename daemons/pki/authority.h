@@ -9,10 +9,6 @@
 
 #include "pki/certificate.h"
 
-/* How far a certificate reaches back. A host whose hardware clock runs in local time but is read as UTC
- * is up to 14 hours off until its clock is synchronised, and must still be able to join. It costs nothing: nobody had the
- * key before. The other end of a lifetime is not stretched: that is what renewal is for. */
-#define PKI_BACKDATE_SEC (24 * 3600)
 #define PKI_AUTHORITY_LIFETIME_SEC ((int64_t) 3650 * 24 * 3600)
 #define PKI_CERTIFICATE_LIFETIME_SEC ((int64_t) 90 * 24 * 3600)
 #define PKI_REVOKED_MAX 10000u /* in one list: half of what fits PKI_PEM_MAX */

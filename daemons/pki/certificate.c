@@ -219,7 +219,21 @@ int pki_key_check(const char *key_pem, const char *certificate_pem, Error *e)
         return 0;
 }
 
+bool pki_is_issued_by(const char *certificate_pem, const char *authority_pem)
+{
+        _cleanup_(X509_freep) X509 *x = pki_x509_from_pem(certificate_pem);
+        _cleanup_(X509_freep) X509 *ca = pki_x509_from_pem(authority_pem);
+        bool ok = x && ca && X509_verify(x, X509_get0_pubkey(ca)) == 1;
+
+        ERR_clear_error();
+        return ok;
+}
+
 int64_t pki_renewal_sec(const PkiCertificate *c)
 {
-        return c->not_after_sec - (c->not_after_sec - c->not_before_sec) / 3;
+        int64_t lifetime_sec = c->not_after_sec - c->not_before_sec;
+
+        if (lifetime_sec > PKI_BACKDATE_SEC)
+                lifetime_sec -= PKI_BACKDATE_SEC;
+        return c->not_after_sec - lifetime_sec / 3;
 }

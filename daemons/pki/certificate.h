@@ -30,6 +30,11 @@
 #define PKI_FINGERPRINT_SIZE 32u
 #define PKI_PEM_MAX (UINT64_C(1) << 20) /* of anything read here; evgrpc's limit, too */
 
+/* How far a certificate reaches back. A host whose hardware clock runs in local time but is read as UTC
+ * is up to 14 hours off until its clock is synchronised, and must still be able to join. It costs nothing: nobody had the
+ * key before. The other end of a lifetime is not stretched: that is what renewal is for. */
+#define PKI_BACKDATE_SEC (24 * 3600)
+
 typedef enum PkiRole {
         PKI_ROLE_NONE,
         PKI_ROLE_MASTER,
@@ -71,6 +76,9 @@ int pki_request_make(const char *key_pem, const char *name, char **ret_pem, Erro
 /* Whether the key is that of the certificate. Return: 0; -EKEYREJECTED; -EBADMSG. */
 int pki_key_check(const char *key_pem, const char *certificate_pem, Error *e);
 
-/* A first half of a lifetime is quiet; renewal begins after two thirds, so that a host which is switched off over a
- * third of it still finds its certificate good. Return: when, in seconds since 1970. */
+/* Whether the CA's key has signed it; dates and names are not looked at. */
+bool pki_is_issued_by(const char *certificate_pem, const char *authority_pem);
+
+/* After two thirds of the lifetime, so that a host which is switched off for a third of it still finds its
+ * certificate good. Return: when, in seconds since 1970. */
 int64_t pki_renewal_sec(const PkiCertificate *c);

@@ -2,6 +2,7 @@
  * Introduction — see introduction.h.
  */
 #include <openssl/ssl.h>
+#include <sys/socket.h>
 
 #include "pki/introduction.h"
 #include "pki/pki-openssl.h"
@@ -41,12 +42,25 @@ static SSL *connect_tls(SSL_CTX *context, int fd)
         return NULL;
 }
 
+/* In order, so that the server has no failure to tell of: it reads our end, and we all it has sent. */
+static void say_goodbye(SSL *ssl, int fd)
+{
+        char rest[4096];
+
+        (void) SSL_shutdown(ssl);
+        (void) shutdown(fd, SHUT_WR);
+        for (unsigned i = 0; i < 16 && read(fd, rest, sizeof(rest)) > 0; i++)
+                ;
+        ERR_clear_error();
+}
+
 int introduction_fetch_authority(int fd, const uint8_t fingerprint[static PKI_FINGERPRINT_SIZE],
                                  char **ret_pem, Error *e)
 {
         _cleanup_(SSL_CTX_freep) SSL_CTX *context = SSL_CTX_new(TLS_client_method());
         _cleanup_(SSL_freep) SSL *ssl = NULL;
         STACK_OF(X509) * chain;
+        bool found = false;
 
         ERR_clear_error();
         errno = 0;
@@ -57,9 +71,11 @@ int introduction_fetch_authority(int fd, const uint8_t fingerprint[static PKI_FI
         if (!ssl)
                 return pki_fail(e, EPROTO, "the TLS handshake failed");
         chain = SSL_get_peer_cert_chain(ssl);
-        for (int i = 0; i < sk_X509_num(chain); i++)
-                if (is_wanted(sk_X509_value(chain, i), fingerprint, ret_pem))
-                        return 0;
+        for (int i = 0; i < sk_X509_num(chain) && !found; i++)
+                found = is_wanted(sk_X509_value(chain, i), fingerprint, ret_pem);
+        say_goodbye(ssl, fd);
+        if (found)
+                return 0;
         return error_setf(
                 e, EKEYREJECTED,
                 "its CA is not the one that the token names: it is of another cluster, or "

@@ -79,3 +79,36 @@ int key_dir_read(int dir_fd, const char *name, char **ret_text)
         *ret_text = TAKE_PTR(text);
         return 0;
 }
+
+static char *find_credential(const char *dir, const char *name)
+{
+        g_autofree char *path = g_build_filename(dir, name, NULL);
+
+        return access(path, F_OK) >= 0 ? TAKE_PTR(path) : NULL;
+}
+
+int key_files_complete(KeyFiles *f, const char *credentials, Error *e)
+{
+        if (!f->ca && !f->certificate && !f->key && credentials) {
+                f->ca = find_credential(credentials, "ca.pem");
+                f->certificate = find_credential(credentials, "certificate.pem");
+                f->key = find_credential(credentials, "key.pem");
+                if (!f->list)
+                        f->list = find_credential(credentials, "crl.pem");
+        }
+        if ((f->ca != NULL) == (f->certificate != NULL) && (f->ca != NULL) == (f->key != NULL) &&
+            (f->ca || !f->list))
+                return 0;
+        return error_setf(e, EINVAL,
+                          "a PKI of one's own needs all three of CACertificate=, Certificate= and "
+                          "PrivateKey=, or the credentials ca.pem, certificate.pem and key.pem");
+}
+
+void key_files_done(KeyFiles *f)
+{
+        g_free(f->ca);
+        g_free(f->certificate);
+        g_free(f->key);
+        g_free(f->list);
+        *f = (KeyFiles){};
+}

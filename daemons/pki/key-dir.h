@@ -20,6 +20,24 @@
 #define KEY_DIR_IDENTITY "identity.pem"
 #define KEY_DIR_CRL "crl.pem"
 
+/* The files of an own PKI, by path; all NULL: the cluster's own CA is used. */
+typedef struct KeyFiles {
+        char *ca;
+        char *certificate;
+        char *key;
+        char *list; /* of revoked certificates; may be NULL beside the others */
+} KeyFiles;
+
+/**
+ * key_files_complete() - which files are meant
+ * @credentials: $CREDENTIALS_DIRECTORY, where LoadCredential= puts ca.pem, certificate.pem, key.pem and crl.pem; counts
+ *               when nothing else is configured; may be NULL
+ *
+ * Return: 0; -EINVAL when only some of those that belong together are there.
+ */
+int key_files_complete(KeyFiles *f, const char *credentials, Error *e);
+void key_files_done(KeyFiles *f);
+
 /* Opens DIR; with @make it is made, mode 0700, and its parents. */
 int key_dir_open(const char *path, bool make, int *ret_fd);
 

@@ -530,8 +530,11 @@ static void test_a_second_master_on_one_state_is_refused_by_name(void)
         g_assert_cmpint(fixture_run_master(&f, SETTINGS("--bus=none"), &words), !=, 0);
         assert_contains(words, "another mr-masterd uses the state directory");
         assert_contains(words, f.state);
-        g_assert_cmpint(fixture_run_master(&f, SETTINGS("--listen=0.0.0.0:0"), &network), !=, 0);
-        assert_contains(network, "AllowPlaintext=yes");
+        g_assert_cmpint(fixture_run_master(&f,
+                                           SETTINGS("--listen=0.0.0.0:0", "--insecure-plain-tcp"),
+                                           &network),
+                        !=, 0);
+        assert_contains(network, "--insecure-plain-tcp is for the loopback only");
         fixture_done(&f);
 }
 

@@ -42,7 +42,7 @@ class Hosts(unittest.TestCase):
             host.wait_booted()
         cls.master.up(MASTER)
         for host in cls.workers:
-            host.up(WORKER)
+            cls.join(host)
         cls.wait_for_workers(4)
 
     @classmethod
@@ -56,11 +56,16 @@ class Hosts(unittest.TestCase):
     def configure(cls, host):
         if host is cls.master:
             host.write("/etc/mapreduced/masterd.conf.d/test.conf",
-                       f"[Master]\nListen={host.address}:{PORT}\nAllowPlaintext=yes\nLeaseSec=3\n"
+                       f"[Master]\nListen={host.address}:{PORT}\nLeaseSec=3\n"
                        "HeartbeatSec=300ms\n")
         host.write("/etc/mapreduced/workerd.conf.d/test.conf",
-                   f"[Worker]\nMaster={cls.master.address}:{PORT}\nListen={host.address}:7078\nAllowPlaintext=yes\n"
-                   "Slots=2\n")
+                   "[Worker]\nSlots=2\n")
+
+    @classmethod
+    def join(cls, host):
+        """What an administrator types: on the master, then on the new host."""
+        token = cls.master.output("mrctl", "-q", "cluster", "token").strip()
+        return host.run("mrctl", "cluster", "join", token)
 
     @classmethod
     def mrctl(cls, *args, **kwargs):

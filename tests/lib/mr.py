@@ -242,7 +242,7 @@ class ClusterCase(Scratch):
         self.master = self.start(
             "master",
             [MASTERD, f"--bus={self.bus}", f"--listen=127.0.0.1:{self.port}", f"--state={self.dir}/master",
-             "--lease=3", "--heartbeat=300ms", *extra],
+             "--insecure-plain-tcp", "--lease=3", "--heartbeat=300ms", *extra],
         )
         def ready():
             self.assertTrue(self.master.alive(), self.master.text())
@@ -255,7 +255,8 @@ class ClusterCase(Scratch):
         return self.start(
             name,
             [WORKERD, f"--bus={self.bus}", f"--master=127.0.0.1:{self.port}", f"--listen=127.0.0.{index + 2}:0",
-             f"--spool={self.dir}/spool-{name}", f"--slots={self.slots}", f"--name={name}", f"--instance={name}", *extra],
+             f"--spool={self.dir}/spool-{name}", f"--slots={self.slots}", f"--name={name}", f"--instance={name}",
+             "--insecure-plain-tcp", *extra],
         )
 
     def wait_for_workers(self, count):

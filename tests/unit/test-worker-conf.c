@@ -44,7 +44,9 @@ static void test_an_empty_file_leaves_the_defaults(void)
 
         g_assert_cmpint(load("", &c, &e, NULL), ==, 1);
         g_assert_null(c.master);
-        g_assert_cmpstr(c.listen, ==, "127.0.0.1:0");
+        g_assert_null(c.listen);
+        g_assert_null(c.keys.certificate);
+        g_assert_false(c.insecure_plain_tcp);
         g_assert_cmpstr(c.spool, ==, "/var/lib/mapreduced/worker");
         g_assert_cmpuint(c.task_memory_bytes, ==, MIB(64));
         g_assert_cmpuint(c.slots, >=, 1);
@@ -98,29 +100,50 @@ static void test_plain_bytes_do_not_leave_the_host(void)
         _cleanup_error_ Error e = {};
         WorkerConf c;
 
-        assert_refused("", "--master=192.0.2.1:7070", "AllowPlaintext=yes");
-        assert_refused("", "--listen=0.0.0.0:0", "AllowPlaintext=yes");
-        assert_refused("", "--listen=[::]:0", "AllowPlaintext=yes");
-        g_assert_cmpint(
-                load("[Worker]\nAllowPlaintext=yes\n", &c, &e, "--master=192.0.2.1:7070", NULL), ==,
-                1);
+        assert_refused("[Worker]\nInsecurePlainTCP=yes\n", "--master=192.0.2.1:7070",
+                       "--insecure-plain-tcp");
+        assert_refused("[Worker]\nInsecurePlainTCP=yes\n", "--listen=0.0.0.0:0",
+                       "--insecure-plain-tcp");
+        assert_refused("[Worker]\nInsecurePlainTCP=yes\n", "--listen=[::]:0",
+                       "--insecure-plain-tcp");
+        g_assert_cmpint(load("", &c, &e, "--insecure-plain-tcp", "--master=127.0.0.1:7070", NULL),
+                        ==, 1);
+        g_assert_true(c.insecure_plain_tcp);
+        worker_conf_done(&c);
+        g_assert_cmpint(load("", &c, &e, "--master=192.0.2.1:7070", NULL), ==, 1);
+        worker_conf_done(&c);
+}
+
+static void test_keys_of_an_own_pki_come_together(void)
+{
+        _cleanup_error_ Error e = {};
+        WorkerConf c;
+
+        assert_refused("[Worker]\nCertificate=/a.pem\n", NULL, "all three");
+        assert_refused("[Worker]\nCertificate=/a.pem\nPrivateKey=/a.key\n", NULL, "all three");
+        g_assert_cmpint(load("[Worker]\nCertificate=/a.pem\nPrivateKey=/a.key\n"
+                             "CACertificate=/ca.pem\n",
+                             &c, &e, NULL),
+                        ==, 1);
+        g_assert_cmpstr(c.keys.ca, ==, "/ca.pem");
+        g_assert_null(c.keys.list);
         worker_conf_done(&c);
 }
 
 /* A name that only begins like the loopback's is not the loopback. */
 static void test_the_loopback_is_known_by_its_addresses(void)
 {
-        g_assert_cmpint(worker_conf_check_address("x", "127.0.0.9:1", false, NULL), ==, 0);
-        g_assert_cmpint(worker_conf_check_address("x", "[::1]:1", false, NULL), ==, 0);
-        g_assert_cmpint(worker_conf_check_address("x", "localhost:1", false, NULL), ==, 0);
-        g_assert_cmpint(worker_conf_check_address("x", "unix:/run/x", false, NULL), ==, 0);
-        g_assert_cmpint(worker_conf_check_address("x", "127.evil.example:1", false, NULL), ==,
+        g_assert_cmpint(worker_conf_check_address("x", "127.0.0.9:1", true, NULL), ==, 0);
+        g_assert_cmpint(worker_conf_check_address("x", "[::1]:1", true, NULL), ==, 0);
+        g_assert_cmpint(worker_conf_check_address("x", "localhost:1", true, NULL), ==, 0);
+        g_assert_cmpint(worker_conf_check_address("x", "unix:/run/x", true, NULL), ==, 0);
+        g_assert_cmpint(worker_conf_check_address("x", "127.evil.example:1", true, NULL), ==,
                         -EPERM);
-        g_assert_cmpint(worker_conf_check_address("x", "localhost.example:1", false, NULL), ==,
+        g_assert_cmpint(worker_conf_check_address("x", "localhost.example:1", true, NULL), ==,
                         -EPERM);
-        g_assert_cmpint(worker_conf_check_address("x", "unix:", false, NULL), ==, -EINVAL);
-        g_assert_cmpint(worker_conf_check_address("x", "", true, NULL), ==, -EINVAL);
-        g_assert_cmpint(worker_conf_check_address("x", ":80", true, NULL), ==, -EINVAL);
+        g_assert_cmpint(worker_conf_check_address("x", "unix:", true, NULL), ==, -EINVAL);
+        g_assert_cmpint(worker_conf_check_address("x", "", false, NULL), ==, -EINVAL);
+        g_assert_cmpint(worker_conf_check_address("x", ":80", false, NULL), ==, -EINVAL);
 }
 
 int main(int argc, char *argv[])
@@ -132,6 +155,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/worker/conf/bad-values-are-named", test_bad_values_are_named);
         g_test_add_func("/worker/conf/plain-bytes-do-not-leave-the-host",
                         test_plain_bytes_do_not_leave_the_host);
+        g_test_add_func("/worker/conf/keys-of-an-own-pki-come-together",
+                        test_keys_of_an_own_pki_come_together);
         g_test_add_func("/worker/conf/the-loopback-is-known-by-its-addresses",
                         test_the_loopback_is_known_by_its_addresses);
         return g_test_run();

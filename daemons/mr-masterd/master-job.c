@@ -19,6 +19,7 @@
 #include "mr-masterd/master-sample.h"
 #include "platform/log.h"
 #include "records/codec.h"
+#include "platform/message-ids.h"
 
 const char *job_state_to_string(JobState s)
 {
@@ -240,6 +241,30 @@ void job_changed(MasterJob *j, unsigned flags)
         manager_kick(j->manager);
 }
 
+/* Those that an administrator reads in the journal; the others are the job's own, for mrctl to show. */
+static const char *message_id_of(const char *kind)
+{
+        static const struct {
+                const char *kind, *id;
+        } ids[] = {
+                {"submitted", MESSAGE_JOB_SUBMITTED},
+                {"started", MESSAGE_JOB_STARTED},
+                {"done", MESSAGE_JOB_DONE},
+                {"failed", MESSAGE_JOB_FAILED},
+                {"cancelled", MESSAGE_JOB_CANCELLED},
+                {"master-restarted", MESSAGE_MASTER_RESTARTED},
+                {"attempt-failed", MESSAGE_ATTEMPT_FAILED},
+                {"attempt-lost", MESSAGE_ATTEMPT_LOST},
+                {"map-output-lost", MESSAGE_MAP_OUTPUT_LOST},
+                {"worker-lost", MESSAGE_WORKER_LOST},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(ids); i++)
+                if (g_str_equal(ids[i].kind, kind))
+                        return ids[i].id;
+        return NULL;
+}
+
 void job_event(MasterJob *j, const char *kind, const char *format, ...)
 {
         LogFields fields = {.job = j->id};
@@ -252,7 +277,10 @@ void job_event(MasterJob *j, const char *kind, const char *format, ...)
         valid = g_utf8_make_valid(text, (gssize) MIN(strlen(text), MASTER_EVENT_MAX_BYTES));
         store_add_event(j->manager->store, j->number, j->next_event++, manager_realtime(j->manager),
                         kind, valid, MASTER_EVENTS_MAX);
-        log_full(LOG_DEBUG, &fields, 0, "Job %s: %s: %s", j->id, kind, valid);
+        fields.message_id = message_id_of(kind);
+        /* On a terminal mrctl tells the job's story itself. */
+        log_full(fields.message_id && log_is_journal() ? LOG_INFO : LOG_DEBUG, &fields, 0,
+                 "Job %s: %s: %s", j->id, kind, valid);
 }
 
 int job_submit(MasterJob *j)

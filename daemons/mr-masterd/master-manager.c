@@ -156,6 +156,35 @@ unsigned manager_count_active(const Manager *m)
         return count;
 }
 
+static bool same_addresses(const GPtrArray *a, const GPtrArray *b)
+{
+        if (a->len != b->len)
+                return false;
+        for (guint i = 0; i < a->len; i++)
+                if (!g_str_equal(a->pdata[i], b->pdata[i]))
+                        return false;
+        return true;
+}
+
+void manager_reload(Manager *m, const MasterConf *fresh)
+{
+        MasterConf *c = m->conf;
+
+        if (!same_addresses(c->listen, fresh->listen) ||
+            !g_str_equal(c->state_dir, fresh->state_dir) || c->lease_usec != fresh->lease_usec ||
+            c->heartbeat_usec != fresh->heartbeat_usec ||
+            c->insecure_plain_tcp != fresh->insecure_plain_tcp ||
+            c->shared_results != fresh->shared_results)
+                log_notice("Addresses, directories, lease and heartbeat have changed in the "
+                           "configuration: they count from the next start on");
+        c->jobs_max = fresh->jobs_max;
+        c->keep_jobs = fresh->keep_jobs;
+        m->prune = true;
+        log_info("The configuration was read again: at most %u jobs at a time, %u kept",
+                 c->jobs_max, c->keep_jobs);
+        manager_kick(m);
+}
+
 void manager_kick(Manager *m)
 {
         if (m->kicked || m->stopping)

@@ -194,6 +194,9 @@ int manager_start(Manager *m, Error *e); /* opens the state, the bus and the add
 Manager *manager_free(Manager *m);
 DEFINE_CLEANUP(Manager, manager_free);
 
+/* Takes over from @fresh what may change while jobs run, and says what may not. */
+void manager_reload(Manager *m, const MasterConf *fresh);
+
 void manager_kick(Manager *m); /* a round, in this turn of the loop or the next */
 int manager_commit(Manager *m,
                    bool durable); /* on failure the master ends: its state is what is on disk */

@@ -13,6 +13,10 @@
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
+#include "platform/service.h"
+
+/* For one job: its tasks are read and its inputs listed from the store. */
+#define RESTORE_ONE_USEC (60 * USEC_PER_SEC)
 
 typedef struct Expected {
         TaskKind kind;
@@ -250,8 +254,12 @@ int manager_restore(Manager *m, Error *e)
                 r = store_each_job(m->store, on_job, &x);
         if (r >= 0)
                 r = x.result;
-        for (guint i = 0; r >= 0 && i < m->by_age->len; i++)
+        for (guint i = 0; r >= 0 && i < m->by_age->len; i++) {
+                /* As long as this goes on, the start is slow and not stuck. */
+                service_extend_timeout(RESTORE_ONE_USEC);
+                service_status("Taking up job %u of %u", i + 1, m->by_age->len);
                 r = take_up(&x, m->by_age->pdata[i]);
+        }
         if (r < 0)
                 return error_setf(e, r, "cannot read the state in %s: %s", m->conf->state_dir,
                                   error_text(r));

@@ -12,6 +12,7 @@
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
+#include "platform/message-ids.h"
 
 /* Told with one heartbeat; more are forgotten, and cost a map that is run again. */
 #define DROP_CACHED_MAX 1000U
@@ -281,7 +282,7 @@ static void forget_lost_workers(Manager *m)
 static void lose_worker(MasterWorker *w, const char *why)
 {
         g_autofree char *text = g_strdup_printf("%s is lost: %s", w->name, why);
-        LogFields fields = {.worker = w->name};
+        LogFields fields = {.worker = w->name, .message_id = MESSAGE_WORKER_LOST};
         Manager *m = w->manager;
         EvgrpcChannel *channel;
 

@@ -3,14 +3,44 @@
  *
  * main → manager → loop: options and signals here, everything that is held in master-manager.h.
  */
+#include <getopt.h>
+
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
+#include "platform/message-ids.h"
 #include "platform/service.h"
 
-static int run(MasterConf *conf, Error *e)
+typedef struct Reload {
+        Manager *manager;
+        int argc;
+        char **argv;
+} Reload;
+
+/* Jobs are untouched; what is in use for them from the start on is not changed under their feet. */
+static void on_reload(void *userdata)
+{
+        LogFields failed = {.message_id = MESSAGE_RELOAD_FAILED};
+        _cleanup_error_ Error e = {};
+        Reload *x = userdata;
+        MasterConf fresh;
+        int r;
+
+        master_conf_init(&fresh);
+        optind = 0;
+        r = master_conf_parse(&fresh, x->argc, x->argv, &e);
+        if (r < 0)
+                log_full(LOG_WARNING, &failed, r, "The configuration stays as it was: %s",
+                         error_message(&e, r));
+        else
+                manager_reload(x->manager, &fresh);
+        master_conf_done(&fresh);
+}
+
+static int run(MasterConf *conf, int argc, char *argv[], Error *e)
 {
         _cleanup_(loop_freep) Loop *l = NULL;
         _cleanup_(manager_freep) Manager *m = NULL;
+        Reload reload = {.argc = argc, .argv = argv};
         int r;
 
         service_raise_fd_limit();
@@ -19,14 +49,16 @@ static int run(MasterConf *conf, Error *e)
                 r = loop_exit_on_signals(l);
         if (r >= 0)
                 r = service_start_watchdog(l);
-        if (r >= 0 && conf->exit_with_fd >= 0)
-                r = service_exit_with_fd(l, conf->exit_with_fd);
+        if (r >= 0)
+                r = conf->exit_with_fd >= 0 ? service_exit_with_fd(l, conf->exit_with_fd)
+                                            : service_reload_on_hangup(l, on_reload, &reload);
         if (r < 0)
                 return error_setf(e, r, "cannot set up the loop: %s", error_text(r));
 
         r = manager_new(l, conf, &m, e);
         if (r >= 0)
                 r = manager_start(m, e);
+        reload.manager = m;
         if (r < 0)
                 return r;
 
@@ -35,6 +67,7 @@ static int run(MasterConf *conf, Error *e)
         service_status("Workers register at %s", m->address);
         r = loop_run(l);
         service_stopping();
+        service_status("Stopping: %u jobs go on at the next start", manager_count_active(m));
         return r;
 }
 
@@ -48,9 +81,11 @@ int main(int argc, char *argv[])
         master_conf_init(&conf);
         r = master_conf_parse(&conf, argc, argv, &e);
         if (r > 0)
-                r = run(&conf, &e);
-        if (r < 0)
+                r = run(&conf, argc, argv, &e);
+        if (r < 0) {
                 log_error("%s", error_message(&e, r));
+                service_failed(r, error_message(&e, r));
+        }
         master_conf_done(&conf);
         return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -17,6 +17,8 @@ static int run(int argc, char *argv[])
         log_open("mr-workerd");
         r = worker_conf_load(argc, argv, &conf, &e);
         if (r < 0)
+                service_failed(r, error_message(&e, r));
+        if (r < 0)
                 return log_error_errno(r, "%s", error_message(&e, r));
         if (r == 0)
                 return 0;
@@ -31,6 +33,8 @@ static int run(int argc, char *argv[])
         if (r < 0)
                 return r;
         (void) service_start_watchdog(m->loop);
+        m->argc = argc; /* for reading the configuration again */
+        m->argv = argv;
         service_ready();
         r = loop_run(m->loop);
         service_stopping();

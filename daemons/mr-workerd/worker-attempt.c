@@ -6,13 +6,17 @@
 #include "base/parse.h"
 #include "mr-workerd/worker-attempt-impl.h"
 #include "mr-workerd/worker-spec.h"
+#include "platform/message-ids.h"
 
 /* Between two progress updates of one attempt. A change of phase is told at once. */
 #define PROGRESS_USEC (100 * USEC_PER_MSEC)
 
 static LogFields log_fields(const Attempt *a)
 {
-        return (LogFields){.job = a->spec->job_id, .task = a->task_name, .attempt = a->work_name};
+        return (LogFields){.job = a->spec->job_id,
+                           .task = a->task_name,
+                           .attempt = a->work_name,
+                           .worker = a->manager->conf.name};
 }
 
 /* ---- The end ---- */
@@ -84,6 +88,8 @@ static void note_finished(Attempt *a, const TaskResult *result)
                 a->manager->attempts_finished++;
         else if (result->outcome == OUTCOME(FAILED))
                 a->manager->attempts_failed++;
+        if (result->outcome == OUTCOME(FAILED))
+                fields.message_id = MESSAGE_ATTEMPT_FAILED;
         log_full(result->outcome == OUTCOME(SUCCEEDED) ? LOG_DEBUG : LOG_NOTICE, &fields, 0,
                  "Job %s: %s, attempt %u: %s%s%s", a->spec->job_id, a->task_name, a->spec->attempt,
                  protobuf_c_enum_descriptor_get_value(&mapreduced__v1__task_outcome__descriptor,
@@ -299,6 +305,10 @@ static bool has_room(Manager *m, EvgrpcServerCall *call)
                 free_bytes = spool_free_bytes(m->spool);
         }
 
+        if (m->stopping) {
+                reject(call, "worker %s is stopping", m->conf.name);
+                return false;
+        }
         if (g_hash_table_size(m->attempts) >= attempts_max(m)) {
                 reject(call, "worker %s has %u attempts in hand, and takes no more", m->conf.name,
                        g_hash_table_size(m->attempts));

@@ -10,6 +10,9 @@
 #include "mr-workerd/worker-conf.h"
 #include "platform/conf.h"
 
+/* Under a service manager, which waits longer than that; who ends a worker by hand has no such patience. */
+#define DRAIN_USEC (10 * USEC_PER_SEC)
+
 static void print_help(void)
 {
         printf("mr-workerd [OPTIONS…]\n\n"
@@ -113,6 +116,7 @@ static int read_files(const char *override, WorkerConf *c, Error *e)
                 {"Worker", "PrivateKey", conf_parse_path, &c->keys.key},
                 {"Worker", "RevocationList", conf_parse_path, &c->keys.list},
                 {"Worker", "InsecurePlainTCP", conf_parse_boolean, &c->insecure_plain_tcp},
+                {"Worker", "DrainSec", conf_parse_sec, &c->drain_usec},
                 {},
         };
         g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
@@ -297,6 +301,7 @@ int worker_conf_load(int argc, char *argv[], WorkerConf *ret, Error *e)
                 .min_free_bytes = MIB(64),
                 .reuse_cache_bytes = GIB(2),
                 .rejoin_grace_usec = 300 * USEC_PER_SEC,
+                .drain_usec = getenv("NOTIFY_SOCKET") ? DRAIN_USEC : 0,
                 .exit_fd = -EBADF,
         };
         r = load(argc, argv, &c, e);

@@ -17,6 +17,7 @@ typedef struct WorkerConf {
         char *task_socket; /* where task processes are had; NULL: they are children */
         uint32_t slots;    /* task processes at a time */
         uint64_t task_memory_bytes;
+        uint64_t drain_usec;        /* at stop, for what runs to end */
         uint64_t rejoin_grace_usec; /* attempts outlive their master for so long */
         uint64_t reuse_cache_bytes; /* map outputs kept for later jobs */
         uint64_t min_free_bytes;    /* on the spool's file system; below it attempts are rejected */

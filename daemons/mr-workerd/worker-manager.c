@@ -13,6 +13,7 @@
 #include "mr-workerd/worker-master.h"
 #include "mr-workerd/worker-peers.h"
 #include "mr-workerd/worker-rpc.h"
+#include "mr-workerd/worker-stop.h"
 #include "platform/service.h"
 
 /* Of the loop, for the last words to leave. */
@@ -20,7 +21,7 @@
 
 void manager_state_changed(Manager *m)
 {
-        if (!m->master)
+        if (!m->master || m->stopping)
                 return;
         if (master_link_is_registered(m->master))
                 service_status("Registered with %s, %u of %u slots in use", m->conf.master,
@@ -74,7 +75,7 @@ static int prepare_loop(Manager *m)
 
         r = loop_new(&m->loop);
         if (r >= 0)
-                r = loop_exit_on_signals(m->loop);
+                r = worker_stop_on_signals(m);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the event loop: %m");
         /* A segment or a shipped file above RLIMIT_FSIZE fails its attempt (EFBIG), not the worker. */
@@ -187,6 +188,7 @@ Manager *manager_free(Manager *m)
         cache_free(m->cache);
         spool_free(m->spool);
         g_hash_table_unref(m->attempts);
+        loop_timer_free(m->stop_timer);
         loop_free(m->loop);
         g_free(m->address);
         worker_conf_done(&m->conf);

@@ -42,6 +42,11 @@ typedef struct Manager {
         GHashTable *jobs;     /* id -> Job */
         GHashTable *attempts; /* "JOB/map-3/0" -> Attempt */
         uint64_t attempts_finished, attempts_failed;
+        bool stopping; /* nothing new is taken */
+        LoopTimer *stop_timer;
+        uint64_t stop_usec; /* when patience ends */
+        int argc;           /* for reading the configuration again */
+        char **argv;
         uint64_t segments_wanted; /* by all reduce attempts together */
         uint32_t outputs_served;  /* ReadMapOutput calls open now */
 } Manager;

@@ -6,6 +6,7 @@
 #include "mr-workerd/worker-attempt.h"
 #include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-master.h"
+#include "platform/message-ids.h"
 
 #define REGISTER_TIMEOUT_USEC (10 * USEC_PER_SEC)
 #define REGISTER_RETRY_USEC (500 * USEC_PER_MSEC)
@@ -33,6 +34,7 @@ static void try_register(MasterLink *l);
 static void _printf_(3, 4) set_state(MasterLink *l, bool registered, const char *format, ...)
 {
         g_autofree char *reason = NULL;
+        LogFields fields = {};
         va_list ap;
 
         va_start(ap, format);
@@ -41,10 +43,13 @@ static void _printf_(3, 4) set_state(MasterLink *l, bool registered, const char 
 
         if (registered == l->registered && g_strcmp0(reason, l->reason) == 0)
                 return;
+        fields.worker = l->manager->conf.name;
+        fields.message_id = registered ? MESSAGE_WORKER_REGISTERED : MESSAGE_WORKER_NOT_REGISTERED;
         if (registered)
-                log_info("Registered with the master at %s", l->manager->conf.master);
+                log_full(LOG_INFO, &fields, 0, "Registered with the master at %s",
+                         l->manager->conf.master);
         else
-                log_notice("Not registered: %s", reason);
+                log_full(LOG_NOTICE, &fields, 0, "Not registered: %s", reason);
         l->registered = registered;
         g_free(l->reason);
         l->reason = TAKE_PTR(reason);

@@ -50,6 +50,11 @@ void log_open(const char *name)
                 max_level = level;
 }
 
+bool log_is_journal(void)
+{
+        return to_journal;
+}
+
 void log_set_max_level(int level)
 {
         max_level = level;
@@ -65,10 +70,16 @@ static void add_field(struct iovec *iov, size_t *n, const char *name, const char
         iov[(*n)++] = (struct iovec){.iov_base = s, .iov_len = strlen(s)};
 }
 
+/* Workers know a job as NUMBER-TAG, where the tag is of the master's state; people know its number. */
+static char *job_number(const char *id)
+{
+        return g_strndup(id, strcspn(id, "-"));
+}
+
 static void write_journal(int level, const LogFields *f, int error, const char *message)
 {
         char priority[4], number[16];
-        struct iovec iov[8];
+        struct iovec iov[9];
         size_t n = 0;
 
         g_snprintf(priority, sizeof(priority), "%d", level);
@@ -78,10 +89,13 @@ static void write_journal(int level, const LogFields *f, int error, const char *
         add_field(iov, &n, "SYSLOG_IDENTIFIER", log_name);
         add_field(iov, &n, "ERRNO", error ? number : NULL);
         if (f) {
-                add_field(iov, &n, "MR_JOB", f->job);
+                g_autofree char *job = f->job ? job_number(f->job) : NULL;
+
+                add_field(iov, &n, "MR_JOB", job);
                 add_field(iov, &n, "MR_TASK", f->task);
                 add_field(iov, &n, "MR_ATTEMPT", f->attempt);
                 add_field(iov, &n, "MR_WORKER", f->worker);
+                add_field(iov, &n, "MESSAGE_ID", f->message_id);
         }
         (void) sd_journal_sendv(iov, (int) n);
         for (size_t i = 0; i < n; i++)

@@ -17,10 +17,14 @@ typedef struct LogFields {
         const char *task;    /* "map-3", "reduce-0" */
         const char *attempt; /* "map-3/1" */
         const char *worker;
+        const char *message_id; /* of message-ids.h */
 } LogFields;
 
 /* @name: the program's name, static. Decides journal or stderr; $MR_LOG_LEVEL (0–7 or a name) sets the level. */
 void log_open(const char *name);
+/* Whether entries go to the journal, and fields with them. */
+bool log_is_journal(void);
+
 void log_set_max_level(int level);
 int log_level_from_string(const char *s); /* "debug", "7", …; -EINVAL */
 

@@ -1,6 +1,8 @@
 /*
  * A daemon's life — see service.h.
  */
+#include <inttypes.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -30,6 +32,42 @@ void service_reloading(void)
 void service_stopping(void)
 {
         (void) sd_notify(false, "STOPPING=1");
+}
+
+void service_failed(int error, const char *sentence)
+{
+        (void) sd_notifyf(false, "STATUS=%s\nERRNO=%d", sentence, error < 0 ? -error : error);
+}
+
+void service_extend_timeout(uint64_t usec)
+{
+        (void) sd_notifyf(false, "EXTEND_TIMEOUT_USEC=%" PRIu64, usec);
+}
+
+static struct {
+        void (*fn)(void *userdata);
+        void *userdata;
+} reload;
+
+static int on_reload_signal(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata)
+{
+        service_reloading();
+        reload.fn(reload.userdata);
+        service_ready();
+        return 0;
+}
+
+int service_reload_on_hangup(Loop *l, void (*fn)(void *userdata), void *userdata)
+{
+        sigset_t set;
+
+        (void) sigemptyset(&set);
+        (void) sigaddset(&set, SIGHUP);
+        if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return -errno;
+        reload.fn = fn;
+        reload.userdata = userdata;
+        return sd_event_add_signal(loop_sd_event(l), NULL, SIGHUP, on_reload_signal, NULL);
 }
 
 void service_status(const char *format, ...)

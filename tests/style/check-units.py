@@ -4,6 +4,7 @@
 What is installed is looked at, in a root of its own, beside the units that systemd ships.
 """
 
+import fnmatch
 import os
 import pathlib
 import re
@@ -18,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import tap  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("BUILD_ROOT", "build")).resolve()
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
 SYSTEM_UNITS = pathlib.Path("/usr/lib/systemd/system")
 # `systemd-analyze security`, at most: 0 is closed, 10 is open (systemd-timesyncd has 2.1, gearmand 9.2).
 EXPOSURE_MAX = {"mr-masterd": 1.5, "mr-workerd": 2.0, "mr-task@": 1.0,
@@ -102,16 +104,55 @@ class Units(unittest.TestCase):
             self.assertIn(f"BusName={name}\n", units[0])
             self.assertIn(re.search(r"^User=(.+)$", units[0], re.M).group(1), owners)
 
+    def test_packaged(self):
+        """each file that is installed is in one Debian package"""
+        patterns = [(path.name, line.strip()) for path in (SOURCE / "packaging/debian").glob("*.install")
+                    for line in path.read_text().splitlines() if line.strip()]
+        for path in self.root.rglob("*"):
+            name = str(path.relative_to(self.root))
+            if path.is_dir() or not name.startswith("usr/local/"):
+                continue
+            name = re.sub("^usr/(local/)", "usr/", name)
+            name = re.sub("^usr/(etc/|lib/systemd/system/|lib/systemd/system-preset/)", r"\1", name)
+            packages = {p for p, pattern in patterns
+                        if fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"{pattern}/*")}
+            self.assertEqual(len(packages), 1, f"{name}: {packages or 'in no packaging/debian/*.install'}")
+
+    def test_catalog(self):
+        """every message id of the header has its text in the catalog, which journalctl takes"""
+        header = (SOURCE / "daemons/platform/message-ids.h").read_text()
+        ids = re.findall(r'#define MESSAGE_\w+ "([0-9a-f]{32})"', header)
+        path = next(self.root.rglob("catalog/mapreduced.catalog"))
+        texts = re.findall(r"^-- ([0-9a-f]{32})\nSubject: \S.*\nDefined-By: mapreduced\n", path.read_text(), re.M)
+        self.assertGreater(len(ids), 10)
+        self.assertEqual(len(set(ids)), len(ids))
+        self.assertEqual(sorted(texts), sorted(ids))
+        there = self.root / "usr/lib/systemd/catalog"
+        there.mkdir(parents=True, exist_ok=True)
+        if path.parent != there:
+            shutil.copy(path, there)
+        (self.root / "var/lib/systemd/catalog").mkdir(parents=True, exist_ok=True)
+        p = run("journalctl", f"--root={self.root}", "--update-catalog")
+        self.assertEqual((p.returncode, p.stdout), (0, ""))
+        listed = run("journalctl", f"--root={self.root}", "--list-catalog").stdout
+        self.assertEqual(sorted(re.findall(r"^([0-9a-f]{32}) mapreduced:", listed, re.M)), sorted(ids))
+
     def test_polkit_actions(self):
-        """the daemons ask for actions that there are, and ask for all of them"""
+        """the actions that the daemons ask for, and that the rules name, are there"""
         there = set()
         for path in self.root.rglob("polkit-1/actions/org.mapreduced.*.policy"):
             for action in ET.parse(path).getroot().iter("action"):
                 there.add(action.get("id"))
+                if "timesync" not in path.name:
+                    self.assertRegex(action.find("annotate").text, "^unix-user:mr-(master|worker)$")
                 for kind in ("allow_any", "allow_inactive", "allow_active"):
                     self.assertIn(action.find(f"defaults/{kind}").text, ("auth_admin", "auth_admin_keep"))
         rules = next(self.root.rglob("rules.d/mapreduced.rules")).read_text()
-        self.assertLessEqual(set(re.findall(r'"(org\.mapreduced\.[a-z0-9]+\.[a-z-]+)"', rules)), there)
+        name = r'"(org\.mapreduced\.[a-z0-9]+\.[a-z-]+)"'
+        self.assertLessEqual(set(re.findall(name, rules)), there)
+        asked = {a for f in (SOURCE / "daemons").rglob("*.[ch]") for a in re.findall(name, f.read_text())}
+        self.assertGreaterEqual(len(asked), 4)
+        self.assertLessEqual(asked, there)
 
 
 if __name__ == "__main__":

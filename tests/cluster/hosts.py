@@ -4,8 +4,10 @@
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import unittest
+import xml.etree.ElementTree as ET
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import container  # noqa: E402
@@ -98,6 +100,8 @@ class Hosts(unittest.TestCase):
         want = mr.coreutils_wordcount(self.text)
         self.assertEqual(sorted(got.splitlines()), sorted(want.splitlines()))
 
+    # ---- the units ----
+
     def test_units_run(self):
         """the units run, each as its own user, and say how they are"""
         for host in self.workers:
@@ -107,11 +111,295 @@ class Hosts(unittest.TestCase):
             user = host.run("stat", "-c", "%U:%G", f"/proc/{pid}").stdout.strip()
             self.assertEqual(user, "mr-worker:mapreduced")
         self.assertIn("4 workers alive", self.master.show(MASTER, "StatusText"))
+        for unit in (MASTER, WORKER):
+            text = self.master.run("systemctl", "status", "--no-pager", unit).stdout
+            self.assertIn("active (running)", text)
+            self.assertIn("Status: ", text)
+
+    def test_boot_order(self):
+        """the socket is there before the worker, the master before a worker of the same host, the network before both"""
+        def at(unit, what):
+            return int(self.master.show(unit, f"{what}TimestampMonotonic"))
+
+        self.master.reboot()
+        self.wait_for_workers(4)
+        self.assertLess(at("mr-task.socket", "ActiveEnter"), at(WORKER, "InactiveExit"))
+        self.assertLess(at(MASTER, "ActiveEnter"), at(WORKER, "InactiveExit"))
+        self.assertLess(at("network-online.target", "ActiveEnter"), at(MASTER, "InactiveExit"))
+
+    def test_stop_start_restart(self):
+        """stop, start and restart of each unit; nothing of it is left when it is stopped"""
+        one = self.one
+        one.run("systemctl", "stop", WORKER)
+        self.assertEqual(one.show(WORKER, "Result"), "success")
+        one.wait_until("the task processes to go", lambda: not self.task_units(one), 10)
+        self.wait_for_workers(3)
+        one.run("systemctl", "start", WORKER)
+        self.wait_for_workers(4)
+        before = one.show(WORKER, "MainPID")
+        one.run("systemctl", "restart", WORKER)
+        self.assertNotEqual(one.show(WORKER, "MainPID"), before)
+        self.master.run("systemctl", "restart", MASTER)
+        self.wait_for_workers(4)
+
+    def test_reload(self):
+        """reload takes new settings without a new process; a mistake in them leaves the old ones, and is said"""
+        conf = "/etc/mapreduced/masterd.conf.d/zz-reload.conf"
+        pid = self.master.show(MASTER, "MainPID")
+        self.addCleanup(self.master.run, "rm", "-f", conf)
+        self.master.write(conf, "[Master]\nKeepJobs=77\n")
+        self.master.run("systemctl", "reload", MASTER)
+        self.master.wait_until("the reload", lambda: "77 kept" in self.master.journal("-n", "20", "-u", MASTER), 10)
+        self.master.write(conf, "[Master]\nKeepJobs=many\n")
+        self.master.run("systemctl", "reload", MASTER)
+        self.master.wait_until("the complaint", lambda: "zz-reload.conf:2" in self.master.journal("-n", "20", "-u", MASTER), 10)
+        self.assertEqual(self.master.show(MASTER, "MainPID"), pid)
+        self.assertEqual(self.master.show(MASTER, "ActiveState"), "active")
+        pid = self.one.show(WORKER, "MainPID")
+        self.one.run("systemctl", "reload", WORKER)
+        self.one.wait_until("the reload", lambda: "was read again" in self.one.journal("-n", "20", "-u", WORKER), 10)
+        self.assertEqual(self.one.show(WORKER, "MainPID"), pid)
+
+    def test_watchdog(self):
+        """a daemon that hangs is killed by the watchdog and started again, and the cluster goes on"""
+        for host, unit in ((self.two, WORKER), (self.master, MASTER)):
+            drop = f"/run/systemd/system/{unit}.d/watchdog.conf"
+            host.shell(f"mkdir -p $(dirname {drop}) && printf '[Service]\nWatchdogSec=2s\n' > {drop}"
+                       f" && systemctl daemon-reload && systemctl restart {unit}")
+            self.wait_for_workers(4)
+            pid = host.show(unit, "MainPID")
+            host.run("kill", "-STOP", pid)
+            host.wait_until("a new process", lambda h=host, u=unit, p=pid: h.show(u, "MainPID") not in (p, "0")
+                            and h.show(u, "ActiveState") == "active", 30)
+            self.assertIn("Watchdog timeout", host.journal("-n", "50"))
+            host.shell(f"rm {drop} && systemctl daemon-reload && systemctl restart {unit}")
+        self.wait_for_workers(4)
+
+    def test_failed_start(self):
+        """a start that fails says why in the status"""
+        conf = "/etc/mapreduced/workerd.conf.d/zz-bad.conf"
+        self.addCleanup(self.three.shell, f"rm -f {conf}; systemctl reset-failed {WORKER}; systemctl restart {WORKER}")
+        self.three.write(conf, "[Worker]\nSlots=none\n")
+        self.three.run("systemctl", "restart", WORKER, check=False)
+        self.three.wait_until("the failure", lambda: "zz-bad.conf:2" in self.three.show(WORKER, "StatusText"), 10)
+
+    # ---- task processes ----
+
+    def task_units(self, host):
+        return host.run("systemctl", "list-units", "--plain", "--no-legend", "mr-task@*").stdout.split("\n")[:-1]
+
+    def probe(self, command, reducer="cat"):
+        """What a mapper's command prints, on whichever host it ran."""
+        (self.shared / "probe").mkdir(exist_ok=True)
+        (self.shared / "probe/in.txt").write_text("x\n")
+        return self.mrctl("run", "--input", "/srv/shared/probe", "--mapper", command, "--reducer", reducer).stdout
+
+    def test_sandbox(self):
+        """a task process has a user, a cgroup and a namespace of its own, and reaches neither keys nor network nor others"""
+        text = self.probe("id -un; cat /proc/self/cgroup; ls /sys/class/net; ip -o addr 2>&1 | wc -l")
+        self.assertRegex(text, r"mapreduced.*tasks\.slice/mr-task@.*\.service")
+        self.assertNotIn("mr-worker\n", text)
+        self.assertNotIn("host0", text)
+        for path in ("/var/lib/mapreduced/worker", "/var/lib/mapreduced/master", "/etc/mapreduced", "/run/dbus/system_bus_socket",
+                     "/run/mapreduced/task", "/etc/shadow"):
+            self.assertIn("closed", self.probe(f"if cat {path} 2>/dev/null || ls {path}/ 2>/dev/null; then echo open; "
+                                               "else echo closed; fi"), path)
+        for command in ("touch /srv/shared/stolen", "touch /usr/stolen", "nc -z -w1 10.99.0.1 7077", "nc -z -w1 127.0.0.1 7077",
+                        "unshare -U true", "mount -t tmpfs none /tmp", "kill -0 1"):
+            self.assertIn("refused", self.probe(f"if {command} 2>/dev/null; then echo done; else echo refused; fi"), command)
+        self.assertFalse((self.shared / "stolen").exists())
+        self.assertIn("wrote", self.probe("mkdir -p a/b && echo wrote > a/b/c && cat a/b/c"))
+        for host in self.workers:  # and the worker could remove what another user had made
+            left = host.shell("find /var/lib/mapreduced/worker -name b -path '*a/b'").stdout
+            self.assertEqual(left, "")
+
+    def test_cancel_ends_units(self):
+        """a cancelled job's processes are gone, and so are their units, whatever they do"""
+        job = self.mrctl("submit", "--quiet", "--input", "/srv/shared/text", "--mapper",
+                         "trap '' TERM HUP INT; setsid sleep 4321 & sleep 4321", "--reducer", "cat",
+                         stderr=None).stdout.split()[-1].strip(".")
+        running = lambda: sum(h.run("pgrep", "-fc", "sleep 4321", check=False).stdout.strip() not in ("", "0")  # noqa: E731
+                              for h in self.workers)
+        self.master.wait_until("the sleepers", running, 20)
+        self.mrctl("cancel", job)
+        self.master.wait_until("their end", lambda: not running(), 20)
+
+    # ---- jobs ----
 
     def test_job(self):
-        """a job over all workers has coreutils' answer"""
+        """a job over all workers has coreutils' answer, and every worker had a part in it"""
         self.count_words("counts")
         self.assertCounted("counts")
+
+    def test_journal(self):
+        """journalctl MR_JOB= shows a job's story over the daemons, with ids that the catalog explains"""
+        p = self.mrctl("run", "--input", "/srv/shared/text", "--mapper", "exit 3", "--reducer", "cat", check=False)
+        self.assertEqual(p.returncode, 1)
+        job = self.newest_job()
+        story = self.master.journal(f"MR_JOB={job}", "SYSLOG_IDENTIFIER=mr-masterd")
+        for word in ("submitted", "failed"):
+            self.assertIn(word, story)
+        rows = []
+        for host in self.workers:
+            out = host.output("journalctl", "-q", "-o", "json", f"MR_JOB={job}", "SYSLOG_IDENTIFIER=mr-workerd")
+            rows += [json.loads(line) for line in out.splitlines()]
+        self.assertTrue(rows, "".join(h.journal("-n", "20", "-u", WORKER) for h in self.workers))
+        for row in rows:
+            self.assertIn(row["MR_WORKER"], ("master", "one", "two", "three"))
+            self.assertTrue(row["MR_TASK"].startswith("map-"))
+            self.assertIn("MR_ATTEMPT", row)
+        text = self.master.run("journalctl", "-q", "-x", f"MR_JOB={job}").stdout
+        self.assertIn(f"Subject: Job {job} failed", text)
+
+    def newest_job(self):
+        return self.master.run("busctl", "call", "org.mapreduced.Master1", "/org/mapreduced/Master1",
+                               "org.mapreduced.Master1.Manager", "ListJobs", "u", "1").stdout.split()[2].strip('"')
+
+    def start_long(self, name):
+        """A job that takes some seconds, started; its answer is still coreutils'."""
+        return self.master.start("mrctl", "run", "--input", "/srv/shared/text", "--reduces", "2", "--output",
+                                 f"/srv/shared/{name}", "--mapper", "sleep 1; tr -s '[:space:]' '\\n' | grep -av '^$'",
+                                 "--reducer", "LC_ALL=C uniq -c | awk '{n=$1; sub(/^ *[0-9]+ /, \"\"); print $0 \"\\t\" n}'")
+
+    def finish_long(self, process, name):
+        out, _ = process.communicate(timeout=180)
+        job = self.newest_job()
+        self.master.wait_until("the job", lambda: self.job_state(job) in ("done", "failed", "cancelled"), 120)
+        self.assertEqual(self.job_state(job), "done", out[-2000:])
+        got = b"".join(p.read_bytes() for p in sorted((self.shared / name).glob("part-*")))
+        counted = sum(int(line.rsplit(b"\t", 1)[1]) for line in got.splitlines())
+        want = subprocess.run(f"cat /dev/null {' '.join(self.text)} | tr -s '[:space:]' '\\n' | grep -acv '^$'", shell=True,
+                              stdout=subprocess.PIPE, check=True, env=dict(os.environ, LC_ALL="C")).stdout
+        self.assertEqual(counted, int(want))
+
+    def job_state(self, job):
+        p = self.master.run("busctl", "get-property", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}",
+                            "org.mapreduced.Master1.Job", "State", check=False)
+        return p.stdout.split()[-1].strip('"') if p.returncode == 0 else ""
+
+    def wait_running(self):
+        def running():
+            p = self.master.run("busctl", "get-property", "org.mapreduced.Master1", "/org/mapreduced/Master1",
+                                "org.mapreduced.Master1.Manager", "SlotsUsed", check=False)
+            return p.returncode == 0 and p.stdout.split()[-1] not in ("0", "1", "2")
+
+        self.master.wait_until("a running job", running, 30)
+
+    def test_worker_reboots(self):
+        """a worker is rebooted in the middle of a job, another loses its power"""
+        job = self.start_long("reboot-worker")
+        self.wait_running()
+        self.three.reboot()
+        self.two.kill()
+        self.two.boot()
+        self.finish_long(job, "reboot-worker")
+        self.wait_for_workers(4)
+
+    def test_master_reboots(self):
+        """the master's host loses its power in the middle of a job, which goes on"""
+        job = self.start_long("reboot-master")
+        self.wait_running()
+        self.master.kill()
+        self.master.boot()
+        job.wait(30)
+        job = self.master.start("true")
+        self.wait_for_workers(4)
+        self.finish_long(job, "reboot-master")
+
+    def test_cut_off(self):
+        """a host that falls silent is lost after its lease, and comes back by itself"""
+        self.one.cut()
+        self.wait_for_workers(3)
+        self.one.mend()
+        self.wait_for_workers(4)
+
+    # ---- the bus ----
+
+    def test_bus(self):
+        """busctl sees the interfaces that the XML documents, of master and worker, and members alone submit"""
+        for name in ("Master1", "Worker1"):
+            bus, path = f"org.mapreduced.{name}", f"/org/mapreduced/{name}"
+            tree = ET.fromstring(self.master.output("busctl", "introspect", "--xml-interface", bus, path))
+            want = ET.parse(container.SOURCE / f"dbus/{bus}.xml").getroot()
+            for interface in want.iter("interface"):
+                if interface.get("name") != f"{bus}.Manager":
+                    continue
+                live = next(i for i in tree.iter("interface") if i.get("name") == interface.get("name"))
+                for kind in ("method", "property", "signal"):
+                    self.assertEqual(sorted(e.get("name") for e in live.iter(kind)),
+                                     sorted(e.get("name") for e in interface.iter(kind)))
+
+    def test_polkit(self):
+        """a member of the group mapreduce submits, a stranger does not, an owner cancels, others do not"""
+        self.master.shell("id alice >/dev/null 2>&1 || useradd -G mapreduce alice; id bob >/dev/null 2>&1 || useradd bob")
+        words = ["run", "--app", "wordcount", "--input", "/srv/shared/text/0.txt"]
+        self.assertIn("\t", self.mrctl(*words, user="alice").stdout)
+        p = self.mrctl(*words, user="bob", check=False)
+        self.assertNotEqual(p.returncode, 0)
+        self.assertRegex(p.stdout, "(?i)not allowed|access denied|authori[sz]|authentication")
+        p = self.mrctl("submit", "--input", "/srv/shared/text", "--mapper", "sleep 1000", "--reducer", "cat", user="alice")
+        job = self.newest_job()
+        self.assertNotEqual(self.mrctl("cancel", job, user="bob", check=False).returncode, 0)
+        self.assertEqual(self.job_state(job), "running")
+        self.mrctl("cancel", job, user="alice")
+        self.assertEqual(self.job_state(job), "cancelled")
+        self.assertEqual(self.mrctl("list", user="bob").returncode, 0)
+
+    def test_activation(self):
+        """a call to the bus name starts the enabled unit; a disabled one stays off"""
+        self.master.run("systemctl", "stop", MASTER)
+        self.assertEqual(self.mrctl("list").returncode, 0)
+        self.assertEqual(self.master.show(MASTER, "ActiveState"), "active")
+        self.wait_for_workers(4)
+        p = self.one.run("busctl", "call", "org.mapreduced.Master1", "/org/mapreduced/Master1",
+                         "org.mapreduced.Master1.Manager", "ListJobs", "u", "0", check=False)
+        self.assertNotEqual(p.returncode, 0)
+
+    # ---- hostile neighbours ----
+
+    def test_garbage(self):
+        """scans and garbage on every port do no harm"""
+        ports = [(h.address, 7078) for h in self.workers] + [(self.master.address, PORT)]
+        pids = [(h, WORKER, h.show(WORKER, "MainPID")) for h in self.workers]
+        pids.append((self.master, MASTER, self.master.show(MASTER, "MainPID")))
+        self.cluster.outside(sys.executable, "-c", GARBAGE, json.dumps(ports), timeout=90)
+        self.count_words("after-garbage")
+        self.assertCounted("after-garbage")
+        for host, unit, pid in pids:
+            self.assertEqual(host.show(unit, "MainPID"), pid)
+
+    # ---- the packages ----
+
+    def test_remove_and_purge(self):
+        """remove keeps the state, purge leaves nothing but the users"""
+        host = self.cluster.add("four")
+        host.boot()
+        host.up(MASTER)
+        names = ["mrctl", "mr-worker", "mr-master", "mapreduced-common"]
+        host.run("dpkg", "--force-unsafe-io", "-r", *names, timeout=120)
+        self.assertTrue(host.path("/var/lib/mapreduced/master").exists())
+        self.assertNotEqual(host.show(MASTER, "ActiveState"), "active")
+        host.run("dpkg", "--force-unsafe-io", "-P", *names, timeout=120)
+        left = host.shell("find / -xdev \\( -name '*mapreduce*' -o -name 'mr-*d*' -o -name 'mrctl*' \\) "
+                          "-not -path '/proc/*' -not -path '/sys/*' -not -path '/var/log/*' -not -path '/run/systemd/*' "
+                          "-not -path '/srv/*'").stdout
+        self.assertEqual(left, "")
+
+
+GARBAGE = """
+import json, os, socket, sys
+for host, port in json.loads(sys.argv[1]):
+    for data in (b"", b"GET / HTTP/1.1\\r\\n\\r\\n", b"SSH-2.0-x\\r\\n", b"\\x16\\x03\\x01" + os.urandom(200), os.urandom(4096),
+                 b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + os.urandom(4096), b"\\0" * 65536):
+        for _ in range(5):
+            try:
+                with socket.create_connection((host, port), 2) as s:
+                    s.sendall(data)
+                    s.settimeout(0.2)
+                    s.recv(100)
+            except OSError:
+                pass
+"""
 
 
 if __name__ == "__main__":

@@ -137,9 +137,8 @@ def mount_overlay(lower, upper, work, where):
          f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}", where)
 
 
-def installed_layer(debs, base):
+def installed_layer(wanted, base):
     """A layer over the base in which the packages are installed, made once for each set of packages."""
-    wanted = [d for name in PACKAGES for d in debs if d.name.startswith(f"{name}_")]
     digest = hashlib.sha256()
     for d in wanted:
         digest.update(d.read_bytes())
@@ -179,11 +178,12 @@ class Cluster:
         base = base_root()
         self.lower = [base]
         if packages:
-            self.debs = build_debs()
-            self.lower.insert(0, installed_layer(self.debs, base))
+            debs = build_debs()
+            self.wanted = [d for name in PACKAGES for d in debs if d.name.startswith(f"{name}_")]
+            self.lower.insert(0, installed_layer(self.wanted, base))
         self.hosts = []
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="mr-hosts-"))
-        self.tag = f"mr{os.getpid() % 100000}{self.dir.name[-3:].lower()}"
+        self.tag = f"mr{os.getpid() % 100000}{os.urandom(1).hex()}"
         self.lan = f"{self.tag}-lan"
         try:
             call("ip", "netns", "add", self.lan)
@@ -260,6 +260,10 @@ class Host:
         for name in ("mr-masterd", "mr-workerd", "mr-task"):
             shutil.copy(BUILD / "daemons" / name / name, self.root / "usr/libexec/mapreduced")
         shutil.copy(BUILD / "cli/mrctl", self.root / "usr/bin")
+        shutil.copy(SOURCE / "units/mapreduced.catalog", self.root / "usr/lib/systemd/catalog")
+        call("chroot", self.root, "journalctl", "--update-catalog")
+        for policy in (SOURCE / "dbus").glob("*.policy"):
+            shutil.copy(policy, self.root / "usr/share/polkit-1/actions")
         for unit in (BUILD / "units").glob("*.service"):
             self.write(f"/lib/systemd/system/{unit.name}", unit.read_text().replace("/usr/local/", "/usr/"))
         (self.root / "usr/local/etc").mkdir(exist_ok=True)  # where programs of that prefix look

@@ -113,7 +113,7 @@ class Units(unittest.TestCase):
             if path.is_dir() or not name.startswith("usr/local/"):
                 continue
             name = re.sub("^usr/(local/)", "usr/", name)
-            name = re.sub("^usr/(etc/|lib/systemd/system/|lib/systemd/system-preset/)", r"\1", name)
+            name = re.sub("^usr/(etc/|lib/systemd/(?:system|system-preset|ntp-units\\.d)/)", r"\1", name)
             packages = {p for p, pattern in patterns
                         if fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name, f"{pattern}/*")}
             self.assertEqual(len(packages), 1, f"{name}: {packages or 'in no packaging/debian/*.install'}")

@@ -168,6 +168,7 @@ static bool same_addresses(const GPtrArray *a, const GPtrArray *b)
 
 void manager_reload(Manager *m, const MasterConf *fresh)
 {
+        _cleanup_error_ Error e = {};
         MasterConf *c = m->conf;
 
         if (!same_addresses(c->listen, fresh->listen) ||
@@ -177,6 +178,8 @@ void manager_reload(Manager *m, const MasterConf *fresh)
             c->shared_results != fresh->shared_results)
                 log_notice("Addresses, directories, lease and heartbeat have changed in the "
                            "configuration: they count from the next start on");
+        if (m->keys && keys_reload(m->keys, &e) < 0)
+                log_warning("The keys stay as they were: %s", error_message(&e, -EIO));
         c->jobs_max = fresh->jobs_max;
         c->keep_jobs = fresh->keep_jobs;
         m->prune = true;

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "mr-workerd/worker-attempt.h"
+#include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-stop.h"
 #include "platform/message-ids.h"
 #include "platform/service.h"
@@ -73,6 +74,8 @@ static void take_over(Manager *m, const WorkerConf *fresh)
         c->task_memory_bytes = fresh->task_memory_bytes;
         c->min_free_bytes = fresh->min_free_bytes;
         c->drain_usec = fresh->drain_usec;
+        if (m->keys)
+                (void) keys_reload(m->keys);
         log_info("The configuration was read again");
 }
 

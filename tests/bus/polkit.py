@@ -37,6 +37,9 @@ CHANGING = {
     "OpenPart": ("job", ["u", "0"]),
     "Drain": ("worker", []),
     "Resume": ("worker", []),
+    "CreateToken": ("cluster", ["ts", "0", ""]),
+    "ForgetTokens": ("cluster", []),
+    "RevokeWorker": ("cluster", ["s", "one"]),
 }
 READING = ("Get", "List", "Explain")
 
@@ -112,8 +115,8 @@ class Polkit(mr.Scratch):
         return p
 
     def call(self, uid, where, method, *args):
-        interface = {"": "Manager", "job": "Job", "worker": "Worker"}[where.split("/")[0]]
-        path = f"{MANAGER}/{where}" if where else MANAGER
+        interface = {"": "Manager", "job": "Job", "worker": "Worker", "cluster": "Cluster"}[where.split("/")[0]]
+        path = f"{MANAGER}/{where}" if "/" in where else MANAGER
         return self.busctl(uid, "call", BUS_NAME, path, f"{BUS_NAME}.{interface}", method, *args)
 
     def find_worker(self):
@@ -140,7 +143,7 @@ class Polkit(mr.Scratch):
         tree = ET.parse(mr.SOURCE / "dbus/org.mapreduced.Master1.xml").getroot()
         tried = set()
         for interface in tree.iter("interface"):
-            where = {"Manager": "", "Job": f"job/{job}", "Worker": f"worker/{self.worker}"}[
+            where = {"Manager": "", "Job": f"job/{job}", "Worker": f"worker/{self.worker}", "Cluster": "cluster"}[
                 interface.get("name").rsplit(".", 1)[1]]
             for method in interface.iter("method"):
                 name = method.get("name")

@@ -313,6 +313,21 @@ class Hosts(unittest.TestCase):
         self.one.mend()
         self.wait_for_workers(4)
 
+    def test_upgrade(self):
+        """the packages are upgraded in the middle of a job; it goes on, and state is kept"""
+        job = self.start_long("upgrade")
+        self.wait_running()
+        before = self.newest_job()
+        for host in (self.master, self.one):
+            for deb in self.cluster.wanted:
+                host.write(f"/var/cache/{deb.name}", deb.read_bytes())
+            host.run("dpkg", "--force-unsafe-io", "-i", *[f"/var/cache/{d.name}" for d in self.cluster.wanted], timeout=120)
+        self.assertEqual(self.newest_job(), before)
+        job.wait(60)
+        job = self.master.start("true")
+        self.wait_for_workers(4)
+        self.finish_long(job, "upgrade")
+
     # ---- the bus ----
 
     def test_bus(self):
@@ -359,7 +374,11 @@ class Hosts(unittest.TestCase):
 
     def test_garbage(self):
         """scans and garbage on every port do no harm"""
-        ports = [(h.address, 7078) for h in self.workers] + [(self.master.address, PORT)]
+        ports = []
+        for h in self.workers:
+            rows = h.output("ss", "-Hltn").splitlines()
+            ports += [(h.address, int(row.split()[3].rsplit(":", 1)[1])) for row in rows]
+        self.assertGreaterEqual(len(ports), 5)
         pids = [(h, WORKER, h.show(WORKER, "MainPID")) for h in self.workers]
         pids.append((self.master, MASTER, self.master.show(MASTER, "MainPID")))
         self.cluster.outside(sys.executable, "-c", GARBAGE, json.dumps(ports), timeout=90)
@@ -367,6 +386,33 @@ class Hosts(unittest.TestCase):
         self.assertCounted("after-garbage")
         for host, unit, pid in pids:
             self.assertEqual(host.show(unit, "MainPID"), pid)
+
+    def test_revoked(self):
+        """a revoked worker is out at once and stays out, until it is let in again by a token"""
+        self.mrctl("cluster", "revoke", "three")
+        self.wait_for_workers(3)
+        self.three.run("systemctl", "restart", WORKER)
+        self.three.wait_until("its refusal", lambda: "Registered" not in self.three.show(WORKER, "StatusText"), 10)
+        self.count_words("without-three")
+        self.assertCounted("without-three")
+        self.wait_for_workers(3)
+        self.join(self.three)
+        self.wait_for_workers(4)
+
+    def test_strangers_on_the_network(self):
+        """plain text, TLS without a certificate and one of another CA get nowhere"""
+        make = ("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 "
+                f"-subj /CN=x -keyout {self.cluster.dir}/k -out {self.cluster.dir}/c")
+        container.call("bash", "-c", f"{make} 2>/dev/null")
+        target = f"{self.master.address}:{PORT}"
+        for options in ((), ("-cert", f"{self.cluster.dir}/c", "-key", f"{self.cluster.dir}/k")):
+            p = self.cluster.outside("bash", "-c", 'sleep 1 | "$@"', "sh", "openssl", "s_client", "-connect", target,
+                                     "-alpn", "h2", *options)
+            self.assertRegex(p.stdout.decode(errors="replace"), "alert|error")
+        p = self.cluster.outside("bash", "-c", f"printf 'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n' | timeout 5 nc -q 2 "
+                                 f"{self.master.address} {PORT} | xxd -p")
+        self.assertNotIn(b"000000040000000000", p.stdout)  # no SETTINGS frame: nobody speaks HTTP/2 here
+        self.assertEqual(self.master.show(MASTER, "ActiveState"), "active")
 
     # ---- the packages ----
 

@@ -189,7 +189,7 @@ class Contract(mr.ClusterCase):
         seen = self.hold("org.mapreduced.Master1", base, "org.mapreduced.Master1")
         seen |= self.hold("org.mapreduced.Master1", f"{base}/job/{job}", "org.mapreduced.Master1")
         seen |= self.hold("org.mapreduced.Master1", f"{base}/worker/{worker}", "org.mapreduced.Master1")
-        self.assertEqual(seen, {f"org.mapreduced.Master1.{i}" for i in ("Manager", "Job", "Worker")})
+        self.assertEqual(seen, {f"org.mapreduced.Master1.{i}" for i in ("Manager", "Cluster", "Job", "Worker")})
         self.hold("org.mapreduced.Worker1.w0", "/org/mapreduced/Worker1", "org.mapreduced.Worker1")
 
     def test_object_manager(self):

@@ -152,9 +152,10 @@ class Chaos(mr.ClusterCase):
         return self.start(name, ["ip", "netns", "exec", self.network.ns(host), *args])
 
     def start_master(self, *extra):
-        conf = self.file("masterd.conf", "[Master]\nAllowPlaintext=yes\n")
+        conf = self.file("masterd.conf", "[Master]\n")
         self.master = self.start_in("m", "master", [
-            mr.MASTERD, f"--config={conf}", f"--bus={self.bus}", f"--listen={SUBNET}.1:7077", f"--state={self.dir}/master",
+            mr.MASTERD, f"--config={conf}", f"--bus={self.bus}", f"--listen={SUBNET}.1:7077",
+            f"--advertise={SUBNET}.1", f"--state={self.dir}/master",
             f"--lease={int(LEASE_S * 1000)}ms", "--heartbeat=200ms", *extra])
         mr.wait_for("the master on the bus", lambda: self.get("Version", fail=False))
         return self.master
@@ -165,10 +166,21 @@ class Chaos(mr.ClusterCase):
             spool.mkdir()
             subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24M", "none", spool], check=True)
             self.mounts.append(spool)
-        conf = self.file("workerd.conf", "[Worker]\nAllowPlaintext=yes\nMinFree=256K\n")
+            self.join(index, spool)
+        conf = self.file("workerd.conf", "[Worker]\nMinFree=256K\n")
         return self.start_in(f"w{index}", f"w{index}", [
             mr.WORKERD, f"--config={conf}", "--bus=none", f"--master={SUBNET}.1:7077", f"--listen={SUBNET}.{index + 2}:0",
             f"--spool={spool}", "--slots=2", f"--name=w{index}", *extra])
+
+    def join(self, index, spool):
+        """What an administrator types, on the master and on the new host."""
+        p = self.ctl("-q", "cluster", "token")
+        self.assertOk(p)
+        conf = self.file("join.conf", "[Worker]\n")
+        p = subprocess.run(["ip", "netns", "exec", self.network.ns(f"w{index}"), mr.WORKERD, f"--config={conf}", "--bus=none",
+                            f"--spool={spool}", "--join=-"], input=p.stdout, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=30,
+                           check=False, env=self.env)
+        self.assertOk(p)
 
     # ---- faults: each returns what mends it ----
 

@@ -41,6 +41,8 @@ enum {
         OPT_TTL,
         OPT_ADVERTISE,
         OPT_SPOOL,
+        OPT_BACKUPS,
+        OPT_PRIORITY,
 };
 
 typedef struct OptionInfo {
@@ -94,6 +96,8 @@ static const OptionInfo options[] = {
         {"ttl", required_argument, OPT_TTL, VERB_CLUSTER},
         {"advertise", required_argument, OPT_ADVERTISE, VERB_CLUSTER},
         {"spool", required_argument, OPT_SPOOL, VERB_CLUSTER},
+        {"backups", required_argument, OPT_BACKUPS, JOB},
+        {"priority", required_argument, OPT_PRIORITY, JOB},
 };
 
 /* Levenshtein's distance, row by row; words here are options and verbs, the longer ones are cut. */
@@ -300,6 +304,14 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
                 return parse_task_timeout(s, j, e);
         case OPT_MEMORY_LIMIT:
                 return parse_memory_limit(s, &j->memory_limit_bytes, e);
+        case OPT_BACKUPS:
+                if (parse_boolean(s) < 0)
+                        return error_setf(e, EINVAL, "--backups takes yes or no, not '%s'", s);
+                j->backups = s;
+                return 0;
+        case OPT_PRIORITY:
+                j->priority = s;
+                return 0;
         case OPT_SPLIT_SIZE:
                 return parse_split_size(s, &j->split_size_bytes, e);
         default:

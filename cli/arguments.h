@@ -30,6 +30,7 @@ typedef struct JobArguments {
         uint32_t reduces, max_attempts, skip_bad_records, task_timeout_sec;
         bool has_task_timeout;
         uint64_t memory_limit_bytes;
+        const char *backups, *priority;
         uint64_t split_size_bytes;
         const char *exec_directory; /* commands are looked for there; NULL: here */
         char **app_args;            /* behind --; NULL-terminated, in argv; may be NULL */

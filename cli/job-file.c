@@ -10,6 +10,7 @@
 struct JobFile {
         char *directory; /* of the file */
         char *name, *output, *app, *mapper, *combiner, *reducer, *reuse, *intermediate;
+        char *backups, *priority;
         GPtrArray *inputs, *args, *env, *ship; /* of char *; NULL: none was given */
         uint32_t reduces, max_attempts;
         uint32_t skip_bad_records, task_timeout_sec;
@@ -30,6 +31,8 @@ JobFile *job_file_free(JobFile *f)
         g_free(f->reducer);
         g_free(f->reuse);
         g_free(f->intermediate);
+        g_free(f->backups);
+        g_free(f->priority);
         g_clear_pointer(&f->inputs, g_ptr_array_unref);
         g_clear_pointer(&f->args, g_ptr_array_unref);
         g_clear_pointer(&f->env, g_ptr_array_unref);
@@ -43,6 +46,13 @@ static int parse_range(const char *value, uint32_t min, uint32_t max, void *targ
         if (parse_u32_range(value, min, max, target) < 0)
                 return error_setf(e, EINVAL, "not a number from %u to %u: %s", min, max, value);
         return 0;
+}
+
+static int parse_backups(const char *value, void *target, Error *e)
+{
+        if (parse_boolean(value) < 0)
+                return error_setf(e, EINVAL, "not yes or no: %s", value);
+        return conf_parse_string(value, target, e);
 }
 
 static int parse_tasks(const char *value, void *target, Error *e)
@@ -165,6 +175,8 @@ static void fill(JobArguments *a, JobFile *f)
         }
         a->reuse = a->reuse ? a->reuse : f->reuse;
         a->intermediate = a->intermediate ? a->intermediate : f->intermediate;
+        a->backups = a->backups ? a->backups : f->backups;
+        a->priority = a->priority ? a->priority : f->priority;
         if (a->memory_limit_bytes == 0)
                 a->memory_limit_bytes = f->memory_limit_bytes;
         add_all(a->inputs, f, f->inputs, true);
@@ -191,6 +203,8 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Job", "MemoryLimit", conf_parse_size, &f->memory_limit_bytes},
                 {"Job", "Reuse", parse_reuse, &f->reuse},
                 {"Job", "Intermediate", parse_intermediate, &f->intermediate},
+                {"Job", "Backups", parse_backups, &f->backups},
+                {"Job", "Priority", conf_parse_string, &f->priority},
                 {"Map", "Exec", conf_parse_string, &f->mapper},
                 {"Map", "Ship", conf_parse_strv, &f->ship},
                 {"Combine", "Exec", conf_parse_string, &f->combiner},
@@ -309,6 +323,8 @@ static void put_job(Writer *w, const JobRequest *q)
         put_number(w, "MemoryLimit", a->memory_limit_bytes);
         put(w, "Reuse", a->reuse);
         put(w, "Intermediate", a->intermediate);
+        put(w, "Backups", a->backups);
+        put(w, "Priority", a->priority);
 }
 
 static void put_section(Writer *w, const char *name, const char *command)

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/parse.h"
 #include "cli/job-request.h"
 
 int job_arguments_check(const JobArguments *a, Error *e)
@@ -361,7 +362,8 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                      {"Combiner", q->combiner},
                      {"Reducer", q->reducer},
                      {"Reuse", a->reuse},
-                     {"Intermediate", a->intermediate}};
+                     {"Intermediate", a->intermediate},
+                     {"Priority", a->priority}};
         int r = 0;
 
         for (size_t i = 0; i < ELEMENTSOF(texts) && r >= 0; i++)
@@ -382,6 +384,8 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                 r = sd_bus_message_append(m, "{sv}", "TaskTimeout", "u", a->task_timeout_sec);
         if (r >= 0 && a->memory_limit_bytes > 0)
                 r = sd_bus_message_append(m, "{sv}", "MemoryLimit", "t", a->memory_limit_bytes);
+        if (r >= 0 && a->backups)
+                r = sd_bus_message_append(m, "{sv}", "Backups", "b", parse_boolean(a->backups));
         if (r >= 0 && a->split_size_bytes > 0)
                 r = sd_bus_message_append(m, "{sv}", "SplitSize", "t", a->split_size_bytes);
         return r;

@@ -7,7 +7,7 @@
 #include "cli/table.h"
 #include "cli/verbs.h"
 
-enum { NAME, STATE, ADDRESS, SLOTS, SLOTS_USED, FREE, HEARD, ID, COLUMNS };
+enum { NAME, STATE, ADDRESS, SLOTS, SLOTS_USED, FREE, HEARD, REASON, ID, COLUMNS };
 
 static const Column columns[COLUMNS] = {
         [NAME] = {"WORKER", "Name", .truncate = true},
@@ -17,18 +17,19 @@ static const Column columns[COLUMNS] = {
         [SLOTS_USED] = {"USED", "SlotsUsed", .right = true},
         [FREE] = {"FREE", "FreeBytes", .right = true},
         [HEARD] = {"LAST HEARD", "LastHeardUSec"},
+        [REASON] = {"REASON", "StateReason", .truncate = true},
         [ID] = {NULL, "Id"},
 };
 
 static int add_worker(Table *t, sd_bus_message *m)
 {
-        const char *id, *path, *name, *address, *state;
+        const char *id, *path, *name, *address, *state, *reason;
         uint32_t slots, slots_used;
         uint64_t free_bytes, heard;
         int r;
 
-        r = sd_bus_message_read(m, "(sosssuutt)", &id, &path, &name, &address, &state, &slots,
-                                &slots_used, &free_bytes, &heard);
+        r = sd_bus_message_read(m, "(sosssuutts)", &id, &path, &name, &address, &state, &slots,
+                                &slots_used, &free_bytes, &heard, &reason);
         if (r <= 0)
                 return r;
         table_add_row(t);
@@ -40,6 +41,7 @@ static int add_worker(Table *t, sd_bus_message *m)
         table_set_number(t, SLOTS_USED, slots_used);
         table_set(t, FREE, format_size(free_bytes), json_integer((json_int_t) free_bytes));
         table_set(t, HEARD, format_ago(heard), json_integer((json_int_t) heard));
+        table_set_text(t, REASON, reason);
         return 1;
 }
 
@@ -56,7 +58,7 @@ int verb_workers(const Arguments *a)
                 r = master_call(&m, MASTER_PATH, MASTER_INTERFACE, "ListWorkers", &reply, &e, NULL);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
-        r = sd_bus_message_enter_container(reply, 'a', "(sosssuutt)");
+        r = sd_bus_message_enter_container(reply, 'a', "(sosssuutts)");
         while (r > 0)
                 r = add_worker(t, reply);
         if (r < 0)

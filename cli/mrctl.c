@@ -87,6 +87,8 @@ static const char help_text[] =
         "     --reuse=auto|yes|no      Take outputs of earlier maps of the same input and program\n"
         "     --intermediate=PLACE     local, or stable:PATH: map outputs in a shared directory\n"
         "     --memory-limit=SIZE      What the commands of a task may use together\n"
+        "     --backups=yes|no         Second attempts of tasks that fall far behind (yes)\n"
+        "     --priority=PRIORITY      Among your own jobs: very-low, low, normal, high, very-high\n"
         "\n"
         "Options of lists and logs:\n"
         "     --state=STATE,…          Only jobs or tasks in these states\n"

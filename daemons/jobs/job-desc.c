@@ -11,6 +11,9 @@
 #include "base/parse.h"
 #include "jobs/job-desc.h"
 
+/* Hadoop's words (mapreduce.job.priority), from low to high; the middle is the default. */
+static const char *const priorities[] = {"very-low", "low", "normal", "high", "very-high"};
+
 typedef struct Key {
         const char *name;
         char type;
@@ -37,6 +40,8 @@ static const Key keys[] = {
         {"MemoryLimit", 'n', offsetof(JobDesc, memory_limit_bytes), 0, JOB_SPLIT_SIZE_MAX},
         {"Reuse", 's', offsetof(JobDesc, reuse), 0, JOB_NAME_MAX_BYTES},
         {"Intermediate", 's', offsetof(JobDesc, intermediate), 0, JOB_PATH_MAX_BYTES},
+        {"Backups", 'b', offsetof(JobDesc, backups), 0, 1},
+        {"Priority", 's', offsetof(JobDesc, priority), 0, JOB_NAME_MAX_BYTES},
         {"RequestId", 's', offsetof(JobDesc, request_id), 0, JOB_REQUEST_ID_MAX_BYTES},
 };
 
@@ -69,6 +74,7 @@ JobDesc *job_desc_new(void)
         d->reduces = 1;
         d->max_attempts = JOB_MAX_ATTEMPTS_DEFAULT;
         d->task_timeout_sec = JOB_TASK_TIMEOUT_DEFAULT_SEC;
+        d->backups = true;
         d->split_size_bytes = JOB_SPLIT_SIZE_DEFAULT;
         return d;
 }
@@ -137,7 +143,7 @@ static int unknown_key(const char *key, Error *e)
                 e, EINVAL,
                 "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
                 "Combiner, Reducer, Reduces, SplitSize, Env, MaxAttempts, SkipBadRecords, "
-                "TaskTimeout, MemoryLimit, Reuse, Intermediate, RequestId)",
+                "TaskTimeout, MemoryLimit, Reuse, Intermediate, Backups, Priority, RequestId)",
                 key);
 }
 
@@ -241,6 +247,18 @@ int job_desc_set_number(JobDesc *d, const char *key, uint64_t value, Error *e)
                 *(uint64_t *) field(d, k) = value;
         else
                 *(uint32_t *) field(d, k) = (uint32_t) value;
+        return 0;
+}
+
+int job_desc_set_boolean(JobDesc *d, const char *key, bool value, Error *e)
+{
+        const Key *k = find_key(key);
+
+        if (!k)
+                return unknown_key(key, e);
+        if (k->type != 'b')
+                return error_setf(e, EINVAL, "%s is not a yes or no", key);
+        *(bool *) field(d, k) = value;
         return 0;
 }
 
@@ -373,6 +391,30 @@ static int check_text(const char *what, const char *s, Error *e)
         return 0;
 }
 
+static int find_priority(const char *name)
+{
+        for (size_t i = 0; i < ELEMENTSOF(priorities); i++)
+                if (g_str_equal(priorities[i], name))
+                        return (int) i;
+        return -EINVAL;
+}
+
+int job_desc_priority(const JobDesc *d)
+{
+        int i = find_priority(*d->priority ? d->priority : "normal");
+
+        return i < 0 ? 0 : i - (int) ELEMENTSOF(priorities) / 2;
+}
+
+static int check_priority(const JobDesc *d, Error *e)
+{
+        if (!*d->priority || find_priority(d->priority) >= 0)
+                return 0;
+        return error_setf(e, EINVAL,
+                          "unknown Priority=%.64s (known: very-low, low, normal, high, very-high)",
+                          d->priority);
+}
+
 int job_desc_check(JobDesc *d, Error *e)
 {
         int r;
@@ -384,6 +426,8 @@ int job_desc_check(JobDesc *d, Error *e)
                 r = check_env(d, e);
         if (r >= 0)
                 r = check_choices(d, e);
+        if (r >= 0)
+                r = check_priority(d, e);
         if (r >= 0)
                 r = check_text("Name", d->name, e);
         if (r >= 0)
@@ -462,6 +506,8 @@ GByteArray *job_desc_serialize(const JobDesc *d)
                         put(out, k->name, *(char **) field(d, k));
                 } else if (k->type == 'n') {
                         put_number(out, k, d);
+                } else if (k->type == 'b') {
+                        put(out, k->name, *(bool *) field(d, k) ? "yes" : "no");
                 } else {
                         const GPtrArray *a = *(GPtrArray **) field(d, k);
 
@@ -542,6 +588,8 @@ static int get(JobDesc *d, const char *key, const char *value)
                 return job_desc_set_string(d, key, value, NULL);
         if (type == 'a')
                 return job_desc_add_string(d, key, value, NULL);
+        if (type == 'b')
+                return job_desc_set_boolean(d, key, parse_boolean(value) > 0, NULL);
         r = parse_u64(value, &number);
         return r < 0 ? r : job_desc_set_number(d, key, number, NULL);
 }

@@ -49,6 +49,7 @@ typedef struct JobDesc {
         char *request_id;
         char *reuse;        /* "" and "auto" are one; "yes", "no" */
         char *intermediate; /* "" and "local" are one; "stable:PATH" */
+        char *priority;     /* "very-low" to "very-high"; "" is "normal" */
         GPtrArray *inputs;  /* of char * */
         GPtrArray *args;
         GPtrArray *env;
@@ -56,6 +57,7 @@ typedef struct JobDesc {
         GPtrArray *bounds; /* of GBytes *; what planning found out, and none of the keys */
         uint32_t reduces;
         uint32_t max_attempts;
+        bool backups;
         uint64_t split_size_bytes;
         uint32_t skip_bad_records;   /* of each map; 0: none is looked for */
         uint32_t task_timeout_sec;   /* without a sign of life; 0: none */
@@ -69,7 +71,7 @@ DEFINE_CLEANUP(JobDesc, job_desc_free);
 
 /**
  * job_desc_type() - what a key takes
- * @ret: 's' a string, 'a' a list of strings, 'n' a number
+ * @ret: 's' a string, 'a' a list of strings, 'n' a number, 'b' yes or no
  *
  * Return: 0; -EINVAL for an unknown key, with the closest known one in the message.
  */
@@ -79,6 +81,7 @@ int job_desc_type(const char *key, char *ret, Error *e);
 int job_desc_set_string(JobDesc *d, const char *key, const char *value, Error *e);
 int job_desc_add_string(JobDesc *d, const char *key, const char *value, Error *e);
 int job_desc_set_number(JobDesc *d, const char *key, uint64_t value, Error *e);
+int job_desc_set_boolean(JobDesc *d, const char *key, bool value, Error *e);
 
 /* A shipped file. Its name has no slash, is not hidden by "." or "..", and comes once. */
 int job_desc_add_file(JobDesc *d, const char *name, Error *e);
@@ -88,6 +91,9 @@ int job_desc_check(JobDesc *d, Error *e);
 
 /* The directory of Intermediate=stable:PATH; NULL for another. */
 const char *job_desc_stable_dir(const JobDesc *d);
+
+/* Of a sealed description: higher numbers go first. */
+int job_desc_priority(const JobDesc *d);
 
 /* What runs, for people: "wordcount -x", "./map.py | ./reduce.py". Caller owns the string. */
 char *job_desc_program(const JobDesc *d);

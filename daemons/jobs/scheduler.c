@@ -681,6 +681,17 @@ static bool all_drained(const Scheduler *s)
         return true;
 }
 
+static bool any_room(const Scheduler *s)
+{
+        for (guint i = 0; i < s->pool.all->len; i++) {
+                const PoolWorker *w = s->pool.all->pdata[i];
+
+                if (!w->drained && w->used < w->slots)
+                        return true;
+        }
+        return false;
+}
+
 SchedWait scheduler_why_waiting(const Scheduler *s, const TaskTable *t)
 {
         const SchedJob *job = find_job(s, t);
@@ -694,7 +705,7 @@ SchedWait scheduler_why_waiting(const Scheduler *s, const TaskTable *t)
         if (job && (job->user->maps >= s->limits.user_maps_max ||
                     job->user->reduces >= s->limits.user_reduces_max))
                 return SCHED_WAIT_USER_TASKS;
-        return s->pool.open == 0 ? SCHED_WAIT_SLOTS : SCHED_WAIT_WORKERS;
+        return any_room(s) ? SCHED_WAIT_WORKERS : SCHED_WAIT_SLOTS;
 }
 
 /* ---- Changes of attempts ---- */

@@ -23,6 +23,15 @@ static int property_text(sd_bus *bus, const char *path, const char *interface, c
         return sd_bus_message_append(reply, "s", s);
 }
 
+static int property_state_reason(sd_bus *bus, const char *path, const char *interface,
+                                 const char *property, sd_bus_message *reply, void *userdata,
+                                 sd_bus_error *error)
+{
+        g_autofree char *reason = worker_state_reason(userdata);
+
+        return sd_bus_message_append(reply, "s", reason);
+}
+
 static int property_slots(sd_bus *bus, const char *path, const char *interface,
                           const char *property, sd_bus_message *reply, void *userdata,
                           sd_bus_error *error)
@@ -78,6 +87,8 @@ static const sd_bus_vtable worker_vtable[] = {
         SD_BUS_PROPERTY("Address", "s", property_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Drained", "b", property_drained, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("State", "s", property_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("StateReason", "s", property_state_reason, 0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Slots", "u", property_slots, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("SlotsUsed", "u", property_slots, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("FreeBytes", "t", NULL, offsetof(MasterWorker, free_bytes), 0),
@@ -149,6 +160,6 @@ void bus_announce_worker(MasterWorker *w)
 {
         if (w->manager->bus)
                 (void) sd_bus_emit_properties_changed(w->manager->bus, w->path, WORKER_INTERFACE,
-                                                      "Name", "Address", "State", "Drained",
-                                                      "Slots", "SlotsUsed", NULL);
+                                                      "Name", "Address", "State", "StateReason",
+                                                      "Drained", "Slots", "SlotsUsed", NULL);
 }

@@ -2,15 +2,18 @@
  * Settings of mr-masterd — see master-conf.h.
  */
 #include <getopt.h>
+#include <pwd.h>
 
 #include "base/parse.h"
 #include "config.h"
+#include "jobs/scheduler.h"
 #include "mr-masterd/master-conf.h"
 #include "pki/authority.h"
 #include "platform/conf.h"
 #include "platform/log.h"
 
 #define DEFAULT_LISTEN "*:7077"
+#define USER_WEIGHT_MAX 1000U
 #define DEFAULT_STATE "/var/lib/mapreduced/master"
 
 void master_conf_init(MasterConf *c)
@@ -24,6 +27,13 @@ void master_conf_init(MasterConf *c)
                 .jobs_max = 1000,
                 .keep_jobs = 100,
                 .certificate_lifetime_usec = PKI_CERTIFICATE_LIFETIME_SEC * USEC_PER_SEC,
+                .user_jobs_max = UINT32_MAX,
+                .user_running_jobs_max = UINT32_MAX,
+                .user_maps_max = UINT32_MAX,
+                .user_reduces_max = UINT32_MAX,
+                .user_weights = g_ptr_array_new_with_free_func(g_free),
+                .backup_percent = BACKUP_CAP_PERCENT,
+                .blacklist_usec = SCHED_BLACKLIST_USEC,
                 .exit_with_fd = -EBADF,
         };
 }
@@ -31,6 +41,7 @@ void master_conf_init(MasterConf *c)
 void master_conf_done(MasterConf *c)
 {
         g_ptr_array_unref(c->listen);
+        g_ptr_array_unref(c->user_weights);
         g_free(c->state_dir);
         g_free(c->bus);
         g_free(c->join_listen);
@@ -56,6 +67,13 @@ int master_conf_read(MasterConf *c, const char *path, Error *e)
                 {"Master", "SharedResults", conf_parse_boolean, &c->shared_results},
                 {"Master", "JobsMax", conf_parse_count, &c->jobs_max},
                 {"Master", "KeepJobs", conf_parse_count, &c->keep_jobs},
+                {"Master", "UserJobsMax", conf_parse_count, &c->user_jobs_max},
+                {"Master", "UserRunningJobsMax", conf_parse_count, &c->user_running_jobs_max},
+                {"Master", "UserMapsMax", conf_parse_count, &c->user_maps_max},
+                {"Master", "UserReducesMax", conf_parse_count, &c->user_reduces_max},
+                {"Master", "UserWeight", conf_parse_strv, &c->user_weights},
+                {"Master", "BackupPercent", conf_parse_count, &c->backup_percent},
+                {"Master", "BlacklistSec", conf_parse_sec, &c->blacklist_usec},
                 {},
         };
         g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
@@ -194,6 +212,44 @@ static int set_option(MasterConf *c, int option, bool *first_listen, Error *e)
         }
 }
 
+int master_conf_parse_weight(const char *value, uint32_t *ret_uid, uint32_t *ret_weight, Error *e)
+{
+        const char *colon = strrchr(value, ':');
+        g_autofree char *name = colon ? g_strndup(value, (gsize) (colon - value)) : NULL;
+        const struct passwd *pw;
+
+        if (!name || !*name)
+                return error_setf(e, EINVAL, "not USER:WEIGHT: UserWeight=%s", value);
+        if (parse_u32_range(colon + 1, 1, USER_WEIGHT_MAX, ret_weight) < 0)
+                return error_setf(e, ERANGE, "the weight must be 1 to %u: UserWeight=%s",
+                                  USER_WEIGHT_MAX, value);
+        if (parse_u32_range(name, 0, UINT32_MAX - 1, ret_uid) >= 0)
+                return 0;
+        pw = getpwnam(name);
+        if (!pw)
+                return error_setf(e, ESRCH, "there is no user %s: UserWeight=%s", name, value);
+        *ret_uid = pw->pw_uid;
+        return 0;
+}
+
+static int check_sharing(const MasterConf *c, Error *e)
+{
+        if (c->backup_percent > 100)
+                return error_setf(e, ERANGE, "backups can take at most all slots: BackupPercent=%u",
+                                  c->backup_percent);
+        if (c->blacklist_usec < USEC_PER_SEC || c->blacklist_usec > 3600 * USEC_PER_SEC)
+                return error_setf(e, ERANGE, "BlacklistSec= must be 1s to 1h");
+        for (guint i = 0; i < c->user_weights->len; i++) {
+                uint32_t uid, weight;
+                int r;
+
+                r = master_conf_parse_weight(c->user_weights->pdata[i], &uid, &weight, e);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int check(MasterConf *c, Error *e)
 {
         if (c->listen->len == 0)
@@ -217,6 +273,9 @@ static int check(MasterConf *c, Error *e)
                                 "where every local user can reach it; without it the network speaks TLS",
                                 address);
         }
+        r = check_sharing(c, e);
+        if (r < 0)
+                return r;
         return key_files_complete(&c->keys, getenv("CREDENTIALS_DIRECTORY"), e);
 }
 

@@ -14,7 +14,12 @@ typedef struct MasterConf {
         uint64_t heartbeat_usec;
         uint32_t jobs_max;  /* that are not over */
         uint32_t keep_jobs; /* that are over */
-        KeyFiles keys;      /* of an own PKI */
+        /* Of one user; UINT32_MAX: no limit. */
+        uint32_t user_jobs_max, user_running_jobs_max, user_maps_max, user_reduces_max;
+        GPtrArray *user_weights; /* char *: "NAME:WEIGHT"; checked */
+        uint32_t backup_percent;
+        uint64_t blacklist_usec;
+        KeyFiles keys; /* of an own PKI */
         char *join_listen; /* where new hosts ask to be let in; NULL: the port after the first of listen */
         char *advertise; /* the host by which others reach us; NULL: found out */
         uint64_t certificate_lifetime_usec;
@@ -35,6 +40,9 @@ int master_conf_read(MasterConf *c, const char *path, Error *e);
  * Return: 1: go on; 0: it asked for --help or --version, which were printed; negative errno with a sentence.
  */
 int master_conf_parse(MasterConf *c, int argc, char *argv[], Error *e);
+
+/* "NAME:WEIGHT" or "UID:WEIGHT". -EINVAL, -ESRCH (no such user) or -ERANGE with a sentence. */
+int master_conf_parse_weight(const char *value, uint32_t *ret_uid, uint32_t *ret_weight, Error *e);
 
 /* Whether it is an address of the loopback interface, with a port. */
 bool address_is_loopback(const char *address);

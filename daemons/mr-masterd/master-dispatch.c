@@ -157,11 +157,14 @@ static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *err
         job_event(j, "attempt-failed", "attempt %u of %s %u on %s failed: %s", f->attempt,
                   kind_name(f->kind), f->task, manager_worker_name(j->manager, f->worker), why);
         job_keep_tail(j, f, stderr_tail);
+        worker_set_trouble(manager_worker(j->manager, f->worker), why);
         r = end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why);
         if (r < 0 || (r == 0 && !permanent))
                 return;
         if (task->failed > 1)
-                reason = g_strdup_printf("%s (the last of %u failed attempts)", why, task->failed);
+                reason = g_strdup_printf("%s (attempt %u, on %s, the last of %u that failed)", why,
+                                         f->attempt, manager_worker_name(j->manager, f->worker),
+                                         task->failed);
         job_end(j, JOB_FAILED, reason ? reason : why, stderr_tail);
 }
 
@@ -213,6 +216,7 @@ static void reject_attempt(MasterJob *j, const FinishedAttempt *f, const char *e
         job_event(j, "attempt-rejected", "%s did not take %s %u: %s",
                   manager_worker_name(m, f->worker), kind_name(f->kind), f->task,
                   *error ? error : "no reason given");
+        worker_set_trouble(manager_worker(m, f->worker), error);
         (void) end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_REJECTED, error);
         scheduler_back_off(m->scheduler, f->worker, manager_now(m));
 }
@@ -742,61 +746,4 @@ double job_fractions(const MasterJob *j, char of)
                         sum += fraction_of(a, c->kind, of);
         }
         return sum;
-}
-
-/* ---- Why nothing runs ---- */
-
-/* Of the workers that are given tasks: whether there are any, and whether one has a slot free. */
-static bool any_in_service(const Manager *m, bool *ret_room)
-{
-        GHashTableIter iter;
-        bool any = false;
-        gpointer p;
-
-        *ret_room = false;
-        g_hash_table_iter_init(&iter, m->workers);
-        while (g_hash_table_iter_next(&iter, NULL, &p)) {
-                const MasterWorker *w = p;
-
-                if (!w->alive || w->drained)
-                        continue;
-                any = true;
-                if (scheduler_worker_used(m->scheduler, w->number) < w->slots)
-                        *ret_room = true;
-        }
-        return any;
-}
-
-static char *waiting_for(const Manager *m, const MasterJob *j)
-{
-        bool room;
-
-        if (j->state != JOB_RUNNING || j->ending != 0 || j->working > 0 ||
-            g_hash_table_size(j->calls) > 0)
-                return NULL;
-        if (scheduler_slots(m->scheduler) == 0)
-                return g_strdup_printf("waiting for a worker: none is registered at %s",
-                                       m->address);
-        if (!any_in_service(m, &room))
-                return g_strdup("waiting for a worker: all are drained");
-        if (!room)
-                return g_strdup("waiting for a slot: all are taken by older jobs");
-        return g_strdup("waiting for a worker that takes its tasks: see the job's events");
-}
-
-void manager_update_waiting(Manager *m)
-{
-        for (guint i = 0; i < m->by_age->len; i++) {
-                MasterJob *j = m->by_age->pdata[i];
-                g_autofree char *now = NULL;
-
-                if (job_is_over(j))
-                        continue;
-                now = waiting_for(m, j);
-                if (g_strcmp0(now, j->waiting_for) == 0)
-                        continue;
-                g_free(j->waiting_for);
-                j->waiting_for = TAKE_PTR(now);
-                j->changed |= CHANGED_NUMBERS;
-        }
 }

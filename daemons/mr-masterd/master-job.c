@@ -471,7 +471,10 @@ void job_run(MasterJob *j)
         g_autofree char *size = NULL;
 
         scheduler_add_job(j->manager->scheduler, j->table,
-                          &(SchedJobOptions){.uid = j->uid, .backups = true, .userdata = j});
+                          &(SchedJobOptions){.uid = j->uid,
+                                             .priority = job_desc_priority(j->desc),
+                                             .backups = j->desc->backups,
+                                             .userdata = j});
         if (j->state == JOB_PLANNING) {
                 size = format_size(j->input_bytes);
                 j->state = JOB_RUNNING;

@@ -36,6 +36,26 @@ static void free_job(gpointer j)
         job_free(j);
 }
 
+static void set_sharing(Manager *m)
+{
+        const MasterConf *c = m->conf;
+        SchedLimits limits = {
+                .user_running_jobs_max = c->user_running_jobs_max,
+                .user_maps_max = c->user_maps_max,
+                .user_reduces_max = c->user_reduces_max,
+                .backup_cap_percent = c->backup_percent,
+                .blacklist_usec = c->blacklist_usec,
+        };
+
+        scheduler_set_limits(m->scheduler, &limits);
+        for (guint i = 0; i < c->user_weights->len; i++) {
+                uint32_t uid, weight;
+
+                if (master_conf_parse_weight(c->user_weights->pdata[i], &uid, &weight, NULL) >= 0)
+                        scheduler_set_weight(m->scheduler, uid, weight);
+        }
+}
+
 int manager_new(Loop *l, MasterConf *conf, Manager **ret, Error *e)
 {
         _cleanup_(manager_freep) Manager *m = g_new0(Manager, 1);
@@ -49,6 +69,7 @@ int manager_new(Loop *l, MasterConf *conf, Manager **ret, Error *e)
         id128_make(m->epoch);
         m->scheduler = scheduler_new();
         m->lineage = lineage_new();
+        set_sharing(m);
         m->jobs = g_hash_table_new(g_str_hash, g_str_equal);
         m->by_age = g_ptr_array_new_with_free_func(free_job);
         m->requests = g_hash_table_new(g_str_hash, g_str_equal);
@@ -228,6 +249,7 @@ static void on_round(void *userdata)
         if (m->prune)
                 manager_prune_jobs(m);
         manager_schedule(m, assignments);
+        manager_tell_blacklist(m);
         if (manager_commit(m, false) < 0)
                 return;
         manager_start_attempts(m, assignments);

@@ -126,6 +126,7 @@ struct MasterWorker {
         char *name;
         char *address;
         char *path;
+        char *trouble; /* its last refusal or failure, or how it was lost; NULL: none yet */
         bool alive;
         bool drained; /* gets no new task; kept over restarts of both */
         bool expected; /* it was there before our restart: its outputs are believed until the lease ends */
@@ -269,7 +270,6 @@ void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterReque
 /* One attempt of the task was committed: the others are told to stop. */
 void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
 void worker_lose_attempts(MasterWorker *w, const char *why);
-void manager_update_waiting(Manager *m);
 double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R' reduces: summed */
 
 /* ---- master-commit.c: parts ---- */
@@ -314,12 +314,21 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
 void worker_drop_cached(MasterWorker *w, const char *key);
 void worker_keep_cached(MasterWorker *w, const char *key); /* it has made a good one; takes NULL */
 void manager_arm_leases(Manager *m);
+void manager_tell_jobs(Manager *m, const char *kind, const char *text); /* all that run */
 unsigned manager_count_alive(const Manager *m);
 void worker_set_drained(MasterWorker *w, bool drained);
 const char *worker_state(const MasterWorker *w); /* as on the bus */
 /* By id, or by a name that only one has. Return: NULL when there is none; *ret_count says how many there are. */
 MasterWorker *manager_find_worker(const Manager *m, const char *name, unsigned *ret_count);
 void worker_changed(MasterWorker *w, unsigned flags);
+
+/* ---- master-waiting.c: why nothing runs, and who is not trusted ---- */
+
+void manager_update_waiting(Manager *m);
+void manager_tell_blacklist(Manager *m);
+bool worker_is_blacklisted(const MasterWorker *w);
+char *worker_state_reason(const MasterWorker *w);           /* "" for none; owned by the caller */
+void worker_set_trouble(MasterWorker *w, const char *text); /* NULL for a worker is welcome */
 
 /* ---- master-watch.c: who is told where map outputs are ---- */
 

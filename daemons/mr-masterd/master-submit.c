@@ -66,6 +66,15 @@ static int read_number(sd_bus_message *m, JobDesc *d, const char *key, Error *e)
         return wrong_type(key, "a number (u or t)", e);
 }
 
+static int read_boolean(sd_bus_message *m, JobDesc *d, const char *key, Error *e)
+{
+        int value;
+
+        if (sd_bus_message_read(m, "v", "b", &value) < 0)
+                return wrong_type(key, "yes or no (b)", e);
+        return job_desc_set_boolean(d, key, value, e);
+}
+
 static int read_setting(sd_bus_message *m, JobDesc *d, Error *e)
 {
         const char *key;
@@ -80,6 +89,8 @@ static int read_setting(sd_bus_message *m, JobDesc *d, Error *e)
                 return r;
         if (type == 'a')
                 return read_strings(m, d, key, e);
+        if (type == 'b')
+                return read_boolean(m, d, key, e);
         return type == 's' ? read_string(m, d, key, e) : read_number(m, d, key, e);
 }
 
@@ -253,6 +264,28 @@ static int answer_job(sd_bus_message *message, const MasterJob *j)
         return sd_bus_reply_method_return(message, "so", j->id, j->path);
 }
 
+static uint32_t count_active_of(const Manager *m, uint32_t uid)
+{
+        uint32_t count = 0;
+
+        for (guint i = 0; i < m->by_age->len; i++) {
+                const MasterJob *j = m->by_age->pdata[i];
+
+                count += j->uid == uid && !job_is_over(j);
+        }
+        return count;
+}
+
+static int check_user_room(const Manager *m, uint32_t uid, Error *e)
+{
+        if (count_active_of(m, uid) < m->conf->user_jobs_max)
+                return 0;
+        return error_setf(e, EBUSY,
+                          "%u jobs of user %u are not over yet: wait for some, or raise "
+                          "UserJobsMax= in masterd.conf",
+                          m->conf->user_jobs_max, uid);
+}
+
 /* From here on the job exists, or the submitter is told why not. */
 static void submit(Submission *s)
 {
@@ -265,6 +298,12 @@ static void submit(Submission *s)
         if (same) {
                 (void) rm_rf_at(AT_FDCWD, s->dir);
                 (void) answer_job(s->message, same);
+                return;
+        }
+        r = check_user_room(m, j->uid, &s->error); /* again: copying its files took a while */
+        if (r < 0) {
+                (void) rm_rf_at(AT_FDCWD, s->dir);
+                (void) answer_error(s->message, r, &s->error);
                 return;
         }
         r = job_submit(j);
@@ -316,8 +355,12 @@ static int accept_job(Manager *m, sd_bus_message *message, JobDesc *desc, GArray
         return 1;
 }
 
-static int check_room(const Manager *m, sd_bus_error *ret_error)
+static int check_room(const Manager *m, uint32_t uid, sd_bus_error *ret_error)
 {
+        _cleanup_error_ Error e = {};
+
+        if (check_user_room(m, uid, &e) < 0)
+                return bus_error_setf(ret_error, BUS_ERROR_LIMIT, "%s", e.message);
         if (manager_count_active(m) < m->conf->jobs_max)
                 return 0;
         return bus_error_setf(ret_error, BUS_ERROR_LIMIT,
@@ -356,7 +399,7 @@ int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error 
                                       "RequestId: another user's job has it; make one of your own");
         if (same)
                 return answer_job(message, same);
-        r = check_room(m, ret_error);
+        r = check_room(m, uid, ret_error);
         return r < 0 ? r : accept_job(m, message, TAKE_PTR(d), fds, uid);
 }
 
@@ -420,6 +463,6 @@ int bus_method_retry(sd_bus_message *message, void *userdata, sd_bus_error *ret_
                 r = bus_sender_uid(message, &uid);
         if (r < 0)
                 return bus_error_setf(ret_error, error_name(r), "%s", error_message(&e, r));
-        r = check_room(j->manager, ret_error);
+        r = check_room(j->manager, uid, ret_error);
         return r < 0 ? r : accept_job(j->manager, message, TAKE_PTR(d), fds, uid);
 }

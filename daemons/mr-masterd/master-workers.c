@@ -26,6 +26,7 @@ MasterWorker *worker_free(MasterWorker *w)
         g_free(w->name);
         g_free(w->address);
         g_free(w->path);
+        g_free(w->trouble);
         g_free(w);
         return NULL;
 }
@@ -101,7 +102,7 @@ const char *worker_state(const MasterWorker *w)
         if (!w->alive)
                 return "lost";
         if (!w->drained)
-                return "alive";
+                return worker_is_blacklisted(w) ? "blacklisted" : "alive";
         return scheduler_worker_attempts(w->manager->scheduler, w->number) > 0 ? "draining"
                                                                                : "drained";
 }
@@ -240,7 +241,7 @@ static void settle_outputs(MasterWorker *w, const Mapreduced__V1__RegisterReques
 
 /* ---- Loss ---- */
 
-static void tell_jobs(Manager *m, const char *kind, const char *text)
+void manager_tell_jobs(Manager *m, const char *kind, const char *text)
 {
         for (guint i = 0; i < m->by_age->len; i++) {
                 MasterJob *j = m->by_age->pdata[i];
@@ -287,9 +288,10 @@ static void lose_worker(MasterWorker *w, const char *why)
         EvgrpcChannel *channel;
 
         log_full(LOG_NOTICE, &fields, 0, "Worker %s", text);
-        tell_jobs(m, "worker-lost", text);
+        manager_tell_jobs(m, "worker-lost", text);
         worker_lose_attempts(w, why);
         scheduler_remove_worker(m->scheduler, w->number);
+        worker_set_trouble(w, why);
         w->alive = w->expected = false;
         w->incarnation[0] = w->replaced[0] = '\0';
         channel = TAKE_PTR(w->channel);
@@ -483,6 +485,7 @@ static void make_alive(MasterWorker *w, const char *incarnation, EvgrpcChannel *
         (void) g_strlcpy(w->incarnation, incarnation, sizeof(w->incarnation));
         w->alive = w->reachable = true;
         w->expected = false;
+        g_clear_pointer(&w->trouble, g_free);
         evgrpc_channel_connect(channel);
 }
 
@@ -491,7 +494,7 @@ static void replace_incarnation(MasterWorker *w)
 {
         g_autofree char *text = g_strdup_printf("%s was restarted", w->name);
 
-        tell_jobs(w->manager, "worker-lost", text);
+        manager_tell_jobs(w->manager, "worker-lost", text);
         worker_lose_attempts(w, "its worker was restarted");
         scheduler_remove_worker(w->manager->scheduler, w->number);
         w->channel = evgrpc_channel_free(w->channel);

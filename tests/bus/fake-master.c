@@ -127,11 +127,14 @@ static void log_value(GString *log, sd_bus_message *m)
         uint64_t t;
         uint32_t u;
         char type;
+        int b;
 
         g_assert_cmpint(sd_bus_message_peek_type(m, &type, &contents), >, 0);
         g_assert_cmpint(sd_bus_message_enter_container(m, 'v', contents), >, 0);
         if (g_str_equal(contents, "s") && sd_bus_message_read(m, "s", &s) > 0)
                 g_string_append_printf(log, "%s\n", s);
+        else if (g_str_equal(contents, "b") && sd_bus_message_read(m, "b", &b) > 0)
+                g_string_append_printf(log, "%s\n", b ? "yes" : "no");
         else if (g_str_equal(contents, "u") && sd_bus_message_read(m, "u", &u) > 0)
                 g_string_append_printf(log, "%u\n", u);
         else if (g_str_equal(contents, "t") && sd_bus_message_read(m, "t", &t) > 0)
@@ -231,11 +234,12 @@ static int method_list_jobs(sd_bus_message *m, void *userdata, sd_bus_error *e)
 static int method_list_workers(sd_bus_message *m, void *userdata, sd_bus_error *e)
 {
         return sd_bus_reply_method_return(
-                m, "a(sosssuutt)", 2, "0123456789abcdef0123456789abcdef",
+                m, "a(sosssuutts)", 2, "0123456789abcdef0123456789abcdef",
                 ROOT "/worker/0123456789abcdef0123456789abcdef", "w1", "127.0.0.2:4000", "alive", 2,
-                1, UINT64_C(3221225472), UINT64_C(1700000000000000),
+                1, UINT64_C(3221225472), UINT64_C(1700000000000000), "",
                 "fedcba9876543210fedcba9876543210", ROOT "/worker/fedcba9876543210fedcba9876543210",
-                "w2", "127.0.0.3:4000", "lost", 2, 0, UINT64_C(0), UINT64_C(0));
+                "w2", "127.0.0.3:4000", "lost", 2, 0, UINT64_C(0), UINT64_C(0),
+                "not heard of for 10 s");
 }
 
 static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *e)
@@ -303,7 +307,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("GetJob", "s", "o", method_get_job, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListJobs", "u", "a(sossuuuutt)", method_list_jobs,
                       SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("ListWorkers", NULL, "a(sosssuutt)", method_list_workers,
+        SD_BUS_METHOD("ListWorkers", NULL, "a(sosssuutts)", method_list_workers,
                       SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };

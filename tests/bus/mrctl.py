@@ -89,7 +89,7 @@ class Verbs(FakeMaster):
         self.script("m.py", "mapper")
         self.file("data", "data")
         p = self.ctl("run", "--name=done", "--mapper", "./m.py -x", "--combiner", "sort", "--reducer", "./m.py",
-                     "--reduces=3", "--split-size=1M", "--max-attempts=2", "--env", "A=b=c", "--file=data",
+                     "--reduces=3", "--split-size=1M", "--max-attempts=2", "--backups=no", "--priority=high", "--env", "A=b=c", "--file=data",
                      "--input=x/../y", "z*", "--output", "out", "-q")
         self.assertOk(p)
         got = self.submitted()
@@ -97,7 +97,7 @@ class Verbs(FakeMaster):
         self.assertEqual(got, {
             "Name": "done", "Output": f"{self.dir}/out", "Mapper": "./m.py -x", "Combiner": "sort",
             "Reducer": "./m.py", "Input": f"{self.dir}/y;{self.dir}/z*;", "Env": "A=b=c;", "Reduces": "3",
-            "MaxAttempts": "2", "SplitSize": "1048576", "file data": "data", "file m.py": "mapper"})
+            "MaxAttempts": "2", "Backups": "no", "Priority": "high", "SplitSize": "1048576", "file data": "data", "file m.py": "mapper"})
 
     def test_app_arguments(self):
         """what follows -- are the app's arguments"""
@@ -196,10 +196,12 @@ class Verbs(FakeMaster):
         self.assertIn("w1", p.stdout.decode())
         self.assertIn("3.0G", p.stdout.decode())
         self.assertIn("2 workers listed.", p.stdout.decode())
+        self.assertIn("not heard of for 10 s", p.stdout.decode())
         rows = json.loads(self.ctl("workers", "--json=short").stdout)
         self.assertEqual(rows[0], {
             "Name": "w1", "State": "alive", "Address": "127.0.0.2:4000", "Slots": 2, "SlotsUsed": 1,
-            "FreeBytes": 3221225472, "LastHeardUSec": 1700000000000000, "Id": "0123456789abcdef0123456789abcdef"})
+            "FreeBytes": 3221225472, "LastHeardUSec": 1700000000000000, "StateReason": "",
+            "Id": "0123456789abcdef0123456789abcdef"})
 
     def test_tasks(self):
         """tasks come page by page until there are no more"""

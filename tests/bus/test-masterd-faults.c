@@ -65,7 +65,9 @@ static void test_a_task_that_always_fails_fails_the_job_with_its_sentence(void)
         reason = job_text(&f, id, "StateReason");
         words = job_text(&f, id, "ErrorOutput");
         events = job_events(&f, id);
-        assert_contains(reason, "the mapper ended with status 3 (the last of 3 failed attempts)");
+        assert_contains(reason,
+                        "the mapper ended with status 3 (attempt 2, on w1, the last of 3 that "
+                        "failed)");
         g_assert_cmpstr(words, ==, "last words\n");
         assert_contains(events, "attempt-failed: attempt 2 of map 0 on w1 failed");
         g_assert_cmpuint(job_number(&f, id, "AttemptsFailed"), ==, 3);

@@ -100,6 +100,44 @@ static void test_numbers_have_both_their_ends(void)
         g_assert_cmpuint(d->reduces, ==, 10000);
 }
 
+static void test_backups_are_made_unless_refused(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *d = wordcount(), *again = NULL;
+        g_autoptr(GByteArray) blob = NULL;
+        _cleanup_error_ Error e = {};
+        char type;
+
+        g_assert_true(d->backups);
+        g_assert_cmpint(job_desc_type("Backups", &type, NULL), ==, 0);
+        g_assert_cmpint(type, ==, 'b');
+        g_assert_cmpint(job_desc_set_number(d, "Backups", 1, &e), ==, -EINVAL);
+        g_assert_cmpint(job_desc_set_boolean(d, "Reduces", true, NULL), ==, -EINVAL);
+        g_assert_cmpint(job_desc_set_boolean(d, "Backups", false, NULL), ==, 0);
+        blob = job_desc_serialize(d);
+        g_assert_cmpint(job_desc_deserialize(blob->data, blob->len, &again), ==, 0);
+        g_assert_false(again->backups);
+}
+
+static void test_priorities_have_names_and_an_order(void)
+{
+        static const char *const names[] = {"very-low", "low", "normal", "high", "very-high"};
+        JobDesc *bad = wordcount();
+        int last = INT_MIN;
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                _cleanup_(job_desc_freep) JobDesc *d = wordcount();
+
+                g_assert_cmpint(job_desc_priority(d), ==, 0);
+                g_assert_cmpint(job_desc_set_string(d, "Priority", names[i], NULL), ==, 0);
+                g_assert_cmpint(job_desc_check(d, NULL), ==, 0);
+                g_assert_cmpint(job_desc_priority(d), >, last);
+                last = job_desc_priority(d);
+                g_assert_cmpint(i == 2, ==, last == 0);
+        }
+        g_assert_cmpint(job_desc_set_string(bad, "Priority", "urgent", NULL), ==, 0);
+        assert_refused(bad, "Priority=urgent (known: very-low");
+}
+
 static void test_paths_are_absolute(void)
 {
         JobDesc *d = wordcount();
@@ -242,6 +280,10 @@ int main(int argc, char *argv[])
         g_test_add_func("/jobs/desc/everything-has-a-size", test_everything_has_a_size);
         g_test_add_func("/jobs/desc/shipped-files-have-plain-names",
                         test_shipped_files_have_plain_names);
+        g_test_add_func("/jobs/desc/backups-are-made-unless-refused",
+                        test_backups_are_made_unless_refused);
+        g_test_add_func("/jobs/desc/priorities-have-names-and-an-order",
+                        test_priorities_have_names_and_an_order);
         g_test_add_func("/jobs/desc/what-is-stored-is-read-back", test_what_is_stored_is_read_back);
         g_test_add_func("/jobs/desc/a-torn-blob-is-refused", test_a_torn_blob_is_refused);
         return g_test_run();

@@ -142,6 +142,7 @@ Manager *manager_free(Manager *m)
         loop_timer_free(m->round_timer);
         loop_timer_free(m->wakeup_timer);
         loop_timer_free(m->lease_timer);
+        loop_timer_free(m->tick_timer);
         loop_timer_free(m->announce_timer);
         if (m->conf->ephemeral && m->lock_fd >= 0)
                 delete_state(m->conf->state_dir);
@@ -308,6 +309,9 @@ int manager_start(Manager *m, Error *e)
                 r = manager_claim_name(m, e);
         if (r < 0)
                 return r;
+        r = manager_start_ticking(m);
+        if (r < 0)
+                return error_setf(e, r, "cannot set up: %s", error_text(r));
         manager_arm_leases(m);
         m->changed |= CHANGED_STATE;
         manager_kick(m);

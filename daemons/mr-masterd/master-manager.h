@@ -180,6 +180,8 @@ struct Manager {
         LoopTimer *round_timer;
         LoopTimer *wakeup_timer;
         LoopTimer *lease_timer;
+        LoopTimer *tick_timer; /* each heartbeat: do we run ourselves? */
+        uint64_t ticked_usec;  /* CLOCK_MONOTONIC */
         LoopTimer *announce_timer;
         bool kicked;
         bool stopping;
@@ -314,6 +316,7 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
 void worker_drop_cached(MasterWorker *w, const char *key);
 void worker_keep_cached(MasterWorker *w, const char *key); /* it has made a good one; takes NULL */
 void manager_arm_leases(Manager *m);
+int manager_start_ticking(Manager *m);
 void manager_tell_jobs(Manager *m, const char *kind, const char *text); /* all that run */
 unsigned manager_count_alive(const Manager *m);
 void worker_set_drained(MasterWorker *w, bool drained);

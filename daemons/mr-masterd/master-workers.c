@@ -9,6 +9,7 @@
  * After our own restart the workers of before are expected: their outputs are believed, though told to
  * nobody, until they register or a lease has passed.
  */
+#include "base/parse.h"
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
@@ -301,6 +302,50 @@ static void lose_worker(MasterWorker *w, const char *why)
         forget_lost_workers(m);
 }
 
+/* ---- Leases ---- */
+
+/* While we did not run ourselves (stopped, starved, without memory) nobody could renew a lease: what was said
+ * meanwhile is still to be read. So each lease lasts longer by that time. */
+static void forgive_stall(Manager *m)
+{
+        uint64_t now = manager_now(m), gap = now - m->ticked_usec;
+        g_autofree char *text = NULL;
+        GHashTableIter iter;
+        gpointer w;
+
+        m->ticked_usec = now;
+        if (gap < m->conf->heartbeat_usec + m->conf->heartbeat_usec / 2)
+                return;
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &w))
+                ((MasterWorker *) w)->lease_until_usec += gap;
+        text = format_timespan(gap);
+        if (gap >= m->conf->lease_usec / 2)
+                log_warning("The master did not run for %s: workers have so much longer to be "
+                            "heard of",
+                            text);
+}
+
+static void on_tick(void *userdata)
+{
+        Manager *m = userdata;
+
+        forgive_stall(m);
+        loop_timer_start(m->tick_timer, m->conf->heartbeat_usec);
+}
+
+int manager_start_ticking(Manager *m)
+{
+        int r;
+
+        r = loop_timer_new(m->loop, on_tick, m, &m->tick_timer);
+        if (r < 0)
+                return r;
+        m->ticked_usec = manager_now(m);
+        loop_timer_start(m->tick_timer, m->conf->heartbeat_usec);
+        return 0;
+}
+
 static void on_lease(void *userdata)
 {
         Manager *m = userdata;
@@ -309,13 +354,17 @@ static void on_lease(void *userdata)
         g_autofree gpointer *numbers = g_hash_table_get_keys_as_array(m->numbers, &count);
         uint64_t now = manager_now(m);
 
+        forgive_stall(m);
         for (guint i = 0; i < count; i++) {
                 MasterWorker *w = manager_worker(m, GPOINTER_TO_UINT(numbers[i]));
                 g_autofree char *why = NULL;
+                uint64_t silent_usec;
 
                 if (!w || (!w->alive && !w->expected) || now < w->lease_until_usec)
                         continue;
-                why = g_strdup_printf("not heard of for %.3g s",
+                silent_usec = m->conf->lease_usec + now - w->lease_until_usec;
+                why = g_strdup_printf("not heard of for %.1f s, its lease was %.3g s",
+                                      (double) silent_usec / USEC_PER_SEC,
                                       (double) m->conf->lease_usec / USEC_PER_SEC);
                 lose_worker(w, why);
         }

@@ -156,14 +156,15 @@ void backup_view_done(BackupView *v)
 
 double backup_deserved_sec(const BackupView *v, const BackupAttempt *a)
 {
-        double elapsed_sec = seconds(a->elapsed_usec), left_sec;
+        double elapsed_sec = seconds(a->elapsed_usec), left_sec = 0;
 
         if (!a->single || a->elapsed_usec < BACKUP_MIN_USEC || elapsed_sec < v->typical_sec / 4)
                 return 0;
         if (backup_rate(a->score, a->elapsed_usec) > v->slow_task_rate)
                 return 0;
-        left_sec =
-                MAX(backup_time_left_sec(a->score, a->elapsed_usec), elapsed_sec - v->typical_sec);
+        if (a->score > 0)
+                left_sec = backup_time_left_sec(a->score, a->elapsed_usec);
+        left_sec = MAX(left_sec, elapsed_sec - v->typical_sec);
         return left_sec > v->typical_sec ? left_sec : 0;
 }
 

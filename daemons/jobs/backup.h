@@ -20,6 +20,8 @@
  *     in a job where all tasks do alike nothing is run twice, though a quarter is always the slowest.
  *   - An attempt that has run longer than its peers take is believed to need as long again as it
  *     is late, whatever its progress says: input that is all read by a command that hangs is a score of 1.
+ *   - A score of 0 says as little, for some commands read nothing until they are nearly done: then, too, only
+ *     the time beyond that of its peers counts.
  *   - It must have run for BACKUP_MIN_USEC and a quarter of the time of its peers (in the paper: one
  *     minute), before which a score means nothing.
  */

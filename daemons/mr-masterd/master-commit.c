@@ -107,5 +107,5 @@ void job_commit_part(MasterJob *j, FinishedAttempt *f)
         w->sync = !j->manager->conf->ephemeral;
         j->working++;
         job_changed(j, CHANGED_NUMBERS);
-        offload_run(j->manager->offload, part_work, part_done, w);
+        offload_run(j->manager->offload, j->number, j->uid, part_work, part_done, w);
 }

@@ -416,7 +416,7 @@ void job_plan(MasterJob *j)
         w->stable_dir = g_strdup(j->stable_dir);
         w->tag = g_strdup_printf("job-%s-%" G_GUINT64_FORMAT, j->id, j->submitted_usec);
         j->working++;
-        offload_run(j->manager->offload, plan_work, plan_done, w);
+        offload_run(j->manager->offload, j->number, j->uid, plan_work, plan_done, w);
 }
 
 /* ---- Running ---- */
@@ -645,7 +645,7 @@ static void start_end_work(MasterJob *j, bool discard)
         w->sync = !j->manager->conf->ephemeral;
         j->working++;
         j->finishing = true;
-        offload_run(j->manager->offload, end_work, end_done, w);
+        offload_run(j->manager->offload, j->number, j->uid, end_work, end_done, w);
 }
 
 void job_finish(MasterJob *j)
@@ -704,6 +704,7 @@ void job_try_end(MasterJob *j)
 }
 
 typedef struct RemoveWork {
+        uint32_t uid;
         char *results, *files;
 } RemoveWork;
 
@@ -730,6 +731,7 @@ static void forget_job(Manager *m, guint index)
         RemoveWork *w = g_new(RemoveWork, 1);
 
         *w = (RemoveWork){
+                .uid = j->uid,
                 .results = manager_state_path(m, "results", j),
                 .files = manager_state_path(m, "jobs", j),
         };
@@ -741,7 +743,7 @@ static void forget_job(Manager *m, guint index)
         if (*j->desc->request_id && g_hash_table_lookup(m->requests, j->desc->request_id) == j)
                 g_hash_table_remove(m->requests, j->desc->request_id);
         g_ptr_array_remove_index(m->by_age, index);
-        offload_run(m->offload, remove_work, remove_done, w);
+        offload_run(m->offload, 0, w->uid, remove_work, remove_done, w);
 }
 
 /* Of those that are over, the one that was first; UINT_MAX when there is none to forget. Never the one with the

@@ -347,7 +347,7 @@ static int accept_job(Manager *m, sd_bus_message *message, JobDesc *desc, GArray
         s->sync = !m->conf->ephemeral;
         if (fds->len > 0) {
                 m->submitting++;
-                offload_run(m->offload, copy_work, copy_done, s);
+                offload_run(m->offload, 0, uid, copy_work, copy_done, s);
                 return 1;
         }
         submit(s);

@@ -121,6 +121,24 @@ static void test_an_attempt_that_hangs_at_the_end_is_late(void)
         backup_view_done(&v);
 }
 
+/* Peers took 2 s. A command that reads at its very end has a score of 0 all the time. */
+static void test_a_score_of_zero_says_nothing(void)
+{
+        _cleanup_(backup_pace_freep) BackupPace *p = backup_pace_new();
+        BackupAttempt a = {.worker = W1, .elapsed_usec = 3900000, .single = true};
+        BackupView v;
+
+        for (int i = 0; i < 9; i++)
+                backup_pace_committed(p, W2, 2 * USEC_PER_SEC);
+        backup_view_init(&v, p, &a, 1);
+        assert_near(backup_deserved_sec(&v, &a), 0);
+        backup_view_done(&v);
+        a.elapsed_usec = 4100000;
+        backup_view_init(&v, p, &a, 1);
+        assert_near(backup_deserved_sec(&v, &a), 2.1);
+        backup_view_done(&v);
+}
+
 /* A sum of scores, as in the paper, would call the newcomer slow: 1 against 10. By time both do one in 10 s. */
 static void test_a_worker_that_came_late_is_not_slow(void)
 {
@@ -141,14 +159,14 @@ static void test_young_attempts_are_left_alone(void)
 {
         _cleanup_(backup_pace_freep) BackupPace *p = backup_pace_new();
         BackupAttempt a = {
-                .worker = W1, .score = 0, .elapsed_usec = BACKUP_MIN_USEC - 1, .single = true};
+                .worker = W1, .score = 0.01, .elapsed_usec = BACKUP_MIN_USEC - 1, .single = true};
         BackupView v;
 
         backup_pace_committed(p, W2, USEC_PER_SEC / 10);
         backup_view_init(&v, p, &a, 1);
         assert_near(backup_deserved_sec(&v, &a), 0);
         a.elapsed_usec = BACKUP_MIN_USEC;
-        g_assert_true(isinf(backup_deserved_sec(&v, &a)));
+        assert_near(backup_deserved_sec(&v, &a), 99); /* .99 / .01 */
         backup_view_done(&v);
         backup_pace_committed(p, W2, 100 * USEC_PER_SEC);
         backup_pace_committed(p, W2, 100 * USEC_PER_SEC);
@@ -362,6 +380,8 @@ int main(int argc, char *argv[])
                         test_where_all_do_alike_nothing_is_run_twice);
         g_test_add_func("/jobs/backup/an-attempt-that-hangs-at-the-end-is-late",
                         test_an_attempt_that_hangs_at_the_end_is_late);
+        g_test_add_func("/jobs/backup/a-score-of-zero-says-nothing",
+                        test_a_score_of_zero_says_nothing);
         g_test_add_func("/jobs/backup/a-worker-that-came-late-is-not-slow",
                         test_a_worker_that_came_late_is_not_slow);
         g_test_add_func("/jobs/backup/young-attempts-are-left-alone",

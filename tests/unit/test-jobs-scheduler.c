@@ -462,6 +462,24 @@ static void test_a_worker_is_blacklisted_for_what_succeeds_elsewhere(void)
         scheduler_remove_job(s, t);
 }
 
+static void test_the_last_worker_is_used_though_blacklisted(void)
+{
+        _cleanup_(scheduler_freep) Scheduler *s = scheduler_new();
+        _cleanup_(task_table_freep) TaskTable *t = task_table_new(1000, 1, 100, 0);
+        Assignment a;
+
+        scheduler_set_worker(s, W1, 1);
+        scheduler_set_worker(s, W2, 1);
+        add_job(s, t);
+        for (unsigned i = 0; i < SCHED_BLACKLIST_BLAMES; i++)
+                fail_here_and_succeed_elsewhere(s, 0);
+        g_assert_cmpint(scheduler_worker_state(s, W1, 0, NULL), ==, SCHED_WORKER_BLACKLISTED);
+        scheduler_set_drained(s, W2, true);
+        a = next_map(s, 0);
+        g_assert_cmpuint(a.worker, ==, W1);
+        scheduler_remove_job(s, t);
+}
+
 /* Every attempt fails, on all workers: the job is to blame, and the next one finds all workers as they were. */
 static void test_a_broken_job_blacklists_nobody(void)
 {
@@ -518,6 +536,8 @@ int main(int argc, char *argv[])
                         test_a_drained_worker_gets_nothing);
         g_test_add_func("/jobs/scheduler/a-worker-is-blacklisted-for-what-succeeds-elsewhere",
                         test_a_worker_is_blacklisted_for_what_succeeds_elsewhere);
+        g_test_add_func("/jobs/scheduler/the-last-worker-is-used-though-blacklisted",
+                        test_the_last_worker_is_used_though_blacklisted);
         g_test_add_func("/jobs/scheduler/a-broken-job-blacklists-nobody",
                         test_a_broken_job_blacklists_nobody);
         return g_test_run();

@@ -1,0 +1,160 @@
+"""Hosts that vanish without a word: each worker in a network namespace of its own, whose link the test cuts."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+LEASE_SEC = 3.0
+HEARTBEAT_SEC = 0.3
+SPLIT = "tr -s '[:space:]' '\\n' | grep -av '^$' | sed 's/$/\\t1/'"
+SUM = "awk -F '\\t' '{n[$1] += $2} END {for (w in n) printf \"%s\\t%d\\n\", w, n[w]}'"
+
+
+def ip(*args):
+    return subprocess.run(["ip", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+
+def why_not():
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        return "needs root and iproute2 for network namespaces"
+    name = f"mrtry{os.getpid()}"
+    p = ip("netns", "add", name)
+    ip("netns", "del", name)
+    return None if p.returncode == 0 else "network namespaces cannot be made here: " + p.stderr.decode().strip()
+
+
+class Network(mr.ClusterCase):
+    """The master's namespace has a bridge; worker i is 10.77.0.(i + 2) behind a link of its own."""
+
+    reason = why_not()
+
+    def setUp(self):
+        if self.reason:
+            self.skipTest(self.reason)
+        self.names = [f"mr{os.getpid()}m"] + [f"mr{os.getpid()}w{i}" for i in range(3)]
+        for n in self.names:
+            self.run_ip("netns", "add", n)
+            self.addCleanup(ip, "netns", "del", n)
+            self.run_ip("-n", n, "link", "set", "lo", "up")
+        hub = self.names[0]
+        self.run_ip("-n", hub, "link", "add", "br0", "type", "bridge")
+        self.run_ip("-n", hub, "addr", "add", "10.77.0.1/24", "dev", "br0")
+        self.run_ip("-n", hub, "link", "set", "br0", "up")
+        for i, n in enumerate(self.names[1:]):
+            self.run_ip("-n", hub, "link", "add", f"w{i}", "type", "veth", "peer", "name", "eth0", "netns", n)
+            self.run_ip("-n", hub, "link", "set", f"w{i}", "master", "br0", "up")
+            self.run_ip("-n", n, "addr", "add", f"10.77.0.{i + 2}/24", "dev", "eth0")
+            self.run_ip("-n", n, "link", "set", "eth0", "up")
+        super().setUp()
+
+    def run_ip(self, *args):
+        p = ip(*args)
+        self.assertEqual(p.returncode, 0, f"ip {' '.join(args)}: {p.stderr.decode()}")
+
+    def link(self, worker, state):
+        self.run_ip("-n", self.names[0], "link", "set", f"w{worker}", state)
+
+    def start_master(self, *extra):
+        conf = self.file("masterd.conf", f"[Master]\nAllowPlaintext=yes\nLeaseSec={LEASE_SEC}\nHeartbeatSec={HEARTBEAT_SEC}\n")
+        self.master = self.start("master", [
+            "ip", "netns", "exec", self.names[0], mr.MASTERD, f"--config={conf}", f"--bus={self.bus}",
+            f"--listen=10.77.0.1:{self.port}", f"--state={self.dir}/master", *extra])
+        mr.wait_for("the master on the bus", lambda: self.get("Version", fail=False))
+        return self.master
+
+    def start_worker(self, index, *extra):
+        name = f"w{index}"
+        conf = self.file("workerd.conf", "[Worker]\nAllowPlaintext=yes\n")
+        return self.start(name, [
+            "ip", "netns", "exec", self.names[index + 1], mr.WORKERD, f"--config={conf}", f"--bus={self.bus}",
+            f"--master=10.77.0.1:{self.port}", f"--listen=10.77.0.{index + 2}:7000", f"--spool={self.dir}/spool-{name}",
+            f"--slots={self.slots}", f"--name={name}", f"--instance={name}", *extra])
+
+    def job_input(self, files):
+        for i in range(files):
+            self.file(f"in/f{i:03}", b"".join(b"word%d of file %d\n" % (j * 7919 % 97, i) for j in range(300)))
+        tree = str(self.dir / "in")
+        return tree, mr.coreutils_wordcount(mr.text_files([tree]))
+
+    def tasks(self, job, kind):
+        p = self.ctl("tasks", "--json=short", job)
+        self.assertOk(p)
+        return [t for t in json.loads(p.stdout) if t["Kind"] == kind]
+
+    def events(self, job):
+        p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}",
+                        "org.mapreduced.Master1.Job", "ListEvents")
+        return [(kind, text) for _, kind, text in json.loads(p.stdout)["data"][0]]
+
+    def assertResult(self, job, want):
+        self.assertOk(self.ctl("wait", "-q", job))
+        p = self.ctl("cat", job)
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, want)
+
+    def cut(self, worker):
+        """Cuts a link, and returns how long the master believed in the worker behind it."""
+        began = time.monotonic()
+        self.link(worker, "down")
+        mr.wait_for("the lease to end", lambda: self.get("WorkersAlive") == 2)
+        return time.monotonic() - began
+
+    def test_host_vanishes(self):
+        """a host whose link goes down in the maps: noticed within a lease, only what was lost is run again"""
+        tree, want = self.job_input(40)
+        job = self.submit("--mapper", "sleep 0.3; " + SPLIT, "--reducer", SUM, "--input", tree, "--backups=no")
+        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 8)
+        took = self.cut(1)
+        print(f"# noticed after {took:.1f} s; the lease is {LEASE_SEC} s")
+        self.assertGreaterEqual(took, LEASE_SEC - 2 * HEARTBEAT_SEC)
+        if not mr.SANITIZED:
+            self.assertLess(took, LEASE_SEC + 2)
+        self.assertResult(job, want)
+        lost = [t for k, t in self.events(job) if k == "worker-lost"]
+        self.assertEqual(len(lost), 1, lost)
+        self.assertRegex(lost[0], r"^w1 is lost: not heard of for 3\.\d s, its lease was 3 s$")
+        again = sum(t["AttemptsStarted"] for t in self.tasks(job, "map")) - 40
+        self.assertEqual(again, self.job_get(job, "AttemptsLost") + self.job_get(job, "MapOutputsLost")
+                         - sum(t["AttemptsLost"] for t in self.tasks(job, "reduce")))
+        self.assertEqual(self.job_get(job, "Counters")["map_input_records"], 40 * 300)
+
+    def test_zombie_is_refused(self):
+        """a worker cut off and back: what its attempts finished meanwhile is refused, and the part is another's"""
+        tree, want = self.job_input(6)
+        out, hold = self.dir / "out", self.dir / "hold"
+        # The reduce waits in its first attempts until the job is done without them; then they end, too, and well.
+        wait = f"case $mapreduce_task_attempt_id in *_0) echo > {hold}.$mapreduce_task_partition; while [ ! -e {hold} ]; do sleep 0.05; done;; esac; "
+        job = self.submit("--mapper", SPLIT, "--reducer", wait + SUM, "--input", tree, "--output", out, "--backups=no")
+        mr.wait_for("the reduce", lambda: (self.dir / "hold.0").exists())
+        worker = int(self.tasks(job, "reduce")[0]["Worker"][1:])
+        self.cut(worker)
+        self.assertOk(self.ctl("wait", "-q", job))
+        self.assertEqual(sorted(os.listdir(out)), ["_SUCCESS", "part-00000"])
+        part = out / "part-00000"
+        before = (part.read_bytes(), part.stat().st_ino, part.stat().st_mtime_ns)
+        self.assertSameLines(b"".join(sorted(before[0].splitlines(True))), want)
+        hold.touch()  # the zombie goes on, and ends
+        time.sleep(1)
+        self.link(worker, "up")
+        self.wait_for_workers(3)
+        spool = self.dir / f"spool-w{worker}"
+        mr.wait_for("the zombie's files to go", lambda: not list(spool.glob("jobs/*/*")))
+        self.assertEqual((part.read_bytes(), part.stat().st_ino, part.stat().st_mtime_ns), before)
+        self.assertEqual(sorted(os.listdir(out)), ["_SUCCESS", "part-00000"])
+        self.assertEqual(self.tasks(job, "reduce")[0]["AttemptsStarted"], 2)
+        self.assertEqual(self.tasks(job, "reduce")[0]["AttemptsLost"], 1)
+        name = self.ctl("run", "-q", "--app", "wordcount", "--input", tree)
+        self.assertOk(name)
+        self.assertSameLines(name.stdout, want)
+
+
+tap.main()

@@ -230,6 +230,22 @@ static SchedUser *make_user(Scheduler *s, uint32_t uid)
         return user;
 }
 
+static void mark_running(SchedJob *job)
+{
+        job->user->running_jobs += !job->running;
+        job->running = true;
+}
+
+/* It was there before our restart. */
+static bool has_begun(const TaskTable *t)
+{
+        for (int kind = 0; kind < _TASK_KIND_MAX; kind++)
+                if (task_table_count_in(t, (TaskKind) kind, TASK_IDLE) <
+                    task_table_count(t, (TaskKind) kind))
+                        return true;
+        return false;
+}
+
 void scheduler_add_job(Scheduler *s, TaskTable *t, const SchedJobOptions *o)
 {
         SchedJob *job = g_new0(SchedJob, 1);
@@ -249,6 +265,8 @@ void scheduler_add_job(Scheduler *s, TaskTable *t, const SchedJobOptions *o)
                         break;
         g_ptr_array_insert(job->user->jobs, (gint) place, job);
         g_hash_table_insert(s->jobs, t, job);
+        if (has_begun(t))
+                mark_running(job);
 }
 
 static bool takes_slot(TaskKind kind, AttemptPhase phase)
@@ -422,8 +440,7 @@ static bool start(Scheduler *s, SchedJob *job, TaskKind kind, uint32_t index, Po
                 return false;
         a = task_table_attempt(job->table, kind, index, attempt);
         account(s, job, kind, a, 1);
-        job->user->running_jobs += !job->running;
-        job->running = true;
+        mark_running(job);
         job->user->served = ++s->served;
         *ret = (Assignment){
                 .userdata = job->options.userdata,
@@ -657,14 +674,17 @@ int scheduler_start_on(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task,
 int scheduler_resume(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
                      uint32_t worker, uint64_t now_usec)
 {
+        SchedJob *job = find_job(s, t);
         int r;
 
         r = task_table_resume(t, kind, task, attempt, worker, now_usec);
         if (r < 0)
                 return r;
+        if (job)
+                mark_running(job);
         if (!worker_pool_find(&s->pool, worker))
                 scheduler_set_worker(s, worker, 0);
-        account(s, find_job(s, t), kind, task_table_attempt(t, kind, task, attempt), 1);
+        account(s, job, kind, task_table_attempt(t, kind, task, attempt), 1);
         return 0;
 }
 

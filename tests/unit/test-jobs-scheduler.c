@@ -375,6 +375,25 @@ static void test_a_users_limits_hold(void)
         share_done(&x);
 }
 
+/* After a restart of the master the jobs that had begun go on, and count. */
+static void test_a_job_that_had_begun_is_running(void)
+{
+        Share x = {.s = scheduler_new()};
+        SchedLimits limits = SCHED_LIMITS_DEFAULT;
+        TaskTable *old = task_table_new(3, 1, 4, 0);
+
+        limits.user_running_jobs_max = 1;
+        scheduler_set_limits(x.s, &limits);
+        scheduler_set_worker(x.s, W1, 10);
+        task_table_restore(old, TASK_MAP, 0, 1, 0, 0, true, 0, W1);
+        (void) share_add(&x, ANNA, 2, 5); /* it would be first, but for the limit */
+        scheduler_add_job(x.s, old, &(SchedJobOptions){.uid = ANNA});
+        x.t[x.jobs++] = old;
+        g_assert_cmpuint(count_maps(&x, 2, old), ==, 2);
+        assert_no_map(&x);
+        share_done(&x);
+}
+
 static void test_a_drained_worker_gets_nothing(void)
 {
         Share x = {.s = scheduler_new()};
@@ -532,6 +551,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/jobs/scheduler/a-priority-is-between-a-user-and-himself",
                         test_a_priority_is_between_a_user_and_himself);
         g_test_add_func("/jobs/scheduler/a-users-limits-hold", test_a_users_limits_hold);
+        g_test_add_func("/jobs/scheduler/a-job-that-had-begun-is-running",
+                        test_a_job_that_had_begun_is_running);
         g_test_add_func("/jobs/scheduler/a-drained-worker-gets-nothing",
                         test_a_drained_worker_gets_nothing);
         g_test_add_func("/jobs/scheduler/a-worker-is-blacklisted-for-what-succeeds-elsewhere",

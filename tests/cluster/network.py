@@ -64,7 +64,7 @@ class Network(mr.ClusterCase):
         self.run_ip("-n", self.names[0], "link", "set", f"w{worker}", state)
 
     def start_master(self, *extra):
-        conf = self.file("masterd.conf", f"[Master]\nAllowPlaintext=yes\nLeaseSec={LEASE_SEC}\nHeartbeatSec={HEARTBEAT_SEC}\n")
+        conf = self.file("masterd.conf", f"[Master]\nAllowPlaintext=yes\nLeaseSec={LEASE_SEC:.0f}\nHeartbeatSec={HEARTBEAT_SEC * 1000:.0f}ms\n")
         self.master = self.start("master", [
             "ip", "netns", "exec", self.names[0], mr.MASTERD, f"--config={conf}", f"--bus={self.bus}",
             f"--listen=10.77.0.1:{self.port}", f"--state={self.dir}/master", *extra])

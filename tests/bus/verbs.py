@@ -87,7 +87,7 @@ class Verbs(mr.ClusterCase):
         self.assertRegex(self.ctl("why", job).stdout.decode(), "nothing holds it up\n Attempt: map-0/0 on w1, running for")
         second = self.submit("--mapper", mapper, "--input", "in")
         mr.wait_for("it to wait", lambda: self.job_get(second, "StateReason"))
-        self.assertIn("all are taken by older jobs", self.ctl("why", second).stdout.decode())
+        self.assertIn("waiting for a slot: all 2 are taken", self.ctl("why", second).stdout.decode())
         go.touch()
         self.finish(second)
 

@@ -1,9 +1,13 @@
 /*
- * The disk thread — see worker-disk.h.
+ * The disk threads — see worker-disk.h.
  *
- * Work goes to the thread by one queue and comes back by another; an eventfd wakes the loop. A piece of
+ * Work goes to the threads by a queue and comes back by another; an eventfd wakes the loop. A piece of
  * work belongs to whoever took it from a queue last, so nothing in it needs a lock. `done` alone is
  * the loop's at all times.
+ *
+ * Removals have a thread of their own, and so keep their order. Syncs have several: a file system puts those that
+ * come together into one transaction of its journal. One after another, a hundred-byte part each, they took 4 to 9 ms on
+ * ext4, eight at a time 0.4 to 1.4.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,10 +26,12 @@ struct DiskSync {
         void *userdata;
 };
 
+#define SYNC_THREADS 8U
+
 struct Disk {
-        GAsyncQueue *todo, *finished; /* of DiskSync */
-        pthread_t thread;
-        bool has_thread;
+        GAsyncQueue *syncs, *removals, *finished; /* of DiskSync */
+        pthread_t threads[SYNC_THREADS + 1];      /* the first one removes */
+        unsigned thread_count;
         int wake_fd;
         struct event *wake;
 };
@@ -39,12 +45,10 @@ static void work_free(gpointer p)
         g_free(w);
 }
 
-static void *disk_thread(void *userdata)
+static void *work_on(Disk *d, GAsyncQueue *todo)
 {
-        Disk *d = userdata;
-
         for (;;) {
-                DiskSync *w = g_async_queue_pop(d->todo);
+                DiskSync *w = g_async_queue_pop(todo);
                 uint64_t one = 1;
 
                 if (w->quit) {
@@ -58,6 +62,20 @@ static void *disk_thread(void *userdata)
                 g_async_queue_push(d->finished, w);
                 (void) !write(d->wake_fd, &one, sizeof(one));
         }
+}
+
+static void *sync_thread(void *userdata)
+{
+        Disk *d = userdata;
+
+        return work_on(d, d->syncs);
+}
+
+static void *removal_thread(void *userdata)
+{
+        Disk *d = userdata;
+
+        return work_on(d, d->removals);
 }
 
 static void on_wake(evutil_socket_t fd, short what, void *userdata)
@@ -74,17 +92,20 @@ static void on_wake(evutil_socket_t fd, short what, void *userdata)
         }
 }
 
-static int start_thread(Disk *d)
+static int start_threads(Disk *d)
 {
         sigset_t all, old;
-        int r;
+        int r = 0;
 
         /* Signals are the loop's. */
         (void) sigfillset(&all);
         (void) pthread_sigmask(SIG_SETMASK, &all, &old);
-        r = pthread_create(&d->thread, NULL, disk_thread, d);
+        while (r == 0 && d->thread_count < ELEMENTSOF(d->threads)) {
+                r = pthread_create(&d->threads[d->thread_count], NULL,
+                                   d->thread_count == 0 ? removal_thread : sync_thread, d);
+                d->thread_count += r == 0;
+        }
         (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        d->has_thread = r == 0;
         return -r;
 }
 
@@ -93,7 +114,8 @@ int disk_new(Loop *l, Disk **ret)
         Disk *d = g_new0(Disk, 1);
         int r;
 
-        d->todo = g_async_queue_new_full(work_free);
+        d->syncs = g_async_queue_new_full(work_free);
+        d->removals = g_async_queue_new_full(work_free);
         d->finished = g_async_queue_new_full(work_free);
         d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (d->wake_fd < 0) {
@@ -105,7 +127,7 @@ int disk_new(Loop *l, Disk **ret)
                 r = -ENOMEM;
                 goto fail;
         }
-        r = start_thread(d);
+        r = start_threads(d);
         if (r < 0)
                 goto fail;
         *ret = d;
@@ -115,21 +137,28 @@ fail:
         return r;
 }
 
+/* Behind all that waits: it ends one thread. */
+static void push_quit(GAsyncQueue *todo)
+{
+        DiskSync *w = g_new0(DiskSync, 1);
+
+        *w = (DiskSync){.fd = -EBADF, .quit = true};
+        g_async_queue_push(todo, w);
+}
+
 Disk *disk_free(Disk *d)
 {
         if (!d)
                 return NULL;
-        if (d->has_thread) {
-                DiskSync *w = g_new0(DiskSync, 1);
-
-                *w = (DiskSync){.fd = -EBADF, .quit = true};
-                g_async_queue_push(d->todo, w);
-                (void) pthread_join(d->thread, NULL);
-        }
+        for (unsigned i = 0; i < d->thread_count; i++)
+                push_quit(i == 0 ? d->removals : d->syncs);
+        for (unsigned i = 0; i < d->thread_count; i++)
+                (void) pthread_join(d->threads[i], NULL);
         if (d->wake)
                 event_free(d->wake);
         safe_close(d->wake_fd);
-        g_async_queue_unref(d->todo);
+        g_async_queue_unref(d->syncs);
+        g_async_queue_unref(d->removals);
         g_async_queue_unref(d->finished);
         g_free(d);
         return NULL;
@@ -145,7 +174,7 @@ int disk_sync(Disk *d, int fd, DiskSyncDone done, void *userdata, DiskSync **ret
         w = g_new0(DiskSync, 1);
         *w = (DiskSync){.fd = copy, .dir_fd = -EBADF, .done = done, .userdata = userdata};
         *ret = w;
-        g_async_queue_push(d->todo, w);
+        g_async_queue_push(d->syncs, w);
         return 0;
 }
 
@@ -161,5 +190,5 @@ void disk_remove(Disk *d, int dir_fd, const char *name)
         DiskSync *w = g_new0(DiskSync, 1);
 
         *w = (DiskSync){.fd = -EBADF, .dir_fd = dir_fd, .remove = g_strdup(name)};
-        g_async_queue_push(d->todo, w);
+        g_async_queue_push(d->removals, w);
 }

@@ -1,9 +1,9 @@
 /*
- * The disk thread — what may take long on a disk happens here, so that the loop keeps its leases.
+ * The disk threads — what may take long on a disk happens here, so that the loop keeps its leases.
  *
  * An fsync of a map's output or the removal of a job's directory can take seconds on a busy disk, and
- * a worker that does not answer for so long is taken for dead. One thread does them in order. Only this
- * file knows that there is a thread; every callback comes from the loop.
+ * a worker that does not answer for so long is taken for dead. Removals are done in order, syncs eight at a time. Only
+ * this file knows that there are threads; every callback comes from the loop.
  */
 #pragma once
 

@@ -64,7 +64,7 @@ class Network(mr.ClusterCase):
         self.run_ip("-n", self.names[0], "link", "set", f"w{worker}", state)
 
     def start_master(self, *extra):
-        conf = self.file("masterd.conf", f"[Master]\nAllowPlaintext=yes\nLeaseSec={LEASE_SEC:.0f}\nHeartbeatSec={HEARTBEAT_SEC * 1000:.0f}ms\n")
+        conf = self.file("masterd.conf", f"[Master]\nLeaseSec={LEASE_SEC:.0f}\nHeartbeatSec={HEARTBEAT_SEC * 1000:.0f}ms\n")
         self.master = self.start("master", [
             "ip", "netns", "exec", self.names[0], mr.MASTERD, f"--config={conf}", f"--bus={self.bus}",
             f"--listen=10.77.0.1:{self.port}", f"--state={self.dir}/master", *extra])
@@ -73,11 +73,15 @@ class Network(mr.ClusterCase):
 
     def start_worker(self, index, *extra):
         name = f"w{index}"
-        conf = self.file("workerd.conf", "[Worker]\nAllowPlaintext=yes\n")
+        inside = ["ip", "netns", "exec", self.names[index + 1]]
+        token = self.ctl("-q", "cluster", "token")
+        self.assertOk(token)
+        joined = subprocess.run([*inside, mr.MRCTL, "cluster", "join", token.stdout.decode().strip(), f"--spool={self.dir}/spool-{name}",
+                                 f"--name={name}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, env=self.env)
+        self.assertOk(joined)
         return self.start(name, [
-            "ip", "netns", "exec", self.names[index + 1], mr.WORKERD, f"--config={conf}", f"--bus={self.bus}",
-            f"--master=10.77.0.1:{self.port}", f"--listen=10.77.0.{index + 2}:7000", f"--spool={self.dir}/spool-{name}",
-            f"--slots={self.slots}", f"--name={name}", f"--instance={name}", *extra])
+            *inside, mr.WORKERD, f"--bus={self.bus}", f"--master=10.77.0.1:{self.port}", f"--listen=10.77.0.{index + 2}:7000",
+            f"--spool={self.dir}/spool-{name}", f"--slots={self.slots}", f"--name={name}", f"--instance={name}", *extra])
 
     def job_input(self, files):
         for i in range(files):

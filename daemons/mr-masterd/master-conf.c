@@ -252,6 +252,8 @@ static int check_sharing(const MasterConf *c, Error *e)
 
 static int check(MasterConf *c, Error *e)
 {
+        int r;
+
         if (c->listen->len == 0)
                 g_ptr_array_add(c->listen, g_strdup(DEFAULT_LISTEN));
         if (c->heartbeat_usec < 10 * USEC_PER_MSEC || c->lease_usec / 2 < c->heartbeat_usec ||

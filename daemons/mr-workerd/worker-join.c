@@ -4,7 +4,8 @@
  *      token ──▶ connect ──▶ the CA, known by its fingerprint ──▶ connect anew, verified ──▶ Join ──▶ SPOOL/tls
  *
  * The secret is sent only over the second connection, to a server whose certificate that CA has signed. The identity is
- * written last: with it the host is in, before it nothing has happened but that a token may be used up.
+ * written last: with it the host is in, before it nothing has happened but that a token may be used up. A host that was revoked joins
+ * again over what it had; one that is still in is refused by the master, and keeps it.
  */
 #include <fcntl.h>
 #include <netdb.h>
@@ -134,22 +135,6 @@ static int open_dirs(Joining *j, Error *e)
         if (r < 0)
                 return error_setf(e, r, "cannot make %s: %s", j->dir, error_text(r));
         return 0;
-}
-
-static int check_not_joined(const Joining *j, Error *e)
-{
-        _cleanup_(pki_key_freep) char *both = NULL;
-        PkiCertificate c;
-
-        if (key_dir_read(j->dir_fd, KEY_DIR_IDENTITY, &both) < 0 ||
-            pki_certificate_read(both, &c, NULL) < 0 ||
-            c.not_after_sec <= (int64_t) (g_get_real_time() / G_USEC_PER_SEC))
-                return 0;
-        return error_setf(
-                e, EEXIST,
-                "this host is in a cluster already, as worker %s; to move it to another, or after it "
-                "was revoked, delete %s first",
-                c.worker_id, j->dir);
 }
 
 /* The one that the spool has, which may hold outputs; else a new one. */
@@ -374,8 +359,6 @@ static int join(Joining *j, Error *e)
         r = read_token(j, e);
         if (r >= 0)
                 r = open_dirs(j, e);
-        if (r >= 0)
-                r = check_not_joined(j, e);
         if (r >= 0)
                 r = settle_id(j, e);
         if (r >= 0)

@@ -140,6 +140,15 @@ int64_t clock_real_ns(Clock *c)
         return now_ns(CLOCK_REALTIME);
 }
 
+int64_t clock_ahead_ns(Clock *c)
+{
+        TimeReading now = read_machine();
+
+        if (!c->is_virtual)
+                return 0;
+        return virtual_mono_ns(c, now.mono_ns) + c->base_ns - now.real_ns;
+}
+
 int64_t clock_from_realtime(Clock *c, int64_t realtime_ns)
 {
         TimeReading now;

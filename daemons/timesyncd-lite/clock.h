@@ -33,6 +33,9 @@ DEFINE_CLEANUP(Clock, clock_free);
 
 bool clock_is_virtual(const Clock *c);
 
+/* How far a virtual clock is ahead of the machine's; 0 for the machine's own. */
+int64_t clock_ahead_ns(Clock *c);
+
 /* The three clocks at one moment. */
 void clock_read(Clock *c, TimeReading *ret);
 int64_t clock_real_ns(Clock *c);

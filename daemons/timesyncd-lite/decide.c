@@ -201,6 +201,9 @@ void manager_tick(Manager *m)
         clock_read(m->clock, &now);
         keeper_tick(m->keeper, &now, &d);
         carry_out(m, &d);
+        if (clock_is_virtual(m->clock))
+                log_debug("The virtual clock is %+" PRId64 " ns ahead of this machine's",
+                          clock_ahead_ns(m->clock));
         begin_exchanges(m);
         loop_timer_start(m->wakeup, clock_wait_usec(m->clock, MIN(keeper_wakeup_ns(m->keeper),
                                                                   now.mono_ns + REFRESH_NS)));

@@ -51,6 +51,14 @@ static int property_drained(sd_bus *bus, const char *path, const char *interface
         return sd_bus_message_append(reply, "b", (int) ((const MasterWorker *) userdata)->drained);
 }
 
+static int property_clock_synchronised(sd_bus *bus, const char *path, const char *interface,
+                                       const char *property, sd_bus_message *reply, void *userdata,
+                                       sd_bus_error *error)
+{
+        return sd_bus_message_append(reply, "b",
+                                     (int) ((const MasterWorker *) userdata)->clock.synchronised);
+}
+
 static int set_drained(sd_bus_message *message, MasterWorker *w, bool drained,
                        sd_bus_error *ret_error)
 {
@@ -92,6 +100,11 @@ static const sd_bus_vtable worker_vtable[] = {
         SD_BUS_PROPERTY("Slots", "u", property_slots, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("SlotsUsed", "u", property_slots, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("FreeBytes", "t", NULL, offsetof(MasterWorker, free_bytes), 0),
+        SD_BUS_PROPERTY("ClockSynchronised", "b", property_clock_synchronised, 0, 0),
+        SD_BUS_PROPERTY("ClockErrorUSec", "t", NULL, offsetof(MasterWorker, clock.error_usec), 0),
+        SD_BUS_PROPERTY("ClockOffsetUSec", "x", NULL, offsetof(MasterWorker, clock.offset_usec), 0),
+        SD_BUS_PROPERTY("ClockOffsetBoundUSec", "t", NULL,
+                        offsetof(MasterWorker, clock.offset_bound_usec), 0),
         SD_BUS_PROPERTY("Load", "d", NULL, offsetof(MasterWorker, load), 0),
         SD_BUS_PROPERTY("LastHeardUSec", "t", NULL, offsetof(MasterWorker, last_heard_usec), 0),
         SD_BUS_VTABLE_END,

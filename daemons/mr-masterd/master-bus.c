@@ -102,10 +102,12 @@ static int append_worker(sd_bus_message *reply, const MasterWorker *w)
 {
         g_autofree char *reason = worker_state_reason(w);
 
-        return sd_bus_message_append(reply, "(sosssuutts)", w->id, w->path, w->name, w->address,
+        return sd_bus_message_append(reply, "(sosssuuttsbxt)", w->id, w->path, w->name, w->address,
                                      worker_state(w), w->slots,
                                      scheduler_worker_used(w->manager->scheduler, w->number),
-                                     w->free_bytes, w->last_heard_usec, reason);
+                                     w->free_bytes, w->last_heard_usec, reason,
+                                     (int) w->clock.synchronised, w->clock.offset_usec,
+                                     w->clock.offset_bound_usec);
 }
 
 static int method_list_workers(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
@@ -127,7 +129,7 @@ static int method_list_workers(sd_bus_message *message, void *userdata, sd_bus_e
         g_ptr_array_sort(workers, compare_workers);
         r = sd_bus_message_new_method_return(message, &reply);
         if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "(sosssuutts)");
+                r = sd_bus_message_open_container(reply, 'a', "(sosssuuttsbxt)");
         for (guint i = 0; r >= 0 && i < workers->len; i++)
                 r = append_worker(reply, workers->pdata[i]);
         if (r >= 0)
@@ -151,7 +153,7 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_RESULT("a(sossuuuuttuuuts)", jobs),
                                 bus_method_list_jobs_filtered, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListWorkers", SD_BUS_NO_ARGS,
-                                SD_BUS_RESULT("a(sosssuutts)", workers), method_list_workers,
+                                SD_BUS_RESULT("a(sosssuuttsbxt)", workers), method_list_workers,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Version", "s", property_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Epoch", "s", property_epoch, 0, SD_BUS_VTABLE_PROPERTY_CONST),

@@ -10,6 +10,7 @@ typedef struct MasterConf {
         GPtrArray *listen; /* char *: "HOST:PORT", "unix:PATH", "fd:N" */
         char *state_dir;
         char *bus;
+        uint64_t clock_skew_max_usec; /* of a worker: beyond it a warning */
         uint64_t lease_usec;
         uint64_t heartbeat_usec;
         uint32_t jobs_max;  /* that are not over */

@@ -117,6 +117,15 @@ struct MasterJob {
         uint64_t announced_usec;
 };
 
+/* What is known of a worker's clock; see master-clock.c. */
+typedef struct WorkerClock {
+        bool synchronised; /* its kernel says so */
+        uint64_t error_usec;
+        int64_t offset_usec;        /* ours − its: > 0 when it is slow */
+        uint64_t offset_bound_usec; /* 0: not measured */
+        bool is_skewed;             /* and a warning was given */
+} WorkerClock;
+
 struct MasterWorker {
         Manager *manager;
         uint32_t number;
@@ -133,7 +142,8 @@ struct MasterWorker {
         uint32_t slots;
         uint64_t free_bytes;
         double load;
-        GPtrArray *drop_cached;    /* of char *: keys that its next heartbeat is answered with */
+        GPtrArray *drop_cached; /* of char *: keys that its next heartbeat is answered with */
+        WorkerClock clock;
         uint64_t last_heard_usec;  /* CLOCK_REALTIME */
         uint64_t lease_until_usec; /* CLOCK_MONOTONIC */
         EvgrpcChannel *channel;
@@ -315,6 +325,9 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
                       GHashTable *forget, GPtrArray **ret_drop_cached);
 void worker_drop_cached(MasterWorker *w, const char *key);
 void worker_keep_cached(MasterWorker *w, const char *key); /* it has made a good one; takes NULL */
+
+/* Takes what a heartbeat says of the worker's clock; warns of skew. */
+void worker_clock_update(MasterWorker *w, const Mapreduced__V1__HeartbeatRequest *request);
 void manager_arm_leases(Manager *m);
 int manager_start_ticking(Manager *m);
 void manager_tell_jobs(Manager *m, const char *kind, const char *text); /* all that run */

@@ -108,6 +108,7 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
         g_autoptr(GHashTable) forget = g_hash_table_new(g_str_hash, g_str_equal);
         g_autoptr(GPtrArray) drop_cached = NULL;
         g_autofree gpointer *jobs = NULL;
+        int64_t t2_ns = g_get_real_time() * NSEC_PER_USEC;
         int r;
 
         r = manager_heartbeat(m, request, forget, &drop_cached);
@@ -123,6 +124,8 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
         reply.drop_cached = (char **) drop_cached->pdata;
         if (m->keys && m->keys->list_pem && request->revocations < m->keys->list_number)
                 reply.revocations_pem = m->keys->list_pem;
+        reply.t2_ns = t2_ns;
+        reply.t3_ns = g_get_real_time() * NSEC_PER_USEC;
         evgrpc_server_call_reply(call, &reply.base);
 }
 

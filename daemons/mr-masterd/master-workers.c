@@ -648,6 +648,7 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
                 evgrpc_channel_connect(w->channel);
         w->free_bytes = request->free_bytes;
         w->load = request->load;
+        worker_clock_update(w, request);
         if (request->slots >= 1 && request->slots <= 4096 && request->slots != w->slots) {
                 w->slots = request->slots;
                 apply_slots(w);

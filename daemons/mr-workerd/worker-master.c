@@ -4,6 +4,7 @@
 #include <sys/sysinfo.h>
 
 #include "mr-workerd/worker-attempt.h"
+#include "mr-workerd/worker-clock.h"
 #include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-master.h"
 #include "platform/message-ids.h"
@@ -25,6 +26,7 @@ struct MasterLink {
         bool rejoin; /* register at the next turn, not a heartbeat */
         char *reason;
         EvgrpcCall *call; /* the registration or heartbeat on its way */
+        WorkerClock clock;
         uint64_t lease_usec, heartbeat_usec;
         bool freeing;
 };
@@ -164,6 +166,7 @@ static void on_heartbeat(EvgrpcCall *call, const EvgrpcStatus *status, void *use
                 return;
         if (status->code == EVGRPC_OK) {
                 reply = (const Mapreduced__V1__HeartbeatReply *) evgrpc_call_reply(call);
+                worker_clock_learn(&l->clock, reply);
                 forget_jobs(l, reply->forget_jobs, reply->n_forget_jobs);
                 for (size_t i = 0; i < reply->n_drop_cached; i++)
                         cache_drop(l->manager->cache, reply->drop_cached[i]);
@@ -201,6 +204,7 @@ static void send_heartbeat(MasterLink *l)
         request.n_jobs = jobs->len;
         request.jobs = (char **) jobs->pdata;
         request.revocations = keys_list_number(m->keys);
+        worker_clock_fill(&l->clock, &request);
         r = evgrpc_call_start(l->channel, &mapreduced__v1__master__descriptor, "Heartbeat",
                               &request.base, &options, &handlers, l, &l->call);
         if (r < 0) {

@@ -234,12 +234,12 @@ static int method_list_jobs(sd_bus_message *m, void *userdata, sd_bus_error *e)
 static int method_list_workers(sd_bus_message *m, void *userdata, sd_bus_error *e)
 {
         return sd_bus_reply_method_return(
-                m, "a(sosssuutts)", 2, "0123456789abcdef0123456789abcdef",
+                m, "a(sosssuuttsbxt)", 2, "0123456789abcdef0123456789abcdef",
                 ROOT "/worker/0123456789abcdef0123456789abcdef", "w1", "127.0.0.2:4000", "alive", 2,
-                1, UINT64_C(3221225472), UINT64_C(1700000000000000), "",
-                "fedcba9876543210fedcba9876543210", ROOT "/worker/fedcba9876543210fedcba9876543210",
-                "w2", "127.0.0.3:4000", "lost", 2, 0, UINT64_C(0), UINT64_C(0),
-                "not heard of for 10 s");
+                1, UINT64_C(3221225472), UINT64_C(1700000000000000), "", 1, INT64_C(-1500),
+                UINT64_C(200), "fedcba9876543210fedcba9876543210",
+                ROOT "/worker/fedcba9876543210fedcba9876543210", "w2", "127.0.0.3:4000", "lost", 2,
+                0, UINT64_C(0), UINT64_C(0), "not heard of for 10 s", 0, INT64_C(0), UINT64_C(0));
 }
 
 static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *e)
@@ -307,7 +307,7 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD("GetJob", "s", "o", method_get_job, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("ListJobs", "u", "a(sossuuuutt)", method_list_jobs,
                       SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("ListWorkers", NULL, "a(sosssuutts)", method_list_workers,
+        SD_BUS_METHOD("ListWorkers", NULL, "a(sosssuuttsbxt)", method_list_workers,
                       SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_VTABLE_END,
 };

@@ -201,7 +201,10 @@ class Verbs(FakeMaster):
         self.assertEqual(rows[0], {
             "Name": "w1", "State": "alive", "Address": "127.0.0.2:4000", "Slots": 2, "SlotsUsed": 1,
             "FreeBytes": 3221225472, "LastHeardUSec": 1700000000000000, "StateReason": "",
-            "Id": "0123456789abcdef0123456789abcdef"})
+            "Id": "0123456789abcdef0123456789abcdef",
+            "ClockOffsetUSec": -1500, "ClockSynchronised": True, "ClockOffsetBoundUSec": 200})
+        self.assertIn("+1.500ms", p.stdout.decode())  # ahead of the master's
+        self.assertEqual((rows[1]["ClockOffsetUSec"], rows[1]["ClockSynchronised"]), (None, False))
 
     def test_tasks(self):
         """tasks come page by page until there are no more"""

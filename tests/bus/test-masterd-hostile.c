@@ -53,9 +53,9 @@ static unsigned count_workers(Fixture *f, unsigned *ret_alive)
                                 f->bus, "org.mapreduced.Master1", "/org/mapreduced/Master1",
                                 "org.mapreduced.Master1.Manager", "ListWorkers", NULL, &reply, ""),
                         >=, 0);
-        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(sosssuutts)"), >, 0);
-        while (sd_bus_message_read(reply, "(sosssuutts)", NULL, NULL, NULL, NULL, &state, NULL,
-                                   NULL, NULL, NULL, NULL) > 0) {
+        g_assert_cmpint(sd_bus_message_enter_container(reply, 'a', "(sosssuuttsbxt)"), >, 0);
+        while (sd_bus_message_read(reply, "(sosssuuttsbxt)", NULL, NULL, NULL, NULL, &state, NULL,
+                                   NULL, NULL, NULL, NULL, NULL, NULL, NULL) > 0) {
                 *ret_alive += g_str_equal(state, "alive");
                 count++;
         }

@@ -25,7 +25,7 @@ ALLOWED = {
     "daemons/timekeeping": {"base"},
     "daemons/platform": {"base"},
     "daemons/mr-task": {"base", "apps", "records", "proto", "platform"},
-    "daemons/mr-workerd": {"base", "platform", "rpc", "records", "pki", "proto"},
+    "daemons/mr-workerd": {"base", "platform", "rpc", "records", "timekeeping", "pki", "proto"},
     "daemons/mr-masterd": {"base", "platform", "rpc", "records", "apps", "jobs", "pki", "proto"},
     "daemons/timesyncd-lite": {"base", "platform", "rpc", "timekeeping", "proto"},
     "cli": {"base", "apps", "platform"},

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <systemd/sd-bus.h>
+
 #include "timesyncd-lite/bus.h"
 
 /* Return: 0, or negative errno. */

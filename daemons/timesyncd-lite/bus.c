@@ -2,6 +2,7 @@
  * The daemon on the bus — see bus.h.
  */
 #include "config.h"
+#include "platform/authorize.h"
 #include "platform/bus.h"
 #include "timesyncd-lite/bus-timesync1.h"
 #include "timesyncd-lite/bus.h"
@@ -14,6 +15,7 @@
 struct TimeBus {
         Manager *manager;
         sd_bus *bus;
+        Authorizer *authorizer;
         bool announced_timesync1;
 };
 
@@ -109,7 +111,7 @@ static int may_change(sd_bus_message *m, const Manager *manager, const char *act
                 return bus_error_setf(ret_error, BUS_ERROR_WRONG_STATE,
                                       "this timesyncd-lite only tells the time: another program "
                                       "keeps the clock");
-        return time_bus_authorize(m, action, ret_error);
+        return authorizer_check(manager->bus->authorizer, m, action, UID_NOBODY_OWNS, ret_error);
 }
 
 static int method_sync_now(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
@@ -362,24 +364,6 @@ static const sd_bus_vtable vtable[] = {
 
 /* ---- Life ---- */
 
-/* Until polkit is asked: root and the daemon's own user may. */
-int time_bus_authorize(sd_bus_message *m, const char *action, sd_bus_error *ret_error)
-{
-        _cleanup_(sd_bus_creds_unrefp) sd_bus_creds *creds = NULL;
-        uid_t uid;
-        int r;
-
-        r = sd_bus_query_sender_creds(m, SD_BUS_CREDS_EUID, &creds);
-        if (r >= 0)
-                r = sd_bus_creds_get_euid(creds, &uid);
-        if (r < 0)
-                return r;
-        if (uid == 0 || uid == geteuid())
-                return 1;
-        return bus_error_setf(ret_error, SD_BUS_ERROR_ACCESS_DENIED, "%s is not allowed to user %u",
-                              action, uid);
-}
-
 void time_bus_changed(TimeBus *b)
 {
         if (!b || !b->bus)
@@ -410,6 +394,7 @@ static int start(TimeBus *b, Error *e)
         named = bus_open(m->loop, m->conf.bus, &b->bus, e);
         if (named < 0 || !b->bus)
                 return named;
+        b->authorizer = authorizer_new(m->loop, b->bus, g_str_equal(m->conf.bus, "system"));
         r = sd_bus_add_object_vtable(b->bus, NULL, OBJECT_PATH, INTERFACE, vtable, m);
         if (r >= 0 && m->keeper)
                 r = bus_timesync1_add(b->bus, m);
@@ -435,6 +420,7 @@ int time_bus_start(Manager *m, TimeBus **ret)
                 /* Beside a timesyncd-lite that disciplines: the name is that one's, and serving is what
                  * this one is for. */
                 log_notice("%s; going on without the bus", error_message(&e, r));
+                b->authorizer = authorizer_free(b->authorizer);
                 b->bus = sd_bus_flush_close_unref(b->bus);
                 r = 0;
         }
@@ -450,6 +436,7 @@ TimeBus *time_bus_free(TimeBus *b)
 {
         if (!b)
                 return NULL;
+        authorizer_free(b->authorizer);
         sd_bus_flush_close_unref(b->bus);
         g_free(b);
         return NULL;

@@ -4,8 +4,6 @@
  */
 #pragma once
 
-#include <systemd/sd-bus.h>
-
 #include "timesyncd-lite/manager.h"
 
 typedef struct TimeBus TimeBus;
@@ -16,9 +14,3 @@ TimeBus *time_bus_free(TimeBus *b); /* takes NULL */
 
 /* Announces the properties that may have changed. Takes NULL. */
 void time_bus_changed(TimeBus *b);
-
-/*
- * Whether the sender may do @action of polkit. Return: 1; 0: polkit is asked, and the handler is called
- * again with the answer; negative errno with @ret_error set.
- */
-int time_bus_authorize(sd_bus_message *m, const char *action, sd_bus_error *ret_error);

@@ -102,12 +102,11 @@ static int append_worker(sd_bus_message *reply, const MasterWorker *w)
 {
         g_autofree char *reason = worker_state_reason(w);
 
-        return sd_bus_message_append(reply, "(sosssuuttsbxt)", w->id, w->path, w->name, w->address,
-                                     worker_state(w), w->slots,
-                                     scheduler_worker_used(w->manager->scheduler, w->number),
-                                     w->free_bytes, w->last_heard_usec, reason,
-                                     (int) w->clock.synchronised, w->clock.offset_usec,
-                                     w->clock.offset_bound_usec);
+        return sd_bus_message_append(
+                reply, "(sosssuuttsbxt)", w->id, w->path, w->name, w->address, worker_state(w),
+                w->slots, scheduler_worker_used(w->manager->scheduler, w->number), w->free_bytes,
+                w->last_heard_usec, reason, (int) w->clock.synchronised, w->clock.offset_usec,
+                w->clock.offset_bound_usec);
 }
 
 static int method_list_workers(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)

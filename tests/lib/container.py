@@ -99,7 +99,8 @@ def base_root():
             shutil.rmtree(new, ignore_errors=True)
             # What dpkg writes need not survive a power cut: the root is renamed into place when it is whole.
             # In a mount namespace of its own: interrupted, it must not leave /proc and /sys mounted where rm -r goes.
-            call("unshare", "--mount", "--propagation=private", "--fork", "--kill-child", "mmdebstrap", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--include=" + ",".join(BASE_PACKAGES),
+            call("unshare", "--mount", "--propagation=private", "--fork", "--kill-child",
+                 "mmdebstrap", "--variant=minbase", "--dpkgopt=force-unsafe-io", "--include=" + ",".join(BASE_PACKAGES),
                  "--essential-hook=mkdir -p $1/etc/dpkg/dpkg.cfg.d",
                  "bookworm", new, timeout=900)
             (new / "etc/machine-id").write_text("")

@@ -76,17 +76,21 @@ class NothingLeft(mr.Scratch):
         p = self.start_long_job()
         for pid in self.session_members(p.pid):
             inodes = set()
-            for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                fds = os.listdir(f"/proc/{pid}/fd")
+                tables = [pathlib.Path(f"/proc/{pid}/net/{t}").read_text("ascii") for t in ("tcp", "tcp6", "udp", "udp6")]
+            except OSError:
+                continue  # a task process that has just ended
+            for fd in fds:
                 try:
                     target = os.readlink(f"/proc/{pid}/fd/{fd}")
                 except OSError:
                     continue
                 if target.startswith("socket:["):
                     inodes.add(target[8:-1])
-            for table in ("tcp", "tcp6", "udp", "udp6"):
-                with open(f"/proc/{pid}/net/{table}", encoding="ascii") as f:
-                    for row in f.readlines()[1:]:
-                        self.assertNotIn(row.split()[9], inodes)
+            for table in tables:
+                for row in table.splitlines()[1:]:
+                    self.assertNotIn(row.split()[9], inodes)
         os.kill(p.pid, signal.SIGTERM)
         p.wait(20 * mr.SLOW)
         self.assertGone(p)

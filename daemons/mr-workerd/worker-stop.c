@@ -66,7 +66,7 @@ static void take_over(Manager *m, const WorkerConf *fresh)
 {
         WorkerConf *c = &m->conf;
 
-        if (g_strcmp0(c->master, fresh->master) != 0 || !g_str_equal(c->listen, fresh->listen) ||
+        if (g_strcmp0(c->master, fresh->master) != 0 || g_strcmp0(c->listen, fresh->listen) != 0 ||
             !g_str_equal(c->spool, fresh->spool) || !g_str_equal(c->name, fresh->name) ||
             c->slots != fresh->slots || c->insecure_plain_tcp != fresh->insecure_plain_tcp)
                 log_notice("Addresses, spool, name and slots have changed in the configuration: "

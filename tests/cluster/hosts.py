@@ -156,7 +156,8 @@ class Hosts(unittest.TestCase):
         self.assertEqual(self.master.show(MASTER, "MainPID"), pid)
         self.assertEqual(self.master.show(MASTER, "ActiveState"), "active")
         pid = self.one.show(WORKER, "MainPID")
-        self.one.run("systemctl", "reload", WORKER)
+        p = self.one.run("systemctl", "reload", WORKER, check=False)
+        self.assertEqual(p.returncode, 0, p.stdout + self.one.journal("-n", "20", "-u", WORKER))
         self.one.wait_until("the reload", lambda: "was read again" in self.one.journal("-n", "20", "-u", WORKER), 10)
         self.assertEqual(self.one.show(WORKER, "MainPID"), pid)
 
@@ -396,6 +397,7 @@ class Hosts(unittest.TestCase):
         self.count_words("without-three")
         self.assertCounted("without-three")
         self.wait_for_workers(3)
+        self.three.run("systemctl", "stop", WORKER)
         self.join(self.three)
         self.wait_for_workers(4)
 

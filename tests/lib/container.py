@@ -270,6 +270,8 @@ class Host:
             self.write(f"/lib/systemd/system/{unit.name}", unit.read_text().replace("/usr/local/", "/usr/"))
         (self.root / "usr/local/etc").mkdir(exist_ok=True)  # where programs of that prefix look
         os.symlink("/etc/mapreduced", self.root / "usr/local/etc/mapreduced")
+        (self.root / "usr/local/libexec").mkdir(exist_ok=True)
+        os.symlink("/usr/libexec/mapreduced", self.root / "usr/local/libexec/mapreduced")
 
     def make_link(self):
         lan, peer = self.cluster.lan, f"p{self.number}"

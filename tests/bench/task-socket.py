@@ -33,9 +33,8 @@ for _ in range(count):
         child = None
     else:
         s, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        os.dup2(theirs.fileno(), 3)
-        child = subprocess.Popen(["/usr/libexec/mapreduced/mr-task"], pass_fds=[3], stderr=subprocess.DEVNULL)
-        os.close(3)
+        child = subprocess.Popen(["/usr/libexec/mapreduced/mr-task"], pass_fds=[3], stderr=subprocess.DEVNULL,
+                                 preexec_fn=lambda: os.dup2(theirs.fileno(), 3))
         theirs.close()
     s.send(b"no message at all")
     s.recv(1)
@@ -56,12 +55,13 @@ class Cost(unittest.TestCase):
             self.measure(cluster.add("alone"))
 
     def measure(self, host):
-        host.write("/etc/mapreduced/workerd.conf.d/bench.conf", "[Worker]\nMaster=127.0.0.1:7077\nSlots=2\n")
+        host.write("/etc/mapreduced/masterd.conf.d/bench.conf", f"[Master]\nListen={host.address}:7077\n")
+        host.write("/etc/mapreduced/workerd.conf.d/bench.conf", "[Worker]\nSlots=2\n")
         for i in range(TASKS):
             host.write(f"/srv/small/{i}", f"word {i}\n")
         host.boot()
         host.up("mr-masterd.service")
-        host.up(WORKER)
+        host.run("mrctl", "cluster", "join", host.output("mrctl", "-q", "cluster", "token").strip())
         rounds = 9 if LONG else 3
         spawn, job = {"unit": [], "child": []}, {"unit": [], "child": []}
         for _ in range(rounds):

@@ -27,8 +27,8 @@ DAEMONS = ":".join(f"{mr.BUILD}/daemons/{d}" for d in ("mr-masterd", "mr-workerd
 CLUSTER = """
 export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/tmp/bus
 dbus-daemon --session --fork --address=$DBUS_SYSTEM_BUS_ADDRESS
-mr-masterd --bus=system --listen=127.0.0.1:7070 --state=/tmp/master --config=/dev/null &
-mr-workerd --bus=none --master=127.0.0.1:7070 --listen=127.0.0.1:0 --spool=/tmp/one --name=one --config=/dev/null &
+mr-masterd --insecure-plain-tcp --bus=system --listen=127.0.0.1:7070 --state=/tmp/master --config=/dev/null &
+mr-workerd --insecure-plain-tcp --bus=none --master=127.0.0.1:7070 --listen=127.0.0.1:0 --spool=/tmp/one --name=one --config=/dev/null &
 until mrctl workers --no-legend 2>/dev/null | grep -q alive; do sleep 0.1; done
 """
 BEFORE = {

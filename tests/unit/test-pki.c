@@ -525,6 +525,7 @@ static void test_no_room_for_a_new_key_keeps_the_old(void)
 
 int main(int argc, char *argv[])
 {
+        g_autofree char *openssl = g_find_program_in_path("openssl");
         int r;
 
         g_test_init(&argc, &argv, NULL);
@@ -533,7 +534,7 @@ int main(int argc, char *argv[])
         dir = g_dir_make_tmp("pki-XXXXXX", NULL);
         put("ca.pem", pki_authority_certificate(ca));
 #define T(name, function) g_test_add_func("/pki/" name, function)
-        if (g_find_program_in_path("openssl")) {
+        if (openssl) {
                 T("openssl-accepts-what-the-ca-issued", test_openssl_accepts_what_the_ca_issued);
                 T("validity-reaches-back-a-day-and-ends",
                   test_validity_reaches_back_a_day_and_ends);

@@ -198,17 +198,11 @@ int job_read(Master *m, const char *path, Job **ret, Error *e)
 
 int job_read_by_id(Master *m, const char *id, Job **ret, Error *e)
 {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const char *path;
+        _cleanup_free_ char *path = NULL;
         int r;
 
-        r = master_call(m, MASTER_PATH, MASTER_INTERFACE, "GetJob", &reply, e, "s", id);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read(reply, "o", &path);
-        if (r < 0)
-                return master_bad_reply(r, e);
-        return job_read(m, path, ret, e);
+        r = master_find(m, "GetJob", id, &path, e);
+        return r < 0 ? r : job_read(m, path, ret, e);
 }
 
 int job_reread(Master *m, Job *j, Error *e)

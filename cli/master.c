@@ -120,3 +120,19 @@ int master_send(Master *m, sd_bus_message *call, sd_bus_message **ret, Error *e)
                 *ret = TAKE_PTR(reply);
         return 0;
 }
+
+int master_find(Master *m, const char *get, const char *name, char **ret_path, Error *e)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *path;
+        int r;
+
+        r = master_call(m, MASTER_PATH, MASTER_INTERFACE, get, &reply, e, "s", name);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(reply, "o", &path);
+        if (r < 0)
+                return master_bad_reply(r, e);
+        *ret_path = strdup(path);
+        return *ret_path ? 0 : -ENOMEM;
+}

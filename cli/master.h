@@ -42,5 +42,8 @@ int master_send(Master *m, sd_bus_message *call, sd_bus_message **ret, Error *e)
 /* The same for an error that came another way; @m may be NULL. */
 int master_explain(const Master *m, const sd_bus_error *error, int r, Error *e);
 
+/* The path of a job or a worker: @get is "GetJob" or "GetWorker". Caller frees. */
+int master_find(Master *m, const char *get, const char *name, char **ret_path, Error *e);
+
 /* A reply that does not have the shape of the contract. */
 int master_bad_reply(int r, Error *e);

@@ -2,7 +2,7 @@
  * mrctl counters — what a job counted, or one of its tasks.
  */
 #include "base/text.h"
-#include "cli/attempts.h"
+#include "cli/job-query.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 
@@ -64,28 +64,21 @@ static int add_tasks(Table *t, Master *m, const Job *j, const TaskName *name, Er
 
 int verb_counters(const Arguments *a)
 {
-        const char *word = a->operands->len > 1 ? a->operands->pdata[1] : NULL;
-        _cleanup_(table_freep) Table *t =
-                table_new(word ? task_columns : job_columns, COLUMNS, "counters", a);
-        _cleanup_(job_freep) Job *j = NULL;
-        _cleanup_(master_done) Master m = {};
+        _cleanup_(job_query_done) JobQuery q = {};
+        _cleanup_(table_freep) Table *t = NULL;
         _cleanup_error_ Error e = {};
-        TaskName name;
         int r;
 
-        if (task_name_parse(word, false, &name, &e) < 0) {
-                (void) complain("%s", e.message);
-                return EXIT_USAGE;
-        }
-        r = master_connect(&m, a, &e);
-        if (r >= 0)
-                r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
-        if (r >= 0 && word)
-                r = add_tasks(t, &m, j, &name, &e);
+        r = job_query_open(&q, a, QUERY_TASK);
+        if (r != EXIT_SUCCESS)
+                return r;
+        t = table_new(q.is_named ? task_columns : job_columns, COLUMNS, "counters", a);
+        if (q.is_named)
+                r = add_tasks(t, &q.master, q.job, &q.name, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
-        for (guint i = 0; !word && i < j->counters->len; i++) {
-                const JobCounter *c = &g_array_index(j->counters, JobCounter, i);
+        for (guint i = 0; !q.is_named && i < q.job->counters->len; i++) {
+                const JobCounter *c = &g_array_index(q.job->counters, JobCounter, i);
 
                 add(t, "", c->name, c->value);
         }

@@ -3,8 +3,8 @@
  */
 #include "base/parse.h"
 #include "base/text.h"
-#include "cli/attempts.h"
 #include "cli/bus-json.h"
+#include "cli/job-query.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 
@@ -101,23 +101,17 @@ static int add_task(sd_bus_message *m, const char *kind, void *userdata)
 int verb_explain(const Arguments *a)
 {
         static const char *const kinds[] = {"map", "reduce"};
-        const char *word = a->operands->len > 1 ? a->operands->pdata[1] : NULL;
         _cleanup_(table_freep) Table *t = table_new(columns, COLUMNS, "tasks", a);
-        _cleanup_(job_freep) Job *j = NULL;
-        _cleanup_(master_done) Master m = {};
+        _cleanup_(job_query_done) JobQuery q = {};
         _cleanup_error_ Error e = {};
-        TaskName name;
         int r;
 
-        if (task_name_parse(word, false, &name, &e) < 0) {
-                (void) complain("%s", e.message);
-                return EXIT_USAGE;
-        }
-        r = master_connect(&m, a, &e);
-        if (r >= 0)
-                r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
+        r = job_query_open(&q, a, QUERY_TASK);
+        if (r != EXIT_SUCCESS)
+                return r;
         for (size_t i = 0; i < ELEMENTSOF(kinds) && r >= 0; i++)
-                r = tasks_each(&m, j, "ExplainTasks", "a{sv}", kinds[i], &name, add_task, t, &e);
+                r = tasks_each(&q.master, q.job, "ExplainTasks", "a{sv}", kinds[i], &q.name,
+                               add_task, t, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
         return table_print(t);

@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "cli/events.h"
+#include "cli/job-query.h"
 #include "cli/log-lines.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
@@ -160,28 +161,20 @@ static int print_all(const Arguments *a, Master *m, const Job *j, LogReader *x)
 
 int verb_logs(const Arguments *a)
 {
-        const char *word = a->operands->len > 1 ? a->operands->pdata[1] : NULL;
+        _cleanup_(job_query_done) JobQuery q = {};
         _cleanup_(log_reader_done) LogReader x = {};
-        _cleanup_(job_freep) Job *j = NULL;
-        _cleanup_(master_done) Master m = {};
         _cleanup_error_ Error e = {};
         int journal_error, r;
-        TaskName name;
 
-        if (task_name_parse(word, true, &name, &e) < 0) {
-                (void) complain("%s", e.message);
-                return EXIT_USAGE;
-        }
-        r = master_connect(&m, a, &e);
-        if (r >= 0)
-                r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
-        if (r >= 0)
-                r = log_reader_init(&x, &m, j, &name, a->directory, &journal_error);
+        r = job_query_open(&q, a, QUERY_ATTEMPT);
+        if (r != EXIT_SUCCESS)
+                return r;
+        r = log_reader_init(&x, &q.master, q.job, &q.name, a->directory, &journal_error);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
         if (journal_error < 0 && a->directory)
                 return complain("cannot read the journal files in %s: %s", a->directory,
                                 error_text(journal_error));
         remark(a, &x, journal_error);
-        return print_all(a, &m, j, &x);
+        return print_all(a, &q.master, q.job, &x);
 }

@@ -2,7 +2,7 @@
  * mrctl tasks — every task of a job, how often it was attempted, and where it is.
  */
 #include "base/text.h"
-#include "cli/job.h"
+#include "cli/job-query.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 
@@ -83,18 +83,16 @@ static int add_tasks(Table *t, const Arguments *a, Master *m, const char *path, 
 int verb_tasks(const Arguments *a)
 {
         _cleanup_(table_freep) Table *t = table_new(columns, COLUMNS, "tasks", a);
-        _cleanup_(job_freep) Job *j = NULL;
-        _cleanup_(master_done) Master m = {};
+        _cleanup_(job_query_done) JobQuery q = {};
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a, &e);
+        r = job_query_open(&q, a, QUERY_JOB);
+        if (r != EXIT_SUCCESS)
+                return r;
+        r = add_tasks(t, a, &q.master, q.job->path, "map", &e);
         if (r >= 0)
-                r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
-        if (r >= 0)
-                r = add_tasks(t, a, &m, j->path, "map", &e);
-        if (r >= 0)
-                r = add_tasks(t, a, &m, j->path, "reduce", &e);
+                r = add_tasks(t, a, &q.master, q.job->path, "reduce", &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
         return table_print(t);

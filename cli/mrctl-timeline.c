@@ -7,7 +7,7 @@
  *      map-1/1   w1      succeeded  1.3s   600ms            =====
  */
 #include "base/parse.h"
-#include "cli/attempts.h"
+#include "cli/job-query.h"
 #include "cli/print.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
@@ -115,29 +115,22 @@ static Scale scale_of(const Job *j)
 int verb_timeline(const Arguments *a)
 {
         static const char *const kinds[] = {"map", "reduce"};
-        const char *word = a->operands->len > 1 ? a->operands->pdata[1] : NULL;
         _cleanup_(table_freep) Table *t = table_new(columns, COLUMNS, "attempts", a);
         g_autoptr(GArray) rows = attempts_new();
-        _cleanup_(job_freep) Job *j = NULL;
-        _cleanup_(master_done) Master m = {};
+        _cleanup_(job_query_done) JobQuery q = {};
         _cleanup_error_ Error e = {};
-        TaskName name;
         Scale scale;
         int r;
 
-        if (task_name_parse(word, false, &name, &e) < 0) {
-                (void) complain("%s", e.message);
-                return EXIT_USAGE;
-        }
-        r = master_connect(&m, a, &e);
-        if (r >= 0)
-                r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
+        r = job_query_open(&q, a, QUERY_TASK);
+        if (r != EXIT_SUCCESS)
+                return r;
         for (size_t i = 0; i < ELEMENTSOF(kinds) && r >= 0; i++)
-                r = attempts_read(&m, j, kinds[i], &name, rows, &e);
+                r = attempts_read(&q.master, q.job, kinds[i], &q.name, rows, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
         g_array_sort(rows, compare);
-        scale = scale_of(j);
+        scale = scale_of(q.job);
         for (guint i = 0; i < rows->len; i++)
                 add_row(t, &scale, &g_array_index(rows, AttemptRow, i));
         return table_print(t);

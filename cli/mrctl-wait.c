@@ -8,17 +8,14 @@
 
 static int wait_for(const Arguments *a, Master *m, const char *id, json_t *jobs)
 {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(watch_done) Watch w = {};
+        _cleanup_free_ char *path = NULL;
         _cleanup_error_ Error e = {};
-        const char *path;
         int r;
 
         r = watch_init(&w, m, NULL, INTERRUPT_LEAVE, a->quiet, &e);
         if (r >= 0)
-                r = master_call(m, MASTER_PATH, MASTER_INTERFACE, "GetJob", &reply, &e, "s", id);
-        if (r >= 0 && sd_bus_message_read(reply, "o", &path) < 0)
-                r = master_bad_reply(-EBADMSG, &e);
+                r = master_find(m, "GetJob", id, &path, &e);
         if (r >= 0)
                 r = watch_follow(&w, path, &e);
         if (r < 0)

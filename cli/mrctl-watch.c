@@ -68,12 +68,11 @@ static int conclude(Watch *w, WatchEnd how, Error *e)
 
 int verb_watch(const Arguments *a)
 {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_free_ char *path = NULL;
         Story story = {.arguments = a};
         _cleanup_(master_done) Master m = {};
         _cleanup_(watch_done) Watch w = {};
         _cleanup_error_ Error e = {};
-        const char *path;
         int r;
 
         r = master_connect(&m, a, &e);
@@ -83,10 +82,7 @@ int verb_watch(const Arguments *a)
         w.changed = tell;
         w.userdata = &story;
         if (r >= 0)
-                r = master_call(&m, MASTER_PATH, MASTER_INTERFACE, "GetJob", &reply, &e, "s",
-                                (const char *) a->operands->pdata[0]);
-        if (r >= 0 && sd_bus_message_read(reply, "o", &path) < 0)
-                r = master_bad_reply(-EBADMSG, &e);
+                r = master_find(&m, "GetJob", a->operands->pdata[0], &path, &e);
         if (r >= 0)
                 r = watch_follow(&w, path, &e);
         if (r < 0)

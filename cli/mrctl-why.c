@@ -7,7 +7,7 @@
  */
 #include "base/parse.h"
 #include "base/text.h"
-#include "cli/attempts.h"
+#include "cli/job-query.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
 
@@ -259,21 +259,19 @@ static void print_cause(const Job *j, const Cause *c)
 int verb_why(const Arguments *a)
 {
         g_autoptr(GArray) rows = attempts_new();
+        _cleanup_(job_query_done) JobQuery q = {};
         _cleanup_(cause_done) Cause c = {};
-        _cleanup_(job_freep) Job *j = NULL;
-        _cleanup_(master_done) Master m = {};
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a, &e);
-        if (r >= 0)
-                r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
-        if (r >= 0)
-                r = find_cause(&m, j, rows, &c, &e);
+        r = job_query_open(&q, a, QUERY_JOB);
+        if (r != EXIT_SUCCESS)
+                return r;
+        r = find_cause(&q.master, q.job, rows, &c, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
         if (a->json != JSON_OFF)
-                return print_json(to_json(j, &c), a->json);
-        print_cause(j, &c);
+                return print_json(to_json(q.job, &c), a->json);
+        print_cause(q.job, &c);
         return print_finish();
 }

@@ -29,6 +29,24 @@ bool id128_is_valid(const char *s)
         return s && strspn(s, "0123456789abcdef") == 32 && s[32] == '\0';
 }
 
+bool text_is_name(const char *s)
+{
+        if (!*s || strlen(s) > 255 || !g_utf8_validate(s, -1, NULL))
+                return false;
+        for (; *s; s = g_utf8_next_char(s))
+                if (!g_unichar_isprint(g_utf8_get_char(s)))
+                        return false;
+        return true;
+}
+
+void text_replace(char **s, const char *value)
+{
+        if (!value)
+                return;
+        g_free(*s);
+        *s = g_strdup(value);
+}
+
 char *text_escape(const void *data, size_t size_bytes, size_t max_bytes)
 {
         const char *p = data, *end = p + MIN(size_bytes, max_bytes);

@@ -13,6 +13,12 @@ void id128_make(char ret[static ID128_HEX_SIZE]);
 /* Exactly 32 lower-case hex digits. */
 bool id128_is_valid(const char *s);
 
+/* A host's or a worker's name: 1 to 255 bytes that may be shown in logs and on terminals as they are. */
+bool text_is_name(const char *s);
+
+/* Puts a copy of @value in the place of *@s; NULL leaves it. */
+void text_replace(char **s, const char *value);
+
 /**
  * text_escape() - bytes from a file, a name or a peer, fit for a log line or a terminal
  * @max_bytes: of the input that are shown; the rest becomes "…"

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/parse.h"
+#include "base/text.h"
 #include "mr-masterd/master-join.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-rpc.h"
@@ -204,16 +205,6 @@ static bool may_call(Join *j)
         return true;
 }
 
-static bool is_name(const char *s)
-{
-        if (!*s || strlen(s) > 255 || !g_utf8_validate(s, -1, NULL))
-                return false;
-        for (; *s; s = g_utf8_next_char(s))
-                if (!g_unichar_isprint(g_utf8_get_char(s)))
-                        return false;
-        return true;
-}
-
 typedef struct Holder {
         const char *worker_id;
         int64_t now_sec;
@@ -254,7 +245,7 @@ static int check_request(Join *j, const Mapreduced__V1__JoinRequest *r, Error *e
         if (!may_call(j))
                 return error_setf(e, EAGAIN, "too many hosts ask at once, come again in a second");
         if (r->token_id.len != JOIN_TOKEN_ID_SIZE || !id128_is_valid(r->worker_id) ||
-            !is_name(r->name))
+            !text_is_name(r->name))
                 return error_setf(e, EINVAL, "not a token, a worker's id and a name");
         return 0;
 }

@@ -10,6 +10,7 @@
  * nobody, until they register or a lease has passed.
  */
 #include "base/parse.h"
+#include "base/text.h"
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
@@ -421,22 +422,11 @@ static bool is_address(const char *s)
         return end && *end == '\0' && end != colon + 1 && port > 0 && port < 65536;
 }
 
-/* It is shown in logs and on terminals as it is. */
-static bool is_name(const char *s)
-{
-        if (!*s || strlen(s) > 255 || !g_utf8_validate(s, -1, NULL))
-                return false;
-        for (; *s; s = g_utf8_next_char(s))
-                if (!g_unichar_isprint(g_utf8_get_char(s)))
-                        return false;
-        return true;
-}
-
 static int check_registration(const Manager *m, const Mapreduced__V1__RegisterRequest *r, Error *e)
 {
         if (!id128_is_valid(r->worker_id) || !id128_is_valid(r->incarnation))
                 return error_setf(e, EINVAL, "worker_id and incarnation are 32 hexadecimal digits");
-        if (!is_name(r->name))
+        if (!text_is_name(r->name))
                 return error_setf(
                         e, EINVAL,
                         "a worker's name has 1 to 255 bytes of UTF-8 that can be printed");

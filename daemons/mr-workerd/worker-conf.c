@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include "base/parse.h"
+#include "base/text.h"
 #include "config.h"
 #include "mr-workerd/worker-conf.h"
 #include "platform/conf.h"
@@ -128,26 +129,18 @@ static int read_files(const char *override, WorkerConf *c, Error *e)
         return r;
 }
 
-static void replace(char **s, const char *value)
-{
-        if (!value)
-                return;
-        g_free(*s);
-        *s = g_strdup(value);
-}
-
 static int apply_options(const Options *o, WorkerConf *c, Error *e)
 {
         uint32_t fd;
 
-        replace(&c->master, o->master);
-        replace(&c->listen, o->listen);
-        replace(&c->name, o->name);
-        replace(&c->instance, o->instance);
-        replace(&c->bus, o->bus);
-        replace(&c->task_socket, o->task_socket);
-        replace(&c->advertise, o->advertise);
-        replace(&c->join, o->join);
+        text_replace(&c->master, o->master);
+        text_replace(&c->listen, o->listen);
+        text_replace(&c->name, o->name);
+        text_replace(&c->instance, o->instance);
+        text_replace(&c->bus, o->bus);
+        text_replace(&c->task_socket, o->task_socket);
+        text_replace(&c->advertise, o->advertise);
+        text_replace(&c->join, o->join);
         c->ephemeral = o->ephemeral;
         c->insecure_plain_tcp |= o->insecure_plain_tcp;
 
@@ -174,16 +167,6 @@ static bool instance_is_valid(const char *s)
         if (!*s || strlen(s) > 64 || g_ascii_isdigit(*s))
                 return false;
         return strspn(s, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_-") == strlen(s);
-}
-
-static bool name_is_valid(const char *s)
-{
-        if (!*s || strlen(s) > 255 || !g_utf8_validate(s, -1, NULL))
-                return false;
-        for (const char *p = s; *p; p = g_utf8_next_char(p))
-                if (!g_unichar_isprint(g_utf8_get_char(p)))
-                        return false;
-        return true;
 }
 
 /* Of loopback: "localhost", [::1], and 127.0.0.0/8 written as four numbers (a host may be *named* 127.x). */
@@ -249,7 +232,7 @@ static int check(WorkerConf *c, Error *e)
                 return error_setf(e, EINVAL,
                                   "--instance= is not letters, digits, _ and -, no digit first: %s",
                                   c->instance);
-        if (!name_is_valid(c->name))
+        if (!text_is_name(c->name))
                 return error_setf(e, EINVAL, "the worker's name is empty, too long or not text");
         if (c->task_memory_bytes < MIB(1) || c->task_memory_bytes > GIB(1024))
                 return error_setf(e, EINVAL, "TaskMemory= is not from 1M to 1024G");

@@ -4,6 +4,7 @@
 #include <getopt.h>
 
 #include "base/parse.h"
+#include "base/text.h"
 #include "config.h"
 #include "platform/conf.h"
 #include "timesyncd-lite/conf.h"
@@ -191,14 +192,6 @@ static int read_files(const char *override, TimeConf *c, Error *e)
         return r;
 }
 
-static void replace(char **s, const char *value)
-{
-        if (!value)
-                return;
-        g_free(*s);
-        *s = g_strdup(value);
-}
-
 static void replace_list(GPtrArray *list, const GPtrArray *values)
 {
         if (values->len > 0)
@@ -229,8 +222,8 @@ static int parse_dry_run(const char *text, TimeConf *c, Error *e)
 
 static int apply_options(const Options *o, TimeConf *c, Error *e)
 {
-        replace(&c->bus, o->bus);
-        replace(&c->query, o->query);
+        text_replace(&c->bus, o->bus);
+        text_replace(&c->query, o->query);
         replace_list(c->servers, o->servers);
         replace_list(c->listen, o->listen);
         c->dry_run = o->is_dry_run;

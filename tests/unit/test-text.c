@@ -42,6 +42,20 @@ static void test_bytes_become_printable(void)
         }
 }
 
+static void test_names_may_be_shown_as_they_are(void)
+{
+        static const char *const good[] = {"w", "node-7.example.org", "Ünïcode", "two words"};
+        static const char *const bad[] = {"", "a\nb", "\x1b[31m", "\xff", "tab\t", "\xe2\x80\xae"};
+        g_autofree char *longest = g_strnfill(255, 'x'), *longer = g_strnfill(256, 'x');
+
+        for (size_t i = 0; i < ELEMENTSOF(good); i++)
+                g_assert_true(text_is_name(good[i]));
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                g_assert_false(text_is_name(bad[i]));
+        g_assert_true(text_is_name(longest));
+        g_assert_false(text_is_name(longer));
+}
+
 static void test_long_bytes_are_cut_with_a_sign(void)
 {
         g_autofree char *s = text_escape("abcdefgh", 8, 3);
@@ -79,6 +93,8 @@ int main(int argc, char *argv[])
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/base/text/ids-are-valid-and-differ", test_ids_are_valid_and_differ);
         g_test_add_func("/base/text/bytes-become-printable", test_bytes_become_printable);
+        g_test_add_func("/base/text/names-may-be-shown-as-they-are",
+                        test_names_may_be_shown_as_they_are);
         g_test_add_func("/base/text/long-bytes-are-cut-with-a-sign",
                         test_long_bytes_are_cut_with_a_sign);
         g_test_add_func("/base/text/the-tail-is-the-last-bytes", test_the_tail_is_the_last_bytes);

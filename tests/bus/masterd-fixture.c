@@ -746,6 +746,19 @@ void submit(Fixture *f, const char *const settings[], char id[static 16])
                 g_error("not accepted: %s: %s", error.name, error.message);
 }
 
+void submit_input(Fixture *f, size_t size_bytes, const char *const settings[], char id[static 16])
+{
+        g_autofree char *path = write_input(f, "input", size_bytes),
+                        *input = setting("Input", path);
+        g_autoptr(GPtrArray) all = g_ptr_array_new();
+
+        g_ptr_array_add(all, input);
+        for (size_t i = 0; settings[i]; i++)
+                g_ptr_array_add(all, (char *) settings[i]);
+        g_ptr_array_add(all, NULL);
+        submit(f, (const char *const *) all->pdata, id);
+}
+
 static void job_path(const char *id, char path[static 128])
 {
         (void) g_snprintf(path, 128, ROOT "/job/%s", id);

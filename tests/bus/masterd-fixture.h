@@ -92,7 +92,9 @@ void fake_report_lost(FakeWorker *w, const char *job, uint32_t map, uint32_t att
 /* Jobs. @id is 16 bytes. Each setting is "Key=value"; lists are repeated keys. */
 int submit_job(Fixture *f, const char *const settings[], char id[static 16], sd_bus_error *error);
 void submit(Fixture *f, const char *const settings[], char id[static 16]); /* must be accepted */
-char *job_text(Fixture *f, const char *id, const char *property);          /* caller frees */
+/* The same for an input of @size_bytes that is written first. */
+void submit_input(Fixture *f, size_t size_bytes, const char *const settings[], char id[static 16]);
+char *job_text(Fixture *f, const char *id, const char *property); /* caller frees */
 uint64_t job_number(Fixture *f, const char *id, const char *property);
 void wait_for_state(Fixture *f, const char *id, const char *state);
 char *job_events(Fixture *f, const char *id); /* lines "kind: text" */

@@ -47,8 +47,7 @@ static Deed hold_reduces(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, vo
 
 static void test_a_task_that_always_fails_fails_the_job_with_its_sentence(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL, *reason = NULL,
-                        *words = NULL, *events = NULL;
+        g_autofree char *out = NULL, *output = NULL, *reason = NULL, *words = NULL, *events = NULL;
         FakeWorker *w;
         char id[16];
         Fixture f;
@@ -56,11 +55,9 @@ static void test_a_task_that_always_fails_fails_the_job_with_its_sentence(void)
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 1);
         w->deed = fail_maps;
-        path = write_input(&f, "input", 100);
         out = g_build_filename(f.dir, "out", NULL);
-        input = setting("Input", path);
         output = setting("Output", out);
-        submit(&f, SETTINGS("Mapper=./m.py", input, output, "MaxAttempts=3"), id);
+        submit_input(&f, 100, SETTINGS("Mapper=./m.py", output, "MaxAttempts=3"), id);
         wait_for_state(&f, id, "failed");
         reason = job_text(&f, id, "StateReason");
         words = job_text(&f, id, "ErrorOutput");
@@ -79,7 +76,7 @@ static void test_a_task_that_always_fails_fails_the_job_with_its_sentence(void)
 
 static void test_a_permanent_failure_is_not_tried_again(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *reason = NULL;
+        g_autofree char *reason = NULL;
         FakeWorker *w;
         char id[16];
         Fixture f;
@@ -87,9 +84,7 @@ static void test_a_permanent_failure_is_not_tried_again(void)
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 1);
         w->deed = fail_for_good;
-        path = write_input(&f, "input", 100);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input), id);
+        submit_input(&f, 100, SETTINGS("App=wordcount"), id);
         wait_for_state(&f, id, "failed");
         reason = job_text(&f, id, "StateReason");
         g_assert_cmpstr(reason, ==, "no such option: -x");
@@ -99,7 +94,6 @@ static void test_a_permanent_failure_is_not_tried_again(void)
 
 static void run_with_deed(DeedFn deed, uint64_t failed, uint64_t lost)
 {
-        g_autofree char *path = NULL, *input = NULL;
         FakeWorker *w;
         char id[16];
         Fixture f;
@@ -107,9 +101,7 @@ static void run_with_deed(DeedFn deed, uint64_t failed, uint64_t lost)
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 2);
         w->deed = deed;
-        path = write_input(&f, "input", 3 * 4096);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096", "Reduces=2"), id);
+        submit_input(&f, 3 * 4096, SETTINGS("App=wordcount", "SplitSize=4096", "Reduces=2"), id);
         wait_for_state(&f, id, "done");
         g_assert_cmpuint(job_number(&f, id, "AttemptsFailed"), ==, failed);
         g_assert_cmpuint(job_number(&f, id, "AttemptsLost"), ==, lost);
@@ -139,7 +131,7 @@ static Deed refuse(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *us
 /* Lost attempts are made again without end; this one would be lost each time. */
 static void test_a_task_that_no_worker_understands_fails_its_job(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *reason = NULL;
+        g_autofree char *reason = NULL;
         FakeWorker *w;
         char id[16];
         Fixture f;
@@ -147,9 +139,7 @@ static void test_a_task_that_no_worker_understands_fails_its_job(void)
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 1);
         w->deed = refuse;
-        path = write_input(&f, "input", 100);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input, "MaxAttempts=3"), id);
+        submit_input(&f, 100, SETTINGS("App=wordcount", "MaxAttempts=3"), id);
         wait_for_state(&f, id, "failed");
         reason = job_text(&f, id, "StateReason");
         assert_contains(reason, "INVALID_ARGUMENT: no such kind");
@@ -167,7 +157,7 @@ static bool all_maps_done(void *userdata)
 /* Three maps on w1; then w1 is cut off without a word, and w2 has to make them again. */
 static void test_a_silent_worker_loses_its_maps_which_run_again(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL, *events = NULL;
+        g_autofree char *out = NULL, *output = NULL, *events = NULL;
         FakeWorker *w1, *w2;
         char id[16];
         Fixture f;
@@ -175,11 +165,9 @@ static void test_a_silent_worker_loses_its_maps_which_run_again(void)
         fixture_init(&f, quick);
         w1 = fake_worker(&f, "w1", 4);
         w1->deed = hold_reduces;
-        path = write_input(&f, "input", 3 * 4096);
         out = g_build_filename(f.dir, "out", NULL);
-        input = setting("Input", path);
         output = setting("Output", out);
-        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096"), id);
+        submit_input(&f, 3 * 4096, SETTINGS("App=wordcount", output, "SplitSize=4096"), id);
         wait_for_state(&f, id, "running");
         fixture_wait(&f, all_maps_done, &f, "the maps");
         wait_count(&f, &w1->reduces_started, 1, "the reduce");
@@ -201,7 +189,7 @@ static void test_a_silent_worker_loses_its_maps_which_run_again(void)
 
 static void test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL;
+        g_autofree char *out = NULL, *output = NULL;
         FakeWorker *w1, *w2;
         char id[16];
         Fixture f;
@@ -209,13 +197,11 @@ static void test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one(vo
         fixture_init(&f, quick);
         w1 = fake_worker(&f, "w1",
                          1); /* does one map; the other is held on w2, so the reduce waits */
-        path = write_input(&f, "input", 2 * 4096);
         out = g_build_filename(f.dir, "out", NULL);
-        input = setting("Input", path);
         output = setting("Output", out);
         w2 = fake_worker(&f, "w2", 1);
         w2->deed = hold_maps;
-        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096"), id);
+        submit_input(&f, 2 * 4096, SETTINGS("App=wordcount", output, "SplitSize=4096"), id);
         wait_count(&f, &w1->maps_started, 1, "the first map");
         wait_count(&f, &w2->maps_started, 1, "the second map");
         fixture_run_for(&f, 100);
@@ -234,7 +220,6 @@ static void test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one(vo
 static void test_one_report_does_not_cost_the_output_of_a_healthy_worker(void)
 {
         static const FakeWorker nobody = {.id = "00000000000000000000000000000000"};
-        g_autofree char *path = NULL, *input = NULL;
         FakeWorker *w1, *w2;
         char id[16];
         Fixture f;
@@ -242,9 +227,7 @@ static void test_one_report_does_not_cost_the_output_of_a_healthy_worker(void)
         fixture_init(&f, quick);
         w1 = fake_worker(&f, "w1", 4);
         w1->deed = hold_reduces;
-        path = write_input(&f, "input", 100);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input), id);
+        submit_input(&f, 100, SETTINGS("App=wordcount"), id);
         wait_count(&f, &w1->reduces_started, 1, "the reduce");
         w2 = fake_worker(&f, "w2", 1);
         fake_report_lost(w2, id, 0, 0, &nobody, false);
@@ -256,7 +239,6 @@ static void test_one_report_does_not_cost_the_output_of_a_healthy_worker(void)
 
 static void test_a_restarted_worker_keeps_its_outputs_and_loses_its_attempts(void)
 {
-        g_autofree char *path = NULL, *input = NULL;
         FakeWorker *w;
         char id[16];
         Fixture f;
@@ -264,9 +246,7 @@ static void test_a_restarted_worker_keeps_its_outputs_and_loses_its_attempts(voi
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 4);
         w->deed = hold_reduces;
-        path = write_input(&f, "input", 3 * 4096);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096"), id);
+        submit_input(&f, 3 * 4096, SETTINGS("App=wordcount", "SplitSize=4096"), id);
         wait_for_state(&f, id, "running");
         fixture_wait(&f, all_maps_done, &f, "the maps");
         wait_count(&f, &w->reduces_started, 1, "the reduce");
@@ -281,7 +261,6 @@ static void test_a_restarted_worker_keeps_its_outputs_and_loses_its_attempts(voi
 
 static void test_a_worker_that_lost_its_disk_makes_its_maps_again(void)
 {
-        g_autofree char *path = NULL, *input = NULL;
         FakeWorker *w;
         char id[16];
         Fixture f;
@@ -289,9 +268,7 @@ static void test_a_worker_that_lost_its_disk_makes_its_maps_again(void)
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 4);
         w->deed = hold_reduces;
-        path = write_input(&f, "input", 3 * 4096);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096"), id);
+        submit_input(&f, 3 * 4096, SETTINGS("App=wordcount", "SplitSize=4096"), id);
         wait_for_state(&f, id, "running");
         fixture_wait(&f, all_maps_done, &f, "the maps");
         w->deed = NULL;
@@ -314,16 +291,13 @@ static bool is_forgotten(void *userdata)
 
 static void test_workers_are_told_which_jobs_to_forget(void)
 {
-        g_autofree char *path = NULL, *input = NULL;
         FakeWorker *w;
         char id[16];
         Fixture f;
 
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 1);
-        path = write_input(&f, "input", 100);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input), id);
+        submit_input(&f, 100, SETTINGS("App=wordcount"), id);
         wait_for_state(&f, id, "done");
         fixture_wait(&f, is_forgotten, w, "the order to forget job 1");
         fixture_done(&f);
@@ -345,7 +319,7 @@ static void test_a_registration_that_makes_no_sense_is_refused(void)
 
 static void test_a_killed_master_goes_on_where_it_was(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL, *events = NULL;
+        g_autofree char *out = NULL, *output = NULL, *events = NULL;
         FakeWorker *w1, *w2;
         char id[16];
         Fixture f;
@@ -354,11 +328,10 @@ static void test_a_killed_master_goes_on_where_it_was(void)
         w1 = fake_worker(&f, "w1", 4);
         w2 = fake_worker(&f, "w2", 4);
         w1->deed = w2->deed = hold_reduces;
-        path = write_input(&f, "input", 6 * 4096);
         out = g_build_filename(f.dir, "out", NULL);
-        input = setting("Input", path);
         output = setting("Output", out);
-        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096", "Reduces=2"), id);
+        submit_input(&f, 6 * 4096, SETTINGS("App=wordcount", output, "SplitSize=4096", "Reduces=2"),
+                     id);
         wait_for_state(&f, id, "running");
         fixture_wait(&f, all_maps_done, &f, "the maps");
         fixture_run_for(&f, 100);
@@ -380,7 +353,6 @@ static void test_a_killed_master_goes_on_where_it_was(void)
 
 static void test_maps_of_a_worker_that_did_not_come_back_run_again(void)
 {
-        g_autofree char *path = NULL, *input = NULL;
         FakeWorker *w1, *w2;
         char id[16];
         Fixture f;
@@ -388,9 +360,7 @@ static void test_maps_of_a_worker_that_did_not_come_back_run_again(void)
         fixture_init(&f, quick);
         w1 = fake_worker(&f, "w1", 4);
         w1->deed = hold_reduces;
-        path = write_input(&f, "input", 3 * 4096);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096"), id);
+        submit_input(&f, 3 * 4096, SETTINGS("App=wordcount", "SplitSize=4096"), id);
         wait_for_state(&f, id, "running");
         fixture_wait(&f, all_maps_done, &f, "the maps");
         fixture_kill_master(&f, SIGKILL);
@@ -454,7 +424,7 @@ static bool master_is_gone(void *userdata)
 /* The disk lets it write that the job commits, and not that it is done. */
 static void test_a_job_whose_commit_was_interrupted_keeps_its_numbers(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL;
+        g_autofree char *out = NULL, *output = NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *counters = NULL;
         const char *name;
         uint64_t value;
@@ -467,11 +437,10 @@ static void test_a_job_whose_commit_was_interrupted_keeps_its_numbers(void)
                          "BEGIN SELECT RAISE(ABORT, 'no room'); END");
         fixture_start_master(&f);
         (void) fake_worker(&f, "w1", 4);
-        path = write_input(&f, "input", 3 * 4096);
         out = g_build_filename(f.dir, "out", NULL);
-        input = setting("Input", path);
         output = setting("Output", out);
-        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096", "Reduces=2"), id);
+        submit_input(&f, 3 * 4096, SETTINGS("App=wordcount", output, "SplitSize=4096", "Reduces=2"),
+                     id);
         fixture_wait(&f, master_is_gone, &f, "the end of a master that cannot save");
         fixture_kill_master(&f, SIGKILL);
         change_state(&f, "DROP TRIGGER full");

@@ -247,7 +247,7 @@ static bool job_lost_an_attempt(void *userdata)
 static void test_a_worker_that_cannot_be_reached_any_more_keeps_no_task(void)
 {
         struct sockaddr_un sa = {.sun_family = AF_UNIX};
-        g_autofree char *path = NULL, *input = NULL, *real = NULL;
+        g_autofree char *real = NULL;
         struct evconnlistener *listener;
         Hole hole = {};
         FakeWorker *w;
@@ -268,9 +268,7 @@ static void test_a_worker_that_cannot_be_reached_any_more_keeps_no_task(void)
         id128_make(w->incarnation); /* its next heartbeat is not known: it registers again */
         wait_count(&f, &w->registered, 2, "the registration at the relay");
 
-        path = write_input(&f, "input", 100);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input), id);
+        submit_input(&f, 100, SETTINGS("App=wordcount"), id);
         wait_count(&f, &w->maps_started, 1, "the map");
         g_assert_cmpuint(job_number(&f, id, "AttemptsLost"), ==, 0);
         hole.swallows = true;

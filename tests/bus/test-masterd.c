@@ -13,18 +13,17 @@
 
 static void test_a_job_is_mapped_reduced_and_put_in_place(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *output = NULL, *out = NULL;
+        g_autofree char *output = NULL, *out = NULL;
         char id[16];
         Fixture f;
 
         fixture_init(&f, quick);
         (void) fake_worker(&f, "w1", 2);
         (void) fake_worker(&f, "w2", 1);
-        path = write_input(&f, "input", 5 * 4096);
         out = g_build_filename(f.dir, "new", "out", NULL);
-        input = setting("Input", path);
         output = setting("Output", out);
-        submit(&f, SETTINGS("App=wordcount", input, output, "Reduces=3", "SplitSize=4096"), id);
+        submit_input(&f, 5 * 4096, SETTINGS("App=wordcount", output, "Reduces=3", "SplitSize=4096"),
+                     id);
         wait_for_state(&f, id, "done");
 
         assert_part(
@@ -46,16 +45,13 @@ static void test_a_result_without_output_is_read_part_by_part(void)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         sd_bus_error error = SD_BUS_ERROR_NULL;
-        g_autofree char *path = NULL, *input = NULL;
         char id[16], text[256] = {};
         Fixture f;
         int fd;
 
         fixture_init(&f, quick);
         (void) fake_worker(&f, "w1", 2);
-        path = write_input(&f, "input", 100);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input, "Reduces=2"), id);
+        submit_input(&f, 100, SETTINGS("App=wordcount", "Reduces=2"), id);
         wait_for_state(&f, id, "done");
         g_assert_cmpint(call_job(&f, id, "OpenPart", &error, &reply, "u", 1U), >=, 0);
         g_assert_cmpint(sd_bus_message_read(reply, "h", &fd), >=, 0);
@@ -94,14 +90,12 @@ static void test_without_input_bytes_the_reduces_make_empty_parts(void)
 
 static void test_a_job_without_workers_waits_and_says_so(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *reason = NULL;
+        g_autofree char *reason = NULL;
         char id[16];
         Fixture f;
 
         fixture_init(&f, quick);
-        path = write_input(&f, "input", 100);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input), id);
+        submit_input(&f, 100, SETTINGS("App=wordcount"), id);
         wait_for_state(&f, id, "running");
         fixture_run_for(&f, 50);
         reason = job_text(&f, id, "StateReason");
@@ -217,7 +211,7 @@ static void test_an_output_with_something_in_it_is_refused_and_kept(void)
 
 static void test_a_cancelled_job_stops_its_attempts_and_leaves_nothing(void)
 {
-        g_autofree char *path = NULL, *input = NULL, *out = NULL, *output = NULL;
+        g_autofree char *out = NULL, *output = NULL;
         sd_bus_error error = SD_BUS_ERROR_NULL;
         FakeWorker *w;
         char id[16];
@@ -226,11 +220,9 @@ static void test_a_cancelled_job_stops_its_attempts_and_leaves_nothing(void)
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 4);
         w->deed = hold_maps;
-        path = write_input(&f, "input", 3 * 4096);
         out = g_build_filename(f.dir, "out", NULL);
-        input = setting("Input", path);
         output = setting("Output", out);
-        submit(&f, SETTINGS("App=wordcount", input, output, "SplitSize=4096"), id);
+        submit_input(&f, 3 * 4096, SETTINGS("App=wordcount", output, "SplitSize=4096"), id);
         wait_count(&f, &w->maps_started, 3, "the maps");
         g_assert_true(exists(out, "_temporary"));
         g_assert_cmpint(call_job(&f, id, "Cancel", &error, NULL, ""), >=, 0);
@@ -440,9 +432,7 @@ static void test_what_lives_on_the_bus_is_what_the_contract_says(void)
 
         fixture_init(&f, quick);
         w = fake_worker(&f, "w1", 1);
-        path = write_input(&f, "input", 100);
-        input = setting("Input", path);
-        submit(&f, SETTINGS("App=wordcount", input), id);
+        submit_input(&f, 100, SETTINGS("App=wordcount"), id);
         worker = g_strconcat("/org/mapreduced/Master1/worker/", w->id, NULL);
         introspect(&f, &live, "/org/mapreduced/Master1");
         introspect(&f, &live, "/org/mapreduced/Master1/job/1");
@@ -469,7 +459,6 @@ static bool bus_drained(void *userdata)
 
 static void test_changes_are_announced_but_not_one_by_one(void)
 {
-        g_autofree char *path = NULL, *input = NULL;
         unsigned signals = 0;
         gint64 began, took;
         char id[16];
@@ -477,15 +466,13 @@ static void test_changes_are_announced_but_not_one_by_one(void)
 
         fixture_init(&f, quick);
         (void) fake_worker(&f, "w1", 4);
-        path = write_input(&f, "input", 400 * 4096);
-        input = setting("Input", path);
         g_assert_cmpint(sd_bus_match_signal(f.bus, NULL, "org.mapreduced.Master1",
                                             "/org/mapreduced/Master1/job/1",
                                             "org.freedesktop.DBus.Properties", "PropertiesChanged",
                                             on_properties, &signals),
                         >=, 0);
         began = g_get_monotonic_time();
-        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096"), id);
+        submit_input(&f, 400 * 4096, SETTINGS("App=wordcount", "SplitSize=4096"), id);
         wait_for_state(&f, id, "done");
         took = g_get_monotonic_time() - began;
         fixture_run_for(&f, 100);

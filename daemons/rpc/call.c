@@ -588,6 +588,11 @@ int64_t evgrpc_call_message_received_ns(const EvgrpcCall *call, bool *ret_from_k
         return call->stream.message_time.ns;
 }
 
+int64_t evgrpc_call_sent_ns(const EvgrpcCall *call)
+{
+        return call->stream.sent_ns;
+}
+
 const EvgrpcStatus *evgrpc_call_wait(EvgrpcCall *call)
 {
         static const EvgrpcStatus nested = {EVGRPC_FAILED_PRECONDITION,

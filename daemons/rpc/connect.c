@@ -116,6 +116,7 @@ static void connected(EvgrpcChannel *ch)
                 .tls = ch->o.tls,
                 .tls_server_name = ch->tls_server_name,
                 .receive_timestamps = ch->o.receive_timestamps,
+                .send_timestamps = ch->o.send_timestamps,
                 .pool = &ch->blocks,
                 .budget = &ch->budget,
                 .spin = &ch->spin,

@@ -164,6 +164,7 @@ typedef struct EvgrpcChannelOptions {
                 tls_server_name; /* the DNS name or address the server's certificate must have in its
                                         SAN; copied; NULL: the target's host */
         bool receive_timestamps; /* for evgrpc_call_message_received_ns() */
+        bool send_timestamps;    /* for evgrpc_call_sent_ns() */
         /* Told of each change: connected, or why not (error is a sentence). May be NULL. */
         void (*on_state)(EvgrpcChannel *channel, bool connected, const char *error, void *userdata);
         void *userdata;
@@ -270,6 +271,11 @@ const ProtobufCMessage *evgrpc_call_reply(const EvgrpcCall *call);
  * time (local sockets; the first bytes of a connection) and it is that of the read. When one read takes several
  * messages, all have the time of the last of them; one that was paused, that of the last bytes held. */
 int64_t evgrpc_call_message_received_ns(const EvgrpcCall *call, bool *ret_from_kernel);
+/* When the kernel handed the end of the last message sent to the network: CLOCK_REALTIME, nanoseconds since 1970. 0
+ * until it has told so (a call that was answered has been told, if ever), for local sockets, devices that tell nothing, and
+ * channels that did not ask. Of several messages that left together, or were sent faster than the network took
+ * them, the last. */
+int64_t evgrpc_call_sent_ns(const EvgrpcCall *call);
 /* Runs the loop until the call is over and its on_done has run; returns its status. Not from inside a
  * handler of this loop: libevent does not nest, so that answers FAILED_PRECONDITION at once and the
  * call goes on. */
@@ -299,6 +305,7 @@ typedef struct EvgrpcServerOptions {
         EvgrpcTls *tls;                  /* on every address; a reference is taken; NULL: plain */
         uint64_t handshake_timeout_usec; /* 0: 10 s */
         bool receive_timestamps;         /* for evgrpc_server_call_message_received_ns() */
+        bool send_timestamps;            /* for evgrpc_server_call_note_reply() */
         /* A connection has failed: a handshake, a peer that speaks something else, one that vanished. Those
          * that end in order are not told of. @error is a sentence, @peer as evgrpc_server_call_peer().
          * For a log: it must not free the server. May be NULL. */
@@ -403,6 +410,21 @@ const char *evgrpc_server_call_peer(const EvgrpcServerCall *call);
 const char *evgrpc_server_call_peer_name(const EvgrpcServerCall *call);
 /* Of the last message; as evgrpc_call_message_received_ns(). */
 int64_t evgrpc_server_call_message_received_ns(const EvgrpcServerCall *call, bool *ret_from_kernel);
+
+/**
+ * evgrpc_server_call_note_reply() - remember when this call's reply leaves
+ * @note: comes back with that time, from evgrpc_server_call_noted_reply() of a later call of the same connection
+ *
+ * A reply cannot say itself when it left, but the next one can say it of this: RFC 9769 calls it interleaved.
+ * Call it before the reply is sent. A connection remembers one reply, the last that was noted and has left.
+ * Return: whether the kernel is expected to tell; false for local sockets, for servers without send_timestamps, and
+ * where it did not tell for some time.
+ */
+bool evgrpc_server_call_note_reply(EvgrpcServerCall *call, const int64_t note[static 2]);
+/* When that reply was handed to the network: CLOCK_REALTIME, nanoseconds since 1970; 0: not known, and @ret_note is
+ * untouched. */
+int64_t evgrpc_server_call_noted_reply(const EvgrpcServerCall *call, int64_t ret_note[static 2]);
+
 uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call);
 
 /* A call that is answered later, from somewhere that may outlive it, holds a reference. */

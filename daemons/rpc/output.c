@@ -162,6 +162,7 @@ size_t rpc_output_peek(const RpcOutput *o, uint8_t *space, size_t room, const ui
 void rpc_output_forget(RpcOutput *o, size_t sent)
 {
         o->bytes -= sent;
+        o->left += sent;
         while (sent > 0) {
                 RpcPiece *p = piece(o, 0);
 

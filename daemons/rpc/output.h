@@ -24,6 +24,7 @@ typedef struct RpcOutput {
         RpcBlock *ring; /* of RPC_OUTPUT_PIECES_MAX pieces; NULL when there are none */
         unsigned first, count;
         size_t bytes;
+        uint64_t left;    /* bytes that have, ever */
         RpcBlock *gather; /* where small pieces are copied to */
         RpcBlockPool *pool;
 } RpcOutput;

@@ -666,6 +666,25 @@ int64_t evgrpc_server_call_message_received_ns(const EvgrpcServerCall *call, boo
         return call->stream.message_time.ns;
 }
 
+bool evgrpc_server_call_note_reply(EvgrpcServerCall *call, const int64_t note[static 2])
+{
+        if (!call->connection || !rpc_stamps_are_told(call->connection->session->transport.stamps))
+                return false;
+        memcpy(call->stream.note, note, sizeof(call->stream.note));
+        call->stream.has_note = true;
+        return true;
+}
+
+int64_t evgrpc_server_call_noted_reply(const EvgrpcServerCall *call, int64_t ret_note[static 2])
+{
+        const RpcSession *s = call->connection ? call->connection->session : NULL;
+
+        if (!s || s->sent_ns == 0)
+                return 0;
+        memcpy(ret_note, s->sent_note.words, sizeof(s->sent_note.words));
+        return s->sent_ns;
+}
+
 uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call)
 {
         uint64_t now;

@@ -213,6 +213,7 @@ static void connection_new(EvgrpcServer *sv, int fd, const RpcSockaddr *peer, so
                 .tls = sv->o.tls,
                 .handshake_timeout_usec = sv->o.handshake_timeout_usec,
                 .receive_timestamps = sv->o.receive_timestamps,
+                .send_timestamps = sv->o.send_timestamps,
                 .pool = &sv->blocks,
                 .read_buffer = sv->read_buffer,
                 .spin = &sv->spin,

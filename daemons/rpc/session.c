@@ -245,6 +245,33 @@ static ssize_t frame_length(nghttp2_session *h2, uint8_t type, int32_t id, int32
                                   RPC_MIN((int64_t) peer_max, (int64_t) RPC_FRAME_SIZE_MAX / 4)));
 }
 
+/* All that was queued is in the output. */
+static void mark_sent(RpcSession *s, RpcStream *st)
+{
+        const RpcOutput *out = &s->transport.output;
+        RpcStampNote note = {.stream = st->id};
+
+        if (st->has_note)
+                memcpy(note.words, st->note, sizeof(note.words));
+        if (st->has_note || !s->o.server)
+                rpc_stamps_mark(s->transport.stamps, out->left + out->bytes, &note);
+}
+
+static void on_stamp(void *userdata, const RpcStampNote *note, int64_t ns)
+{
+        RpcSession *s = userdata;
+        RpcStream *st;
+
+        if (s->o.server) {
+                s->sent_note = *note;
+                s->sent_ns = ns;
+                return;
+        }
+        st = nghttp2_session_get_stream_user_data(s->h2, note->stream);
+        if (st)
+                st->sent_ns = ns;
+}
+
 static int send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t *head, size_t size,
                      nghttp2_data_source *source, void *userdata)
 {
@@ -259,6 +286,8 @@ static int send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t *h
         if (rpc_output_copy(out, head, 9) < 0 || rpc_output_take(out, &st->queue, size) < 0)
                 return NGHTTP2_ERR_CALLBACK_FAILURE;
         s->queued_bytes -= size;
+        if (s->transport.stamps && st->queue.bytes == 0)
+                mark_sent(s, st);
         if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
                 st->sent_end = true;
         if (st->told_to_wait && st->queue.bytes < RPC_QUEUE_LOW_BYTES &&
@@ -654,6 +683,8 @@ int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *op
         if (r >= 0 && s->o.tls)
                 r = rpc_transport_secure(&s->transport, s->o.tls, s->o.server, s->o.tls_server_name,
                                          s->o.handshake_timeout_usec);
+        if (r >= 0 && s->o.send_timestamps)
+                rpc_transport_stamp(&s->transport, on_stamp);
         if (r >= 0)
                 r = make_h2(s);
         if (r >= 0)

@@ -55,6 +55,9 @@ typedef struct RpcStream {
         RpcReader reader;
         RpcTime input_time;   /* of the last bytes that came */
         RpcTime message_time; /* of the last message that was handed out */
+        int64_t sent_ns;      /* when what was queued had left, by the kernel; 0: it told no time */
+        int64_t note[2];      /* server: remembered with the time when the reply left */
+        bool has_note;
         RpcQueue queue;
         uint8_t *held; /* bytes that came while it was paused; never more than its window */
         size_t held_size, held_room;
@@ -113,6 +116,7 @@ typedef struct RpcSessionOptions {
         const char *tls_server_name;     /* client */
         uint64_t handshake_timeout_usec; /* 0: the owner's timer */
         bool receive_timestamps;
+        bool send_timestamps;
         RpcBlockPool *pool;
         RpcBudget *budget; /* outlives every stream */
         RpcSpin *spin;
@@ -145,6 +149,8 @@ struct RpcSession {
         bool goaway;  /* came */
         bool closing; /* GOAWAY left, ends with the last stream */
         RpcFrameWatch watch;
+        RpcStampNote sent_note; /* server: of the last noted reply whose stamp came */
+        int64_t sent_ns;        /* and that; 0: none */
         bool settings_seen;
         RpcEpoch peer_epoch; /* client: what the server told */
         bool input_seen;

@@ -1,6 +1,7 @@
 /*
  * Receive timestamps.
  */
+#include <linux/errqueue.h>
 #include <sys/socket.h>
 
 #include "rpc/timestamps.h"
@@ -37,7 +38,9 @@ static RpcTime time_of(struct msghdr *mh)
 ssize_t rpc_timestamps_receive(int fd, void *buffer, size_t size, RpcTime *ret)
 {
         union {
-                char space[CMSG_SPACE(sizeof(struct timespec))];
+                /* A socket with send stamps tells the time of receipt in their form, too. */
+                char space[CMSG_SPACE(sizeof(struct timespec)) +
+                           CMSG_SPACE(sizeof(struct scm_timestamping))];
                 struct cmsghdr align;
         } control;
         struct iovec iov = {.iov_base = buffer, .iov_len = size};

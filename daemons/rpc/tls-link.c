@@ -255,6 +255,8 @@ static int encrypt_record(RpcTls *t, RpcOutput *plain)
         if (!SSL_write_ex(t->ssl, data, size, &n))
                 return failed(t);
         rpc_output_forget(plain, n);
+        if (t->stamps)
+                rpc_stamps_encrypted(t->stamps, plain->left, t->cipher.left + t->cipher.bytes);
         return 0;
 }
 

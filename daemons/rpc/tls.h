@@ -18,6 +18,7 @@
 
 #include "rpc/evgrpc.h"
 #include "rpc/output.h"
+#include "rpc/stamps.h"
 
 #define RPC_TLS_CIPHER_BYTES                                                                       \
         ((size_t) 128 * 1024) /* of records: beyond it none is made of output */
@@ -43,6 +44,7 @@ typedef struct RpcTls {
         const uint8_t *input; /* of the last read, not yet taken */
         size_t input_size;
         RpcOutput cipher;
+        RpcStamps *stamps;                    /* the transport's; NULL: none */
         int verify_error, verify_depth;       /* X509_V_…, of the peer's chain */
         char verify_detail[160];              /* a date or a name */
         char expected[RPC_TLS_NAME_MAX + 1];  /* client: whom it wants to talk to */

@@ -122,13 +122,33 @@ int rpc_transport_secure(RpcTransport *t, EvgrpcTls *tls, bool server, const cha
         return r;
 }
 
+void rpc_transport_stamp(RpcTransport *t,
+                         void (*on_stamp)(void *userdata, const RpcStampNote *note, int64_t ns))
+{
+        RpcStamps *s = calloc(1, sizeof(*s));
+
+        if (!s || rpc_stamps_enable(s, t->fd) < 0) {
+                free(s);
+                return;
+        }
+        s->tls = t->tls != NULL;
+        s->on_stamp = on_stamp;
+        s->userdata = t->userdata;
+        t->stamps = s;
+        if (t->tls)
+                t->tls->stamps = s;
+}
+
 /* ---- The socket --------------------------------------------------------------------------------- */
 
 static void on_readable(evutil_socket_t fd, short what, void *userdata)
 {
         RpcTransport *t = userdata;
-        ssize_t n = take(t, t->tls ? RECORDS_SIZE : RPC_READ_SIZE);
+        ssize_t n;
 
+        if (t->stamps)
+                rpc_stamps_drain(t->stamps, t->fd);
+        n = take(t, t->tls ? RECORDS_SIZE : RPC_READ_SIZE);
         if (n == 0)
                 return;
         if (n < 0) {
@@ -183,6 +203,8 @@ void rpc_transport_done(RpcTransport *t)
         if (t->tls)
                 rpc_tls_say_goodbye(t->tls, t->fd);
         t->tls = rpc_tls_free(t->tls);
+        free(t->stamps);
+        t->stamps = NULL;
         (void) event_del(&t->read_event);
         (void) event_del(&t->write_event);
         (void) event_del(&t->handshake_timer);
@@ -198,6 +220,8 @@ int rpc_transport_send(RpcTransport *t)
         if (t->write_waiting || t->lingering)
                 return 0;
         r = t->tls ? rpc_tls_send(t->tls, &t->output, t->fd) : rpc_output_send(&t->output, t->fd);
+        if (t->stamps && t->stamps->count > 0)
+                rpc_stamps_drain(t->stamps, t->fd); /* mostly they are there at once */
         if (r == 0) {
                 if (event_add(&t->write_event, NULL) < 0)
                         return -ENOMEM;

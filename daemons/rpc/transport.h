@@ -16,6 +16,7 @@
 #include <event2/event_struct.h>
 
 #include "rpc/output.h"
+#include "rpc/stamps.h"
 #include "rpc/timestamps.h"
 #include "rpc/tls.h"
 
@@ -29,10 +30,11 @@ typedef struct RpcTransport {
         uint8_t *read_buffer;    /* RPC_READ_SIZE bytes, the owner's */
         uint64_t last_read_usec; /* kept when @stamp is set */
         bool stamp;
-        bool timestamps;  /* keep @received */
-        RpcTime received; /* of the last read */
-        RpcTls *tls;      /* NULL: plain */
-        bool lingering;   /* TLS failed: reads to the end without listening */
+        bool timestamps;   /* keep @received */
+        RpcTime received;  /* of the last read */
+        RpcStamps *stamps; /* NULL: none are asked for */
+        RpcTls *tls;       /* NULL: plain */
+        bool lingering;    /* TLS failed: reads to the end without listening */
         struct event handshake_timer;
         bool *gone; /* set when its owner ends it while it works */
 
@@ -50,6 +52,11 @@ void rpc_transport_done(RpcTransport *t);
 /* Before anything is sent: with TLS. @handshake_usec: 0: no limit here. Return: 0 or -ENOMEM. */
 int rpc_transport_secure(RpcTransport *t, EvgrpcTls *tls, bool server, const char *server_name,
                          uint64_t handshake_usec);
+
+/* Before anything is sent, and after rpc_transport_secure(): tells @on_stamp when marked messages left. Without the
+ * kernel's help, or memory, it never does. */
+void rpc_transport_stamp(RpcTransport *t,
+                         void (*on_stamp)(void *userdata, const RpcStampNote *note, int64_t ns));
 
 /* Sends what the output holds. What the socket does not take goes when it can. Return: 1: all is
  * sent; 0: waiting for the socket, or for the handshake; negative errno: the connection is lost (on_lost

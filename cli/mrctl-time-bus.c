@@ -168,6 +168,21 @@ static void print_span(const char *label, int64_t ns, const char *behind)
         printf("%16s %s%s\n", label, s, behind);
 }
 
+static void print_kernel_stamps(const json_t *o)
+{
+        const json_t *stamps = json_object_get(o, "KernelStamps");
+        size_t count = json_array_size(stamps);
+
+        if (*text(o, "SelectedServer") == '-')
+                return;
+        printf("%16s", "Kernel stamps:");
+        for (size_t i = 0; i < count; i++)
+                printf(" %s", json_string_value(json_array_get(stamps, i)));
+        printf("%s\n", count == 0  ? " none, the times are the programs'"
+                       : count < 4 ? ", the other times are the programs'"
+                                   : "");
+}
+
 static void print_serving(const json_t *o)
 {
         const json_t *listening = json_object_get(o, "Listening");
@@ -206,6 +221,7 @@ static void print_status(const json_t *o)
         printf("%16s %s\n", "Leap second:", text(o, "Leap"));
         printf("%16s %" PRId64 "\n", "Steps:", integer(o, "Steps"));
         printf("%16s %s\n", "Last answer:", ago);
+        print_kernel_stamps(o);
         print_serving(o);
 }
 
@@ -350,11 +366,29 @@ static const Column sample_columns[SAMPLE_COLUMNS] = {
         [SAMPLE_OFFSET] = {"OFFSET", "OffsetNSec", .right = true},
         [SAMPLE_RTT] = {"ROUND TRIP", "RTTNSec", .right = true},
         [SAMPLE_BOUND] = {"BOUND", "BoundNSec", .right = true},
-        [KERNEL] = {"STAMPS", "KernelStamps"},
+        [KERNEL] = {"BY KERNEL", "KernelStamps"},
         [T1] = {NULL, "T1NSec"},
         [T2] = {NULL, "T2NSec"},
         [T3] = {NULL, "T3NSec"},
 };
+
+/* Which of the four times are the kernel's. */
+static void set_kernel_stamps(Table *t, const int kernel[static 4])
+{
+        GString *text = g_string_new(NULL);
+        json_t *list = json_array();
+
+        for (int i = 0; i < 4; i++) {
+                char name[8];
+
+                if (!kernel[i])
+                        continue;
+                g_snprintf(name, sizeof(name), "T%d", i + 1);
+                g_string_append_printf(text, "%s%s", text->len > 0 ? " " : "", name);
+                (void) json_array_append_new(list, json_string(name));
+        }
+        table_set(t, KERNEL, g_string_free(text, text->len == 0) ?: g_strdup("-"), list);
+}
 
 static int add_sample(Table *t, sd_bus_message *m)
 {
@@ -362,10 +396,11 @@ static int add_sample(Table *t, sd_bus_message *m)
         const char *outcome;
         int64_t at[4], offset;
         uint64_t rtt, bound;
-        int t2_kernel, t4_kernel, r;
+        int kernel[4], r;
 
-        r = sd_bus_message_read(m, "(sxxxxxttbb)", &outcome, &at[0], &at[1], &at[2], &at[3],
-                                &offset, &rtt, &bound, &t2_kernel, &t4_kernel);
+        r = sd_bus_message_read(m, "(sxxxxxttbbbb)", &outcome, &at[0], &at[1], &at[2], &at[3],
+                                &offset, &rtt, &bound, &kernel[0], &kernel[1], &kernel[2],
+                                &kernel[3]);
         if (r <= 0)
                 return r;
         table_add_row(t);
@@ -376,8 +411,7 @@ static int add_sample(Table *t, sd_bus_message *m)
         set_offset(t, SAMPLE_OFFSET, offset);
         set_span(t, SAMPLE_RTT, rtt);
         set_span(t, SAMPLE_BOUND, bound);
-        table_set(t, KERNEL, g_strdup(t2_kernel && t4_kernel ? "kernel" : "program"),
-                  json_boolean(t2_kernel && t4_kernel));
+        set_kernel_stamps(t, kernel);
         return 1;
 }
 
@@ -419,7 +453,7 @@ int time_samples(const Arguments *a)
                 r = ask(a, &m, "ListSamples", server, &reply);
         if (r != 0)
                 return r;
-        r = sd_bus_message_enter_container(reply, 'a', "(sxxxxxttbb)");
+        r = sd_bus_message_enter_container(reply, 'a', "(sxxxxxttbbbb)");
         while (r > 0)
                 r = add_sample(t, reply);
         return r < 0 ? bad_reply(r) : table_print(t);

@@ -24,7 +24,9 @@ static const struct {
         {"T2_NS", "T2NSec", KIND_NS},
         {"T3_NS", "T3NSec", KIND_NS},
         {"T4_NS", "T4NSec", KIND_NS},
+        {"T1_FROM_KERNEL", "T1FromKernel", KIND_BOOL},
         {"T2_FROM_KERNEL", "T2FromKernel", KIND_BOOL},
+        {"T3_FROM_KERNEL", "T3FromKernel", KIND_BOOL},
         {"T4_FROM_KERNEL", "T4FromKernel", KIND_BOOL},
         {"RTT_NS", "RTTNSec", KIND_NS},
         {"OFFSET_NS", "OffsetNSec", KIND_NS},
@@ -90,15 +92,13 @@ static void print_times(const json_t *o)
                                            "ours, as it came in"};
 
         for (int i = 0; i < 4; i++) {
-                char name[16];
+                char name[16], kernel[16];
                 g_autofree char *when = NULL;
 
                 g_snprintf(name, sizeof(name), "T%dNSec", i + 1);
                 when = format_clock_ns(number(o, name));
-                printf("         T%d: %s  %s%s%s\n", i + 1, when, what[i], i % 2 ? ", " : "",
-                       i == 1   ? by(o, "T2FromKernel")
-                       : i == 3 ? by(o, "T4FromKernel")
-                                : "");
+                g_snprintf(kernel, sizeof(kernel), "T%dFromKernel", i + 1);
+                printf("         T%d: %s  %s, %s\n", i + 1, when, what[i], by(o, kernel));
         }
 }
 

@@ -73,10 +73,11 @@ static Remote *find_server(const Manager *m, const char *address)
 
 static int append_sample(sd_bus_message *reply, const RemoteSample *s)
 {
-        return sd_bus_message_append(reply, "(sxxxxxttbb)", time_reject_to_string(s->outcome),
+        return sd_bus_message_append(reply, "(sxxxxxttbbbb)", time_reject_to_string(s->outcome),
                                      s->t[0], s->t[1], s->t[2], s->t[3], s->cristian.offset_ns,
                                      (uint64_t) s->cristian.rtt_ns, (uint64_t) s->cristian.bound_ns,
-                                     (int) s->t2_from_kernel, (int) s->t4_from_kernel);
+                                     (int) s->from_kernel[0], (int) s->from_kernel[1],
+                                     (int) s->from_kernel[2], (int) s->from_kernel[3]);
 }
 
 static int method_list_samples(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
@@ -95,7 +96,7 @@ static int method_list_samples(sd_bus_message *m, void *userdata, sd_bus_error *
                                       "no server %s is in use", address);
         r = sd_bus_message_new_method_return(m, &reply);
         if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "(sxxxxxttbb)");
+                r = sd_bus_message_open_container(reply, 'a', "(sxxxxxttbbbb)");
         for (size_t i = 0; i < remote->sample_count && r >= 0; i++)
                 r = append_sample(reply, remote_sample(remote, i));
         if (r >= 0)
@@ -311,6 +312,23 @@ static int property_get_count(sd_bus *bus, const char *path, const char *interfa
         return sd_bus_message_append(reply, "t", v);
 }
 
+static int property_get_kernel_stamps(sd_bus *bus, const char *path, const char *interface,
+                                      const char *property, sd_bus_message *reply, void *userdata,
+                                      sd_bus_error *ret_error)
+{
+        static const char *const names[] = {"T1", "T2", "T3", "T4"};
+        const Remote *selected = manager_selected(userdata);
+        const RemoteSample *s = selected && selected->sample_count > 0
+                                        ? remote_sample(selected, selected->sample_count - 1)
+                                        : NULL;
+        int r = sd_bus_message_open_container(reply, 'a', "s");
+
+        for (size_t i = 0; s && i < ELEMENTSOF(names) && r >= 0; i++)
+                if (s->from_kernel[i])
+                        r = sd_bus_message_append(reply, "s", names[i]);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
 static int property_get_listening(sd_bus *bus, const char *path, const char *interface,
                                   const char *property, sd_bus_message *reply, void *userdata,
                                   sd_bus_error *ret_error)
@@ -333,7 +351,7 @@ static const sd_bus_vtable vtable[] = {
                                 SD_BUS_RESULT("a(ssssxttttutyuttx)", servers), method_list_servers,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListSamples", SD_BUS_ARGS("s", server),
-                                SD_BUS_RESULT("a(sxxxxxttbb)", samples), method_list_samples,
+                                SD_BUS_RESULT("a(sxxxxxttbbbb)", samples), method_list_samples,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("SyncNow", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_sync_now,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
@@ -355,6 +373,7 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("Stratum", "u", property_get_stratum, 0, 0),
         SD_BUS_PROPERTY("Steps", "t", property_get_count, 0, 0),
         SD_BUS_PROPERTY("SynchronisedUSec", "t", property_get_count, 0, 0),
+        SD_BUS_PROPERTY("KernelStamps", "as", property_get_kernel_stamps, 0, 0),
         SD_BUS_PROPERTY("Listening", "as", property_get_listening, 0, 0),
         SD_BUS_PROPERTY("RequestsAnswered", "t", property_get_count, 0, 0),
         SD_BUS_PROPERTY("RequestsLimited", "t", property_get_count, 0, 0),

@@ -12,7 +12,8 @@ typedef enum ExchangeState {
         EXCHANGE_IDLE,
         EXCHANGE_CONNECTING,
         EXCHANGE_ASKING,
-        EXCHANGE_FAILED, /* the loop will say so, outside of the channel's handlers */
+        EXCHANGE_FOLLOWING_UP, /* the answer is there, its T3 may become better */
+        EXCHANGE_FAILED,       /* the loop will say so, outside of the channel's handlers */
 } ExchangeState;
 
 struct Exchange {
@@ -28,6 +29,9 @@ struct Exchange {
         LoopTimer *timer;
         ExchangeState state;
         bool freeing;
+        bool doubtful; /* the connection may be half open */
+        ExchangeResult result;
+        int64_t sent_ns; /* T1 of it by the kernel; 0: untold */
         int64_t t1_ns;
         char *error;
 };
@@ -48,6 +52,7 @@ static void hang_up(Exchange *x)
 
         x->freeing = true; /* the handlers that run meanwhile have nothing to say */
         x->channel = evgrpc_channel_free(x->channel);
+        x->doubtful = false;
         x->call = evgrpc_call_unref(x->call);
         x->freeing = was_freeing;
 }
@@ -68,18 +73,70 @@ static void on_timer(void *userdata)
         x->fn(&(ExchangeResult){.error = error}, x->userdata);
 }
 
-static void succeed(Exchange *x, ExchangeResult *result)
+static void succeed(Exchange *x)
 {
+        ExchangeResult result = x->result;
+
         x->call = evgrpc_call_unref(x->call);
         x->state = EXCHANGE_IDLE;
-        x->fn(result, x->userdata);
+        if (x->sent_ns != 0)
+                result.reply.t[0] = x->sent_ns;
+        result.t1_from_kernel = x->sent_ns != 0;
+        x->fn(&result, x->userdata);
+}
+
+/* T1 by the kernel, if it can be that of the question: not before ours, not after the answer. */
+static int64_t sent_ns(const Exchange *x, const EvgrpcCall *call)
+{
+        const int64_t *t = x->result.reply.t;
+        int64_t ns = evgrpc_call_sent_ns(call);
+
+        if (ns == 0)
+                return 0;
+        ns = clock_from_realtime(x->clock, ns);
+        return ns >= t[0] - WIRE_READING_NS && ns <= t[3] ? ns : 0;
+}
+
+static void on_follow_up(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
+{
+        Exchange *x = userdata;
+
+        if (x->freeing)
+                return;
+        /* The answer stands, whatever became of this. */
+        if (status->code == EVGRPC_OK)
+                (void) wire_take_follow_up(
+                        (const Mapreduced__Time__V1__SyncTimeReply *) evgrpc_call_reply(call),
+                        &x->result.reply);
+        x->doubtful = status->code == EVGRPC_DEADLINE_EXCEEDED;
+        succeed(x);
+}
+
+static int ask(Exchange *x, void (*done)(EvgrpcCall *, const EvgrpcStatus *, void *))
+{
+        const EvgrpcCallHandlers handlers = {.on_done = done};
+        const EvgrpcCallOptions options = {.timeout_usec = REPLY_TIMEOUT_USEC};
+        Mapreduced__Time__V1__SyncTimeRequest request =
+                MAPREDUCED__TIME__V1__SYNC_TIME_REQUEST__INIT;
+
+        request.client_id = x->own_id;
+        request.t1_ns = x->t1_ns = clock_real_ns(x->clock);
+        return evgrpc_call_start(x->channel, &mapreduced__time__v1__time__descriptor, "SyncTime",
+                                 &request.base, &options, &handlers, x, &x->call);
+}
+
+static void follow_up(Exchange *x)
+{
+        x->call = evgrpc_call_unref(x->call);
+        x->state = EXCHANGE_FOLLOWING_UP;
+        if (ask(x, on_follow_up) < 0)
+                succeed(x);
 }
 
 static void on_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
 {
         const Mapreduced__Time__V1__SyncTimeReply *reply;
         Exchange *x = userdata;
-        ExchangeResult result = {};
 
         if (x->freeing)
                 return;
@@ -92,28 +149,26 @@ static void on_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata
                 return;
         }
         reply = (const Mapreduced__Time__V1__SyncTimeReply *) evgrpc_call_reply(call);
-        if (wire_read_reply(reply, x->t1_ns, x->own_id, &result.reply) < 0) {
+        x->result = (ExchangeResult){};
+        if (wire_read_reply(reply, x->t1_ns, x->own_id, &x->result.reply) < 0) {
                 fail(x, "the answer does not belong to the question");
                 return;
         }
-        result.reply.t[3] = clock_from_realtime(
-                x->clock, evgrpc_call_message_received_ns(call, &result.t4_from_kernel));
-        succeed(x, &result);
+        x->result.reply.t[3] = clock_from_realtime(
+                x->clock, evgrpc_call_message_received_ns(call, &x->result.t4_from_kernel));
+        x->sent_ns = sent_ns(x, call);
+        if (x->result.reply.t3_follows)
+                follow_up(x);
+        else
+                succeed(x);
 }
 
-static void ask(Exchange *x)
+static void begin(Exchange *x)
 {
-        static const EvgrpcCallHandlers handlers = {.on_done = on_done};
-        const EvgrpcCallOptions options = {.timeout_usec = REPLY_TIMEOUT_USEC};
-        Mapreduced__Time__V1__SyncTimeRequest request =
-                MAPREDUCED__TIME__V1__SYNC_TIME_REQUEST__INIT;
         int r;
 
         x->state = EXCHANGE_ASKING;
-        request.client_id = x->own_id;
-        request.t1_ns = x->t1_ns = clock_real_ns(x->clock);
-        r = evgrpc_call_start(x->channel, &mapreduced__time__v1__time__descriptor, "SyncTime",
-                              &request.base, &options, &handlers, x, &x->call);
+        r = ask(x, on_done);
         if (r < 0)
                 fail(x, g_strerror(-r));
 }
@@ -122,13 +177,13 @@ static void on_state(EvgrpcChannel *channel, bool connected, const char *error, 
 {
         Exchange *x = userdata;
 
-        if (x->freeing)
+        if (x->freeing || x->state == EXCHANGE_FOLLOWING_UP) /* then the call says it */
                 return;
         if (!connected)
                 fail(x, error ? error : "the connection is lost");
         else if (x->state == EXCHANGE_CONNECTING) {
                 loop_timer_stop(x->timer);
-                ask(x);
+                begin(x);
         }
 }
 
@@ -139,6 +194,7 @@ static int dial(Exchange *x)
                 .connect_timeout_usec = CONNECT_TIMEOUT_USEC,
                 .tls = x->tls,
                 .receive_timestamps = true,
+                .send_timestamps = true,
                 .on_state = on_state,
                 .userdata = x,
         };
@@ -157,8 +213,8 @@ void exchange_begin(Exchange *x)
 
         assert(x->state == EXCHANGE_IDLE);
 
-        if (x->channel && evgrpc_channel_is_connected(x->channel)) {
-                ask(x);
+        if (x->channel && !x->doubtful && evgrpc_channel_is_connected(x->channel)) {
+                begin(x);
                 return;
         }
         hang_up(x); /* the server closed it while nothing was asked */

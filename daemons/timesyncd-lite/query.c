@@ -24,14 +24,16 @@ static void print_claim(const TimeClaim *c)
 static int print_result(const ExchangeResult *x, Error *e)
 {
         const int64_t *t = x->reply.t;
+        const bool from_kernel[] = {x->t1_from_kernel, x->reply.t2_from_kernel,
+                                    x->reply.t3_from_kernel, x->t4_from_kernel};
         CristianSample s;
         int64_t set_ns;
         int r;
 
         for (int i = 0; i < 4; i++)
                 printf("T%d_NS=%" PRId64 "\n", i + 1, t[i]);
-        printf("T2_FROM_KERNEL=%s\nT4_FROM_KERNEL=%s\n", x->reply.t2_from_kernel ? "yes" : "no",
-               x->t4_from_kernel ? "yes" : "no");
+        for (int i = 0; i < 4; i++)
+                printf("T%d_FROM_KERNEL=%s\n", i + 1, from_kernel[i] ? "yes" : "no");
         print_claim(&x->reply.claim);
         printf("SERVER_ID=%016" PRIx64 "\nREFERENCE_ID=%016" PRIx64 "\n", x->reply.path.ids[0],
                x->reply.path.ids[1]); /* 0 when there is none */

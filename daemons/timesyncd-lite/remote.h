@@ -13,7 +13,7 @@
 
 typedef struct RemoteSample {
         int64_t t[4];
-        bool t2_from_kernel, t4_from_kernel;
+        bool from_kernel[4];
         CristianSample cristian; /* zero if the times contradict each other */
         TimeReject outcome;
 } RemoteSample;

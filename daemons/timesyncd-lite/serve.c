@@ -64,6 +64,18 @@ static bool admit(Serve *s, EvgrpcServerCall *call,
         return true;
 }
 
+/* The kernel tells when a reply left, by its own clock; so the note holds how far ours was ahead of that. */
+static void tell_previous(Serve *s, const EvgrpcServerCall *call,
+                          Mapreduced__Time__V1__SyncTimeReply *reply)
+{
+        int64_t note[2], sent_ns = evgrpc_server_call_noted_reply(call, note);
+
+        if (sent_ns == 0)
+                return;
+        reply->previous_t1_ns = note[0];
+        reply->previous_t3_ns = sent_ns + note[1];
+}
+
 static void method_sync_time(EvgrpcServerCall *call, const ProtobufCMessage *message,
                              void *userdata)
 {
@@ -84,6 +96,9 @@ static void method_sync_time(EvgrpcServerCall *call, const ProtobufCMessage *mes
                 s->clock, evgrpc_server_call_message_received_ns(call, &from_kernel));
         reply.t2_from_kernel = from_kernel;
         s->counters.answered++;
+        tell_previous(s, call, &reply);
+        reply.t3_follows = evgrpc_server_call_note_reply(
+                call, (const int64_t[]){request->t1_ns, clock_ahead_ns(s->clock)});
         reply.t3_ns = clock_real_ns(s->clock);
         evgrpc_server_call_reply(call, &reply.base);
 }
@@ -113,6 +128,7 @@ static int start(Serve *s, const TimeConf *conf, EvgrpcTls *tls, Error *e)
                 .keepalive_usec = KEEPALIVE_USEC,
                 .tls = tls,
                 .receive_timestamps = true,
+                .send_timestamps = true,
                 .on_error = on_error,
                 .userdata = s,
         };

@@ -1,6 +1,7 @@
 /*
  * Serving — the service Time: T2 by the kernel at receipt, T3 as late as we can, and how good our
- * clock is.
+ * clock is. When a reply left by the kernel's clock is told by the next one on its connection (RFC 9769, interleaved
+ * mode), so a connection costs two numbers and no client costs more.
  *
  * Who asks more often than the limit is told so and costs a hash. Who is the same clock as we are
  * is refused: a clock that follows itself stays as wrong as it is.

@@ -39,8 +39,8 @@ static TimeReject last_outcome(const Remote *r)
 static void take_answer(Manager *m, Remote *r, const ExchangeResult *x)
 {
         RemoteSample s = {
-                .t2_from_kernel = x->reply.t2_from_kernel,
-                .t4_from_kernel = x->t4_from_kernel,
+                .from_kernel = {x->t1_from_kernel, x->reply.t2_from_kernel, x->reply.t3_from_kernel,
+                                x->t4_from_kernel},
         };
         TimeReading now;
 

@@ -5,6 +5,9 @@
 
 #include "timesyncd-lite/wire.h"
 
+/* From the program's T3 to the wire: later than this the machine slept, or its clock was stepped. */
+#define LATE_MAX_NS NSEC_PER_SEC
+
 int wire_own_id(uint64_t *ret)
 {
         sd_id128_t boot;
@@ -61,12 +64,27 @@ int wire_read_reply(const Mapreduced__Time__V1__SyncTimeReply *m, int64_t t1_ns,
                         },
                 .path = {.ids = {m->server_id}, .count = 1},
                 .t2_from_kernel = m->t2_from_kernel,
+                .t3_follows = m->t3_follows,
         };
         for (size_t i = 0; i < m->n_reference_ids; i++)
                 reply.path.ids[reply.path.count++] = m->reference_ids[i];
         for (size_t i = 0; i < reply.path.count; i++)
                 reply.claim.is_loop |= own_id != 0 && reply.path.ids[i] == own_id;
         *ret = reply;
+        return 0;
+}
+
+int wire_take_follow_up(const Mapreduced__Time__V1__SyncTimeReply *m, WireReply *first)
+{
+        int64_t late_ns;
+
+        if (m->previous_t3_ns == 0 || m->previous_t1_ns != first->t[0])
+                return -ENODATA;
+        if (__builtin_sub_overflow(m->previous_t3_ns, first->t[2], &late_ns) ||
+            late_ns < -WIRE_READING_NS || late_ns > LATE_MAX_NS)
+                return -EBADMSG;
+        first->t[2] = m->previous_t3_ns;
+        first->t3_from_kernel = true;
         return 0;
 }
 

@@ -3,7 +3,7 @@
  * never sets a frequency that the kernel does not take, never steps while it runs, and never claims more than it knows.
  *
  * Input: for each exchange one byte for the server and what passes of time, one for the length, and
- * the bytes of a SyncTimeReply, in which T1 to T3 are counted from T1 of the question.
+ * the bytes of a SyncTimeReply, in which all times are counted from T1 of the question; it is also its own follow-up.
  */
 #include <math.h>
 
@@ -63,10 +63,17 @@ static void answer(Machine *m, unsigned server, const uint8_t *data, size_t size
                 reply->t1_ns = (int64_t) ((uint64_t) reply->t1_ns + (uint64_t) t1_ns);
                 reply->t2_ns = (int64_t) ((uint64_t) reply->t2_ns + (uint64_t) t1_ns);
                 reply->t3_ns = (int64_t) ((uint64_t) reply->t3_ns + (uint64_t) t1_ns);
+                reply->previous_t1_ns =
+                        (int64_t) ((uint64_t) reply->previous_t1_ns + (uint64_t) t1_ns);
+                reply->previous_t3_ns =
+                        (int64_t) ((uint64_t) reply->previous_t3_ns + (uint64_t) t1_ns);
         }
         if (reply && wire_read_reply(reply, t1_ns, OWN, &r) >= 0) {
                 CLAIM(r.path.count >= 1 && r.path.count <= CLOCK_PATH_MAX);
                 CLAIM(r.t[0] == t1_ns && r.t[1] == reply->t2_ns && r.t[2] == reply->t3_ns);
+                if (wire_take_follow_up(reply, &r) >= 0)
+                        CLAIM(r.t3_from_kernel && r.t[0] == reply->previous_t1_ns &&
+                              r.t[2] == reply->previous_t3_ns);
                 r.t[3] = now.real_ns;
                 (void) keeper_reply(m->keeper, server, r.t, &r.claim, &now);
         } else

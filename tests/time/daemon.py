@@ -40,6 +40,34 @@ class Exchange(timed.Time):
         self.assertEqual(reply["t2_from_kernel"], 1)
 
     @NEED_GRPC
+    def test_interleaved(self):
+        """the next reply of a connection tells when the one before it left, by the kernel"""
+        server = self.server()
+        with grpc.insecure_channel(server.address) as channel:
+            call = channel.unary_unary(timed.METHOD)
+            before, t4 = None, 0
+            for _ in range(4):
+                reply = timed.read_reply(call(timed.request(time.time_ns(), 0x77), timeout=5))
+                if before is None:
+                    self.assertEqual((reply["previous_t1"], reply["previous_t3"]), (0, 0))  # of this connection
+                else:
+                    self.assertEqual(reply["previous_t1"], before["t1"])
+                    self.assertTrue(before["t3"] <= reply["previous_t3"] <= t4, (before, reply, t4))
+                before, t4 = reply, time.time_ns()
+                self.assertEqual(reply["t3_follows"], 1)
+
+    def test_local_socket(self):
+        """over a local socket no kernel tells a time: the programs' are used, and that is said"""
+        self.start_bus()
+        server = self.server(listen=f"unix:{self.dir}/time")
+        self.client(server.address)
+        self.wait_state("synchronised")
+        self.assertEqual(self.show("status")["KernelStamps"], [])
+        self.assertIn("Kernel stamps: none, the times are the programs'", self.ctl("time", "status").stdout.decode())
+        q = json.loads(self.query(server.address).stdout)
+        self.assertEqual([q[f"T{i}FromKernel"] for i in (1, 2, 3, 4)], [False] * 4)
+
+    @NEED_GRPC
     def test_rate_limit(self):
         """who asks too often is told so, and served again later"""
         server = self.server(extra="RateLimit=2\n")
@@ -84,6 +112,7 @@ class Exchange(timed.Time):
         self.assertGreaterEqual(q["BoundNSec"], q["RTTNSec"] / 2)
         self.assertLessEqual(abs(q["OffsetNSec"]), q["BoundNSec"])  # the true offset is 0
         self.assertEqual((q["Synchronised"], q["Stratum"], q["Leap"]), (True, 2, "none"))
+        self.assertEqual([q[f"T{i}FromKernel"] for i in (1, 2, 3, 4)], [True] * 4)
         text = self.mrctl("time", "query", server.address).stdout.decode()
         for word in ("T1:", "T2:", "T3:", "T4:", "Round trip:", "Offset:", "Bound:", "Time to set:", "stratum 2"):
             self.assertIn(word, text)
@@ -128,6 +157,9 @@ class Clock(timed.Time):
         samples = self.show("samples")
         last = [x["OffsetNSec"] for x in samples if x["Outcome"] == "accepted"][-3:]
         self.assertLess(min(map(abs, last)), 200 * 1000, samples)  # it was off by 3 s
+        self.assertEqual([x["KernelStamps"] for x in samples if x["Outcome"] == "accepted"][-1], ["T1", "T2", "T3", "T4"])
+        self.assertEqual(s["KernelStamps"], ["T1", "T2", "T3", "T4"])
+        self.assertIn("Kernel stamps: T1 T2 T3 T4", self.ctl("time", "status").stdout.decode())
         self.assertTrue((self.dir / "run/systemd/timesync/synchronized").exists())
         second = self.client(server.address, name="second", bus="none", args=(f"--run-dir={self.dir}/run",))
         self.assertEqual(second.process.wait(30), 1)
@@ -293,6 +325,37 @@ class Malicious(timed.Time):
         s = self.show("status")
         self.assertEqual(s["Steps"], 0)
         self.assertGreater(s["BoundNSec"] or 2**63, SECOND // 2)  # it can be trusted no more, and that is said
+
+    def test_follow_up(self):
+        """who promises to tell when its answer left, and then lies or does not: its answers stand as they were"""
+        def nothing(r, now, before):
+            return {}
+
+        def long_ago(r, now, before):
+            return {"previous_t1": before, "previous_t3": -2208988800 * SECOND}
+
+        def of_another(r, now, before):
+            return {"previous_t1": before + 1, "previous_t3": now}
+
+        def hanging(r, now, before):
+            time.sleep(3)
+            return {}
+
+        for lie in (nothing, long_ago, of_another, hanging):
+            with self.subTest(lie.__name__):
+                state = {"n": 0, "t1": 0}
+
+                def answer(r, now, lie=lie, state=state):
+                    state["n"] += 1
+                    more = lie(r, now, state["t1"]) if state["n"] % 2 == 0 else {}
+                    state["t1"] = r["t1"]
+                    return honest(r, now, t3_follows=1, **more)
+                client = self.client(self.fake_server(answer), name=lie.__name__)
+                self.wait_state("synchronised")
+                s = self.show("samples")[0]
+                self.assertNotIn("T3", s["KernelStamps"])
+                self.assertLess(abs(s["OffsetNSec"]), SECOND // 10)
+                client.stop()
 
     def test_liar_among_honest(self):
         """one liar of three is named a falseticker and does not move the clock"""

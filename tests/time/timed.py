@@ -27,9 +27,11 @@ SECOND = 10**9
 # ---- The messages, in protobuf's wire format, so that no generated code is needed --------------------------------
 
 REPLY = {1: "t1", 2: "t2", 3: "t3", 4: "synchronised", 5: "leap", 6: "stratum", 7: "root_delay", 8: "root_dispersion",
-         9: "server_id", 10: "references", 11: "t2_from_kernel"}
+         9: "server_id", 10: "references", 11: "t2_from_kernel",
+         12: "t3_follows", 13: "previous_t1", 14: "previous_t3"}
 NUMBER = {name: number for number, name in REPLY.items()}
-FIXED64 = {"t1": "<q", "t2": "<q", "t3": "<q", "root_delay": "<q", "root_dispersion": "<q", "server_id": "<Q"}
+FIXED64 = {"t1": "<q", "t2": "<q", "t3": "<q", "root_delay": "<q", "root_dispersion": "<q", "server_id": "<Q",
+           "previous_t1": "<q", "previous_t3": "<q"}
 
 
 def request(t1, client_id=0):

@@ -127,6 +127,63 @@ static void test_an_unknown_leap_is_none(void)
         g_assert_cmpint(r.claim.leap, ==, TIME_LEAP_NONE);
 }
 
+static int follow_up(int64_t previous_t1_ns, int64_t previous_t3_ns, WireReply *first)
+{
+        Mapreduced__Time__V1__SyncTimeReply m = good_reply();
+
+        m.t1_ns = T1 + 5000;
+        m.previous_t1_ns = previous_t1_ns;
+        m.previous_t3_ns = previous_t3_ns;
+        return wire_take_follow_up(&m, first);
+}
+
+/* T3 of the first reply was T1 + 200; that it left 3 µs later its server knew afterwards. */
+static void test_a_follow_up_makes_t3_the_kernels(void)
+{
+        Mapreduced__Time__V1__SyncTimeReply m = good_reply();
+        WireReply first;
+
+        g_assert_cmpint(wire_read_reply(&m, T1, OWN, &first), ==, 0);
+        g_assert_false(first.t3_from_kernel);
+        g_assert_cmpint(follow_up(T1, T1 + 3200, &first), ==, 0);
+        g_assert_true(first.t3_from_kernel);
+        g_assert_cmpint(first.t[0], ==, T1);
+        g_assert_cmpint(first.t[1], ==, T1 + 100);
+        g_assert_cmpint(first.t[2], ==, T1 + 3200);
+}
+
+static void test_a_follow_up_that_cannot_be_is_none(void)
+{
+        const struct {
+                int64_t t1_ns, t3_ns;
+                int r;
+        } cases[] = {
+                {T1, 0, -ENODATA},
+                {T1 + 5000, T1 + 9000, -ENODATA},
+                {T1 - 1, T1 + 3200, -ENODATA},
+                {0, T1 + 3200, -ENODATA},
+                {T1, T1 - 5000, -EBADMSG},
+                {T1, T1 + 2 * NSEC_PER_SEC, -EBADMSG},
+                {T1, INT64_MIN, -EBADMSG},
+                {T1, INT64_MAX, -EBADMSG},
+                {T1, -1, -EBADMSG},
+        };
+        Mapreduced__Time__V1__SyncTimeReply m = good_reply();
+        WireReply first, before;
+
+        g_assert_cmpint(wire_read_reply(&m, T1, OWN, &first), ==, 0);
+        before = first;
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                g_assert_cmpint(follow_up(cases[i].t1_ns, cases[i].t3_ns, &first), ==, cases[i].r);
+                g_assert_cmpmem(&first, sizeof(first), &before, sizeof(before));
+        }
+        /* A server may have said any time of itself. */
+        first.t[2] = INT64_MIN;
+        g_assert_cmpint(follow_up(T1, INT64_MAX, &first), ==, -EBADMSG);
+        first.t[2] = INT64_MAX;
+        g_assert_cmpint(follow_up(T1, INT64_MIN, &first), ==, -EBADMSG);
+}
+
 static void test_the_own_number_is_the_kernels(void)
 {
         uint64_t a, b;
@@ -152,6 +209,10 @@ int main(int argc, char *argv[])
                         test_no_path_is_longer_than_there_are_strata);
         g_test_add_func("/timesyncd-lite/wire/an-unknown-leap-is-none",
                         test_an_unknown_leap_is_none);
+        g_test_add_func("/timesyncd-lite/wire/a-follow-up-makes-t3-the-kernels",
+                        test_a_follow_up_makes_t3_the_kernels);
+        g_test_add_func("/timesyncd-lite/wire/a-follow-up-that-cannot-be-is-none",
+                        test_a_follow_up_that_cannot_be_is_none);
         g_test_add_func("/timesyncd-lite/wire/the-own-number-is-the-kernels",
                         test_the_own_number_is_the_kernels);
         return g_test_run();

@@ -21,7 +21,7 @@ import mr  # noqa: E402
 import tap  # noqa: E402
 
 PAGES = ("README.md", "docs/administration.md")
-DAEMONS = ":".join(f"{mr.BUILD}/daemons/{d}" for d in ("mr-masterd", "mr-workerd", "mr-task"))
+DAEMONS = ":".join(f"{mr.BUILD}/daemons/{d}" for d in ("mr-masterd", "mr-workerd", "mr-task", "timesyncd-lite"))
 
 # What the text takes for granted, by the name of the shell.
 CLUSTER = """
@@ -35,7 +35,20 @@ BEFORE = {
     "cluster": CLUSTER,
     "failed": CLUSTER + "mrctl run -q --mapper 'exit 3' --max-attempts=1 --input logs && exit 1\n",
 }
-UNTIL_WORKERS = "until [ $(mrctl --bus=unix:path=/tmp/mr-bus workers --no-legend 2>/dev/null | grep -c alive) = %s ]; do sleep 0.1; done\n"
+# What a block waits for, by what its comment says after "once": the number of workers, a time server, or a time daemon on its bus.
+UNTIL = (
+    (r"(\d+) workers", "[ $(mrctl --bus=unix:path=/tmp/mr-bus workers --no-legend 2>/dev/null | grep -c alive) = {} ]"),
+    (r"([\d.]+:\d+)", "mrctl time query {} >/dev/null 2>&1"),
+    (r"the (clock)", "mrctl --bus=unix:path=/tmp/time-bus time status 2>/dev/null | grep -q 'State: synchronised'"),
+)
+
+
+def until(condition):
+    for pattern, command in UNTIL:
+        m = re.fullmatch(pattern + " (?:is there|are there|follows)", condition)
+        if m:
+            return f"until {command.format(m.group(1))}; do sleep 0.1; done\n"
+    raise AssertionError(f"nothing is known that waits until {condition}")
 
 
 def blocks(page):
@@ -72,7 +85,7 @@ class Docs(mr.Scratch):
             name, _, condition = name.partition(", once ")
             script = scripts.setdefault(name, BEFORE.get(name, ""))
             if condition:
-                script += UNTIL_WORKERS % re.match(r"\d+", condition).group()
+                script += until(condition)
             scripts[name] = script + commands
         return scripts
 

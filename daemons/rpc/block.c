@@ -254,8 +254,20 @@ static int read_range(RpcQueue *q, RpcBlockPool *p, RpcBlock **at)
         return 0;
 }
 
+/* @known: the file that was just looked at. */
+static int check_range(const RpcBlock *b, size_t size, const EvgrpcFile **known)
+{
+        int r = b->file == *known ? 0 : rpc_file_look(b->file);
+
+        if (r < 0)
+                return r;
+        *known = b->file;
+        return rpc_file_had(b->file, b->offset + b->done, size) ? 0 : -ENODATA;
+}
+
 ssize_t rpc_queue_prepare(RpcQueue *q, RpcBlockPool *p, size_t size, bool read)
 {
+        const EvgrpcFile *known = NULL;
         size_t ready = 0;
         int r;
 
@@ -264,8 +276,7 @@ ssize_t rpc_queue_prepare(RpcQueue *q, RpcBlockPool *p, size_t size, bool read)
                 size_t n = RPC_MIN(b->fill - b->done, size - ready);
 
                 if (b->file) {
-                        r = read ? read_range(q, p, at)
-                                 : rpc_file_check(b->file, b->offset + b->done, n);
+                        r = read ? read_range(q, p, at) : check_range(b, n, &known);
                         if (r < 0)
                                 return r;
                         b = *at;

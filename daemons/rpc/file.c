@@ -1,7 +1,6 @@
 /*
  * Files.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -23,7 +22,7 @@ int evgrpc_file_new(int fd, EvgrpcFile **ret)
         f = malloc(sizeof(*f));
         if (!f)
                 return -ENOMEM;
-        *f = (EvgrpcFile){.refs = 1, .fd = fd};
+        *f = (EvgrpcFile){.refs = 1, .fd = fd, .size = (uint64_t) st.st_size};
         *ret = f;
         return 0;
 }
@@ -52,14 +51,21 @@ void rpc_file_explain(int error, char *ret, size_t room)
                                 strerror(-error));
 }
 
-int rpc_file_check(const EvgrpcFile *f, uint64_t offset, size_t size)
+int rpc_file_look(EvgrpcFile *f)
 {
         struct stat st;
 
         if (fstat(f->fd, &st) < 0)
                 return -errno;
-        return offset > (uint64_t) st.st_size || size > (uint64_t) st.st_size - offset ? -ENODATA
-                                                                                       : 0;
+        f->size = (uint64_t) st.st_size;
+        return 0;
+}
+
+int rpc_file_check(EvgrpcFile *f, uint64_t offset, size_t size)
+{
+        int r = rpc_file_had(f, offset, size) ? 0 : rpc_file_look(f);
+
+        return r < 0 ? r : rpc_file_had(f, offset, size) ? 0 : -ENODATA;
 }
 
 int rpc_file_read(const EvgrpcFile *f, uint64_t offset, uint8_t *buffer, size_t size)
@@ -78,23 +84,38 @@ int rpc_file_read(const EvgrpcFile *f, uint64_t offset, uint8_t *buffer, size_t 
         return 0;
 }
 
-/* sendfile() has no MSG_NOSIGNAL: a peer that is gone would end a program that does not ignore SIGPIPE. So it is
- * blocked here, and the one that was raised is taken back. */
+void rpc_pipe_signal_block(RpcPipeSignal *s)
+{
+        sigset_t pipe_signal;
+
+        if (s->blocked)
+                return;
+        (void) sigemptyset(&pipe_signal);
+        (void) sigaddset(&pipe_signal, SIGPIPE);
+        s->blocked = pthread_sigmask(SIG_BLOCK, &pipe_signal, &s->before) == 0;
+}
+
+void rpc_pipe_signal_restore(RpcPipeSignal *s, bool raised)
+{
+        sigset_t pipe_signal;
+
+        if (!s->blocked)
+                return;
+        (void) sigemptyset(&pipe_signal);
+        (void) sigaddset(&pipe_signal, SIGPIPE);
+        if (raised)
+                (void) sigtimedwait(&pipe_signal, NULL, &(struct timespec){});
+        (void) pthread_sigmask(SIG_SETMASK, &s->before, NULL);
+        s->blocked = false;
+}
+
 ssize_t rpc_file_send(const EvgrpcFile *f, uint64_t offset, size_t size, int socket)
 {
         off_t at = (off_t) offset;
-        sigset_t pipe_signal, before;
         ssize_t n;
 
-        (void) sigemptyset(&pipe_signal);
-        (void) sigaddset(&pipe_signal, SIGPIPE);
-        (void) pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
         do
                 n = sendfile(socket, f->fd, &at, size);
         while (n < 0 && errno == EINTR);
-        n = n < 0 ? -errno : n == 0 ? -ENODATA : n;
-        if (n == -EPIPE)
-                (void) sigtimedwait(&pipe_signal, NULL, &(struct timespec){});
-        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-        return n;
+        return n < 0 ? -errno : n == 0 ? -ENODATA : n;
 }

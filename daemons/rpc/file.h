@@ -13,6 +13,8 @@
  */
 #pragma once
 
+#include <signal.h>
+
 #include "rpc/evgrpc.h"
 #include "rpc/util.h"
 
@@ -23,14 +25,33 @@
 struct EvgrpcFile {
         unsigned refs;
         int fd;
+        uint64_t size; /* when it was looked at last */
 };
 
 /* Why a range cannot be sent, a sentence. */
 void rpc_file_explain(int error, char *ret, size_t room);
 
-/* Return: 0; -ENODATA: the file ends before the range does; negative errno. */
-int rpc_file_check(const EvgrpcFile *f, uint64_t offset, size_t size);
+/* Looks at its size. Return: 0 or negative errno. */
+int rpc_file_look(EvgrpcFile *f);
+/* The range is in the file, by its size when it was looked at. */
+static inline bool rpc_file_had(const EvgrpcFile *f, uint64_t offset, size_t size)
+{
+        return offset <= f->size && size <= f->size - offset;
+}
+/* Looks again only if it was not. Return: 0; -ENODATA: the file ends before the range does; negative errno. */
+int rpc_file_check(EvgrpcFile *f, uint64_t offset, size_t size);
 /* All of it. Return: as rpc_file_check(). */
 int rpc_file_read(const EvgrpcFile *f, uint64_t offset, uint8_t *buffer, size_t size);
+
+/* sendfile() has no MSG_NOSIGNAL: a peer that is gone would end a program that does not ignore SIGPIPE. So it is
+ * blocked around one or more rpc_file_send(), and what was raised is taken back. */
+typedef struct RpcPipeSignal {
+        bool blocked;
+        sigset_t before;
+} RpcPipeSignal;
+
+void rpc_pipe_signal_block(RpcPipeSignal *s);
+void rpc_pipe_signal_restore(RpcPipeSignal *s, bool raised);
+
 /* Return: bytes sent; -ENODATA: the file ends here; negative errno, -EAGAIN among them. */
 ssize_t rpc_file_send(const EvgrpcFile *f, uint64_t offset, size_t size, int socket);

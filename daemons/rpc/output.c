@@ -201,19 +201,26 @@ static ssize_t send_pieces(const RpcOutput *o, int fd)
         return n < 0 ? -errno : n;
 }
 
+static ssize_t send_file_piece(const RpcPiece *p, int fd, RpcPipeSignal *pipe_signal)
+{
+        rpc_pipe_signal_block(pipe_signal);
+        return rpc_file_send(p->block->file, p->offset, p->size, fd);
+}
+
 int rpc_output_send(RpcOutput *o, int fd)
 {
+        RpcPipeSignal pipe_signal = {};
+        ssize_t n = 0;
+
         while (o->count > 0) {
                 const RpcPiece *p = piece(o, 0);
-                ssize_t n = p->data ? send_pieces(o, fd)
-                                    : rpc_file_send(p->block->file, p->offset, p->size, fd);
 
-                if (n == -EAGAIN)
-                        return 0;
+                n = p->data ? send_pieces(o, fd) : send_file_piece(p, fd, &pipe_signal);
                 if (n < 0 && n != -EINTR)
-                        return (int) n;
+                        break;
                 if (n > 0)
                         rpc_output_forget(o, (size_t) n);
         }
-        return 1;
+        rpc_pipe_signal_restore(&pipe_signal, n == -EPIPE);
+        return o->count == 0 ? 1 : n == -EAGAIN ? 0 : (int) n;
 }

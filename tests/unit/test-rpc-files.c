@@ -9,6 +9,7 @@
 
 #include "rpc-raw.h"
 #include "rpc/file.h"
+#include "rpc/output.h"
 
 #define FILE_BYTES ((size_t) 3 << 20)
 #define BODY 1u /* the field of Answer and Order */
@@ -429,19 +430,31 @@ static void test_file_that_shrinks_within_a_frame_ends_the_connection(void)
 static void test_peer_that_is_gone_raises_no_signal(void)
 {
         void (*before)(int) = signal(SIGPIPE, SIG_DFL);
+        Order order = ORDER_INIT;
         uint8_t byte = 'x';
+        RpcBlockPool pool = {};
+        RpcOutput output;
+        RpcQueue queue = {};
         EvgrpcFile *file;
         int ends[2], fd;
-        sigset_t pending;
+        sigset_t pending, blocked;
 
         fd = file_make(&byte, 1);
         g_assert_cmpint(evgrpc_file_new(fd, &file), ==, 0);
         g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), ==, 0);
         close(ends[1]);
-        g_assert_cmpint(rpc_file_send(file, 0, 1, ends[0]), ==, -EPIPE);
+        rpc_output_init(&output, &pool);
+        g_assert_cmpint(rpc_queue_append_file(&queue, &pool, &order.base, BODY, file, 0, 1), ==, 0);
+        g_assert_cmpint(rpc_output_take(&output, &queue, queue.bytes), ==, 0);
+        rpc_output_forget(&output, output.bytes - 1); /* what is left is the file's */
+        g_assert_cmpint(rpc_output_send(&output, ends[0]), ==, -EPIPE);
         g_assert_cmpint(sigpending(&pending), ==, 0);
         g_assert_false(sigismember(&pending, SIGPIPE));
+        g_assert_cmpint(pthread_sigmask(SIG_BLOCK, NULL, &blocked), ==, 0);
+        g_assert_false(sigismember(&blocked, SIGPIPE));
         close(ends[0]);
+        rpc_output_done(&output);
+        rpc_block_pool_done(&pool);
         evgrpc_file_unref(file);
         (void) signal(SIGPIPE, before);
 }

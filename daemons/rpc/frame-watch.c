@@ -50,6 +50,12 @@ static bool ends_stream(const Head *h)
                (uses_stream(h) && (h->flags & NGHTTP2_FLAG_END_STREAM));
 }
 
+static bool is_large(const Head *h)
+{
+        return h->type == NGHTTP2_DATA && h->length >= RPC_LARGE_FRAME_BYTES &&
+               !(h->flags & NGHTTP2_FLAG_PADDED);
+}
+
 size_t rpc_frame_watch_scan(RpcFrameWatch *w, nghttp2_session *h2, const uint8_t *data, size_t size)
 {
         int32_t ended = 0; /* the newest stream that a frame in here ends */
@@ -78,6 +84,7 @@ size_t rpc_frame_watch_scan(RpcFrameWatch *w, nghttp2_session *h2, const uint8_t
                 if (ends_stream(&h))
                         ended = RPC_MAX(ended, h.id);
                 w->payload_left = h.length;
+                w->large_id = is_large(&h) ? h.id : 0;
         }
         return size;
 }

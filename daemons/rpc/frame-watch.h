@@ -19,9 +19,11 @@
 
 #define RPC_ENDED_STREAMS 64u /* of a client's, that are noted */
 #define RPC_FRAME_HEAD_SIZE 9u
+#define RPC_LARGE_FRAME_BYTES ((size_t) 64 * 1024) /* from here on a read of its own pays */
 
 typedef struct RpcFrameWatch {
         size_t payload_left; /* of the frame, or of the preface */
+        int32_t large_id; /* its stream, when it is RPC_LARGE_FRAME_BYTES of DATA and not padded; else 0 */
         uint8_t head[RPC_FRAME_HEAD_SIZE];
         uint8_t head_fill;
         int32_t ended[RPC_ENDED_STREAMS]; /* a ring */

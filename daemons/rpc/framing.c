@@ -67,6 +67,20 @@ void rpc_reader_lend(RpcReader *r)
                 free(spare);
 }
 
+size_t rpc_reader_place(const RpcReader *r, uint8_t **ret)
+{
+        size_t room = RPC_MIN(r->size, r->room);
+
+        *ret = NULL;
+        if (r->prefix_fill < RPC_PREFIX_SIZE || r->size < RPC_PLACE_MIN)
+                return 0;
+        *ret = r->buffer;
+        if (r->handed_out || r->fill >= room)
+                return 0;
+        *ret += r->fill;
+        return room - r->fill;
+}
+
 static int read_prefix(RpcReader *r, const uint8_t **at, size_t *left, size_t limit)
 {
         size_t n = RPC_MIN(*left, RPC_PREFIX_SIZE - r->prefix_fill);
@@ -117,7 +131,8 @@ static int gather(RpcReader *r, const uint8_t **at, size_t *left)
                 if (k < 0)
                         return k;
         }
-        memcpy(r->buffer + r->fill, *at, n);
+        if (*at != r->buffer + r->fill) /* else it was read to its place */
+                memcpy(r->buffer + r->fill, *at, n);
         r->fill += n;
         *at += n;
         *left -= n;

@@ -11,6 +11,7 @@
 #include "rpc/util.h"
 
 #define RPC_PREFIX_SIZE ((size_t) 5)
+#define RPC_PLACE_MIN ((size_t) 64 * 1024) /* a message that is smaller comes whole more often */
 
 /* Bytes of unfinished messages. Each of them has its limit, but a peer may begin very many. */
 typedef struct RpcBudget {
@@ -48,6 +49,10 @@ static inline bool rpc_reader_is_at_boundary(const RpcReader *r)
 {
         return r->prefix_fill == 0 || r->handed_out;
 }
+
+/* Where the next bytes of a large message that is being gathered go: room that is there already. Fed from there,
+ * they are not copied. Return: how many; 0: none, and if *@ret is not NULL, the next message may have such room. */
+size_t rpc_reader_place(const RpcReader *r, uint8_t **ret);
 
 /* Whether the message that was just handed out lies in the buffer, and not in the piece. */
 static inline bool rpc_reader_holds(const RpcReader *r, const uint8_t *message)

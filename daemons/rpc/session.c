@@ -242,7 +242,7 @@ static ssize_t frame_length(nghttp2_session *h2, uint8_t type, int32_t id, int32
 {
         /* As much as fits: what a frame really takes is what its queue holds. */
         return RPC_MAX(1, RPC_MIN(RPC_MIN((int64_t) session_window, (int64_t) stream_window),
-                                  RPC_MIN((int64_t) peer_max, (int64_t) RPC_FRAME_SIZE_MAX / 4)));
+                                  RPC_MIN((int64_t) peer_max, (int64_t) RPC_FRAME_SIZE_MAX)));
 }
 
 /* All that was queued is in the output. */
@@ -451,6 +451,18 @@ static size_t slice(RpcSession *s, const uint8_t *data, size_t size)
 {
         size = RPC_MIN(size, RPC_MAX(SLICE_BYTES, s->watch.payload_left));
         return rpc_frame_watch_scan(&s->watch, s->h2, data, size);
+}
+
+/* The rest of a large message in a large frame, or just the next frame's head. */
+static size_t place(void *userdata, uint8_t **ret)
+{
+        RpcSession *s = userdata;
+        RpcStream *st;
+
+        if (s->watch.large_id == 0)
+                return 0;
+        st = nghttp2_session_get_stream_user_data(s->h2, s->watch.large_id);
+        return st ? RPC_MIN(rpc_stream_place(st, ret), s->watch.payload_left) : 0;
 }
 
 static void on_input(void *userdata, const uint8_t *data, size_t size)
@@ -669,7 +681,8 @@ int rpc_session_new(struct event_base *base, int fd, const RpcSessionOptions *op
         rpc_link_init(&s->streams);
         rpc_link_init(&s->writable);
         rpc_frame_watch_init(&s->watch, s->o.server);
-        s->transport = (RpcTransport){.on_input = on_input,
+        s->transport = (RpcTransport){.place = place,
+                                      .on_input = on_input,
                                       .on_room = on_room,
                                       .on_lost = on_lost,
                                       .userdata = s,

@@ -33,7 +33,9 @@
 #define RPC_QUEUE_HIGH_BYTES ((size_t) 1 << 20)  /* beyond it a sender is told to wait */
 #define RPC_QUEUE_LOW_BYTES ((size_t) 512 << 10) /* below it, to go on */
 #define RPC_QUEUE_MAX_BYTES ((size_t) 64 << 20)  /* beyond it a message is refused */
-#define RPC_FRAME_SIZE_MAX ((uint32_t) 1 << 20)  /* of one frame we are willing to get, for bulk */
+#define RPC_FRAME_SIZE_MAX                                                                         \
+        (((uint32_t) 1 << 20) +                                                                    \
+         4096) /* of one frame we are willing to get, for bulk: a MiB, and its heads */
 
 typedef struct RpcSession RpcSession;
 typedef struct RpcSessionOps RpcSessionOps;
@@ -209,7 +211,9 @@ void rpc_stream_reset(RpcStream *st, uint32_t h2_error);
 
 void rpc_stream_pause(RpcStream *st);
 
-/* For session.c: bytes of a message, the end of them, the frame of what is queued. */
+/* For session.c: where the next bytes of a message go (rpc_reader_place()), these bytes, the end of
+ * them, the frame of what is queued. */
+size_t rpc_stream_place(const RpcStream *st, uint8_t **ret);
 int rpc_stream_input(RpcStream *st, const uint8_t *data, size_t size);
 void rpc_stream_input_end(RpcStream *st);
 void rpc_stream_attach(RpcStream *st, RpcSession *s, int32_t id);

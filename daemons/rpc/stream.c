@@ -102,6 +102,11 @@ static size_t hand_out(RpcStream *st, const uint8_t *data, size_t size)
         return st->deaf ? size : size - left;
 }
 
+size_t rpc_stream_place(const RpcStream *st, uint8_t **ret)
+{
+        return st->paused || st->deaf || st->held_size > 0 ? 0 : rpc_reader_place(&st->reader, ret);
+}
+
 static void consume(RpcStream *st, size_t size)
 {
         if (st->session && size > 0)

@@ -35,7 +35,7 @@ static RpcTime time_of(struct msghdr *mh)
         return (RpcTime){.ns = to_ns(&ts)};
 }
 
-ssize_t rpc_timestamps_receive(int fd, void *buffer, size_t size, RpcTime *ret)
+ssize_t rpc_timestamps_receive(int fd, struct iovec *iov, size_t count, RpcTime *ret)
 {
         union {
                 /* A socket with send stamps tells the time of receipt in their form, too. */
@@ -43,9 +43,8 @@ ssize_t rpc_timestamps_receive(int fd, void *buffer, size_t size, RpcTime *ret)
                            CMSG_SPACE(sizeof(struct scm_timestamping))];
                 struct cmsghdr align;
         } control;
-        struct iovec iov = {.iov_base = buffer, .iov_len = size};
-        struct msghdr mh = {.msg_iov = &iov,
-                            .msg_iovlen = 1,
+        struct msghdr mh = {.msg_iov = iov,
+                            .msg_iovlen = count,
                             .msg_control = &control,
                             .msg_controllen = sizeof(control)};
         ssize_t n = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);

@@ -12,7 +12,7 @@
  */
 #pragma once
 
-#include <sys/types.h>
+#include <sys/uio.h>
 
 #include "rpc/util.h"
 
@@ -25,5 +25,5 @@ typedef struct RpcTime {
  * the kernel's help the times are our own. */
 void rpc_timestamps_enable(int fd);
 
-/* recv() that tells the time. Return: as recv(). @ret changes only when bytes came. */
-ssize_t rpc_timestamps_receive(int fd, void *buffer, size_t size, RpcTime *ret);
+/* readv() that tells the time. Return: as recv(). @ret changes only when bytes came. */
+ssize_t rpc_timestamps_receive(int fd, struct iovec *iov, size_t count, RpcTime *ret);

@@ -12,17 +12,21 @@
  * 16 KiB that OpenSSL keeps. */
 #define RECORDS_SIZE ((size_t) 112 * 1024)
 #define PLAIN_SIZE (RPC_READ_SIZE - RECORDS_SIZE)
+#define NEXT_HEAD_SIZE ((size_t) 4096)
 #define LINGER_USEC RPC_USEC_PER_SEC /* for an alert to arrive before the socket is closed */
 
-/* Return: how many bytes are in the buffer; 0: none now; -ESHUTDOWN: the peer closed; negative errno. */
-static ssize_t take(RpcTransport *t, size_t room)
+/* Return: how many bytes came; 0: none now; -ESHUTDOWN: the peer closed; negative errno. */
+static ssize_t take(RpcTransport *t, struct iovec *iov, size_t count)
 {
         ssize_t n;
 
         if (t->timestamps)
-                n = rpc_timestamps_receive(t->fd, t->read_buffer, room, &t->received);
+                n = rpc_timestamps_receive(t->fd, iov, count, &t->received);
+        else if (count == 1)
+                n = recv(t->fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT);
         else
-                n = recv(t->fd, t->read_buffer, room, MSG_DONTWAIT);
+                n = recvmsg(t->fd, &(struct msghdr){.msg_iov = iov, .msg_iovlen = count},
+                            MSG_DONTWAIT);
         if (n < 0)
                 return errno == EAGAIN || errno == EINTR ? 0 : -errno;
         if (n == 0)
@@ -33,6 +37,11 @@ static ssize_t take(RpcTransport *t, size_t room)
 }
 
 /* ---- TLS ---------------------------------------------------------------------------------------- */
+
+static ssize_t take_records(RpcTransport *t)
+{
+        return take(t, &(struct iovec){t->read_buffer, RECORDS_SIZE}, 1);
+}
 
 static void set_handshake_timer(RpcTransport *t, uint64_t usec)
 {
@@ -103,7 +112,7 @@ static void on_records(RpcTransport *t, size_t size)
 /* The peer may have said why before it hung up. */
 static void read_last_words(RpcTransport *t)
 {
-        ssize_t n = take(t, RECORDS_SIZE);
+        ssize_t n = take_records(t);
 
         if (n <= 0)
                 return;
@@ -141,26 +150,65 @@ void rpc_transport_stamp(RpcTransport *t,
 
 /* ---- The socket --------------------------------------------------------------------------------- */
 
+static void on_read_error(RpcTransport *t, int error)
+{
+        if (rpc_transport_is_shaking_hands(t))
+                rpc_tls_set_error(t->tls, "The connection ended within the TLS handshake");
+        t->on_lost(t->userdata, error == -ESHUTDOWN ? 0 : error);
+}
+
+static void read_records(RpcTransport *t)
+{
+        ssize_t n = take_records(t);
+
+        if (n < 0)
+                on_read_error(t, (int) n);
+        else if (n > 0 && !t->lingering)
+                on_records(t, (size_t) n);
+}
+
+/* To the place that the owner names, and behind that only a little of what follows: the head of the next
+ * message, so that the rest of that one has its place in the next read. */
+static void read_plain(RpcTransport *t)
+{
+        struct iovec iov[2] = {{}, {t->read_buffer, RPC_READ_SIZE}};
+        uint8_t *place = NULL;
+        bool gone = false;
+        size_t first;
+        ssize_t n;
+
+        if (t->place)
+                iov[0].iov_len = t->place(t->userdata, &place);
+        iov[0].iov_base = place;
+        if (place)
+                iov[1].iov_len = NEXT_HEAD_SIZE;
+        n = iov[0].iov_len > 0 ? take(t, iov, 2) : take(t, iov + 1, 1);
+        if (n < 0)
+                on_read_error(t, (int) n);
+        if (n <= 0)
+                return;
+        first = RPC_MIN((size_t) n, iov[0].iov_len);
+        if (first > 0) {
+                t->gone = &gone;
+                t->on_input(t->userdata, iov[0].iov_base, first);
+                if (gone)
+                        return;
+                t->gone = NULL;
+        }
+        if ((size_t) n > first)
+                t->on_input(t->userdata, t->read_buffer, (size_t) n - first);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *userdata)
 {
         RpcTransport *t = userdata;
-        ssize_t n;
 
         if (t->stamps)
                 rpc_stamps_drain(t->stamps, t->fd);
-        n = take(t, t->tls ? RECORDS_SIZE : RPC_READ_SIZE);
-        if (n == 0)
-                return;
-        if (n < 0) {
-                if (rpc_transport_is_shaking_hands(t))
-                        rpc_tls_set_error(t->tls, "The connection ended within the TLS handshake");
-                t->on_lost(t->userdata, n == -ESHUTDOWN ? 0 : (int) n);
-                return;
-        }
-        if (!t->tls)
-                t->on_input(t->userdata, t->read_buffer, (size_t) n);
-        else if (!t->lingering)
-                on_records(t, (size_t) n);
+        if (t->tls)
+                read_records(t);
+        else
+                read_plain(t);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *userdata)

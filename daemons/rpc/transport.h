@@ -3,7 +3,8 @@
  *
  * It reads up to 256 KiB at once into a buffer that all connections of one owner share (libevent's
  * bufferevent takes 4 KiB a time, libevent#798) and writes many pieces with one system call. It
- * knows no protocol, and calls its owner only from the loop.
+ * knows no protocol, and calls its owner only from the loop. An owner that knows what comes next, the
+ * rest of a large message, names a place for it, and the bytes are copied once, by the kernel.
  *
  * With TLS the same buffer is used in two halves, records and plain bytes, and the owner's bytes wait in the
  * output until the handshake is over. A server whose handshake fails lets the client hang up first, for a
@@ -38,6 +39,10 @@ typedef struct RpcTransport {
         struct event handshake_timer;
         bool *gone; /* set when its owner ends it while it works */
 
+        /* Where the next bytes had better go than to the read buffer, and how many. They come to on_input()
+         * from there. 0: nowhere else; if *@ret is not NULL, such a place follows soon, so little is to be
+         * read. Without TLS only. May be NULL. */
+        size_t (*place)(void *userdata, uint8_t **ret);
         void (*on_input)(void *userdata, const uint8_t *data, size_t size);
         void (*on_room)(void *userdata);            /* a socket that took no more does so again */
         void (*on_lost)(void *userdata, int error); /* negative errno; 0: the peer closed */

@@ -401,6 +401,52 @@ static void test_lent_message_stays_until_the_next(void)
         g_assert_cmpuint(budget.used, ==, 0);
 }
 
+/* A large message whose rest is read to its place, and whose next one finds the room of the last but one. */
+static void test_large_message_is_read_to_its_place(void)
+{
+        enum { SIZE = 300000, FIRST = 1000 };
+        RpcReader r = {.keep_buffer = true};
+        uint8_t *data = g_malloc(5 + SIZE), *place = data;
+        size_t placed = 0;
+
+        g_assert_cmpuint(rpc_reader_place(&r, &place), ==, 0);
+        g_assert_null(place);
+        rpc_prefix_write(data, SIZE);
+        for (unsigned i = 0; i < 6; i++) {
+                const uint8_t *at = data, *message;
+                size_t left = 5 + FIRST, size = 0, n;
+
+                for (size_t k = 0; k < SIZE; k++)
+                        data[5 + k] = (uint8_t) (i + k % 251);
+                g_assert_cmpint(rpc_reader_feed(&r, &at, &left, SIZE, &message, &size), ==, 0);
+                for (size_t done = FIRST; done < SIZE; done += n) {
+                        n = rpc_reader_place(&r, &place);
+                        g_assert_cmpuint(n, <=, SIZE - done);
+                        placed += n;
+                        if (n == 0) { /* no room yet: it grows with what comes */
+                                n = RPC_MIN((size_t) 50000, SIZE - done);
+                                at = data + 5 + done;
+                        } else {
+                                n = RPC_MIN(n, (size_t) 123456);
+                                memcpy(place, data + 5 + done, n);
+                                at = place;
+                        }
+                        left = n;
+                        g_assert_cmpint(rpc_reader_feed(&r, &at, &left, SIZE, &message, &size), ==,
+                                        done + n == SIZE);
+                }
+                g_assert_cmpuint(size, ==, SIZE);
+                g_assert_cmpmem(message, size, data + 5, SIZE);
+                rpc_reader_lend(&r);
+                place = NULL;
+                g_assert_cmpuint(rpc_reader_place(&r, &place), ==, 0);
+                g_assert_true((place != NULL) == (i > 0)); /* the first lends the only buffer */
+        }
+        g_assert_cmpuint(placed, >, 4 * (SIZE - FIRST));
+        rpc_reader_free(&r);
+        g_free(data);
+}
+
 /* ---- Spinning ----------------------------------------------------------------------------------- */
 
 /* Two inputs close to each other: a conversation, however busy the machine. */
@@ -494,6 +540,7 @@ int main(int argc, char **argv)
         ADD("large-blocks", test_a_few_large_blocks_come_back);
         ADD("blocks-in-bytes", test_kept_blocks_are_bounded_in_bytes);
         ADD("output-idle", test_an_output_that_is_sent_keeps_no_block);
+        ADD("read-to-its-place", test_large_message_is_read_to_its_place);
         ADD("unpack-in-place", test_large_field_is_unpacked_where_it_lies);
         ADD("lend", test_lent_message_stays_until_the_next);
         ADD("spin/conversation", test_spinning_is_for_conversations);

@@ -23,9 +23,14 @@ enum {
         OPT_COMBINER,
         OPT_REDUCER,
         OPT_REDUCES,
+        OPT_MAP_FIELD_SEPARATOR,
+        OPT_MAP_KEY_FIELDS,
+        OPT_PARTITION_KEY_FIELDS,
+        OPT_REDUCE_FIELD_SEPARATOR,
         OPT_SPLIT_SIZE,
         OPT_FILE,
         OPT_ENV,
+        OPT_ARCHIVE,
         OPT_NAME,
         OPT_MAX_ATTEMPTS,
         OPT_SKIP_BAD_RECORDS,
@@ -75,8 +80,13 @@ static const OptionInfo options[] = {
         {"combiner", required_argument, OPT_COMBINER, JOB},
         {"reducer", required_argument, OPT_REDUCER, JOB},
         {"reduces", required_argument, OPT_REDUCES, JOB},
+        {"map-field-separator", required_argument, OPT_MAP_FIELD_SEPARATOR, JOB},
+        {"map-key-fields", required_argument, OPT_MAP_KEY_FIELDS, JOB},
+        {"partition-key-fields", required_argument, OPT_PARTITION_KEY_FIELDS, JOB},
+        {"reduce-field-separator", required_argument, OPT_REDUCE_FIELD_SEPARATOR, JOB},
         {"split-size", required_argument, OPT_SPLIT_SIZE, JOB},
         {"file", required_argument, OPT_FILE, JOB},
+        {"archive", required_argument, OPT_ARCHIVE, JOB},
         {"env", required_argument, OPT_ENV, JOB},
         {"name", required_argument, OPT_NAME, JOB | VERB_HISTORY | VERB_CLUSTER},
         {"max-attempts", required_argument, OPT_MAX_ATTEMPTS, JOB},
@@ -257,6 +267,25 @@ static int parse_env(const char *s, GPtrArray *env, Error *e)
         return 0;
 }
 
+static int parse_field_option(int value, const char *s, JobArguments *j, Error *e)
+{
+        switch (value) {
+        case OPT_MAP_FIELD_SEPARATOR:
+                j->map_separator = s;
+                return 0;
+        case OPT_REDUCE_FIELD_SEPARATOR:
+                j->reduce_separator = s;
+                return 0;
+        case OPT_MAP_KEY_FIELDS:
+                return parse_number("map-key-fields", s, 1, KEY_FIELDS_MAX, &j->map_key_fields, e);
+        case OPT_PARTITION_KEY_FIELDS:
+                return parse_number("partition-key-fields", s, 1, KEY_FIELDS_MAX,
+                                    &j->partition_key_fields, e);
+        default:
+                g_assert_not_reached();
+        }
+}
+
 static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
 {
         switch (value) {
@@ -290,9 +319,13 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
         case OPT_FILE:
                 g_ptr_array_add(j->files, (char *) s);
                 return 0;
+        case OPT_ARCHIVE:
+                g_ptr_array_add(j->archives, (char *) s);
+                return 0;
         case OPT_ENV:
                 return parse_env(s, j->env, e);
         case OPT_REDUCES:
+                j->has_reduces = true;
                 return parse_number("reduces", s, REDUCES_MIN, REDUCES_MAX, &j->reduces, e);
         case OPT_MAX_ATTEMPTS:
                 return parse_number("max-attempts", s, ATTEMPTS_MIN, ATTEMPTS_MAX, &j->max_attempts,
@@ -315,7 +348,7 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
         case OPT_SPLIT_SIZE:
                 return parse_split_size(s, &j->split_size_bytes, e);
         default:
-                g_assert_not_reached();
+                return parse_field_option(value, s, j, e);
         }
 }
 
@@ -564,7 +597,8 @@ int arguments_parse(int argc, char **argv, Arguments *a, Error *e)
                 .states = g_ptr_array_new(),
                 .job = {.inputs = g_ptr_array_new(),
                         .files = g_ptr_array_new(),
-                        .env = g_ptr_array_new()},
+                        .env = g_ptr_array_new(),
+                        .archives = g_ptr_array_new()},
         };
         fill_long_options(long_options);
 
@@ -615,4 +649,5 @@ void arguments_done(Arguments *a)
         g_clear_pointer(&a->job.inputs, g_ptr_array_unref);
         g_clear_pointer(&a->job.files, g_ptr_array_unref);
         g_clear_pointer(&a->job.env, g_ptr_array_unref);
+        g_clear_pointer(&a->job.archives, g_ptr_array_unref);
 }

@@ -9,12 +9,13 @@
 
 #include "cli/json-mode.h"
 
-#define REDUCES_MIN 1
+#define REDUCES_MIN 0
 #define REDUCES_MAX 10000
 #define ATTEMPTS_MIN 1
 #define ATTEMPTS_MAX 100
 #define SKIP_RECORDS_MAX 1000
 #define TASK_TIMEOUT_MAX_SEC (30U * 24 * 3600)
+#define KEY_FIELDS_MAX 1000
 #define LINES_MAX 1000000
 #define SLOTS_MIN 1
 #define SLOTS_MAX 4096
@@ -23,14 +24,17 @@
 
 /* What run and submit were told of the job, as typed: nothing was looked up yet. Unset is NULL or 0. */
 typedef struct JobArguments {
-        GPtrArray *inputs; /* of const char *: --input and the operands */
-        GPtrArray *files;  /* --file */
-        GPtrArray *env;    /* --env */
+        GPtrArray *inputs;   /* of const char *: --input and the operands */
+        GPtrArray *files;    /* --file */
+        GPtrArray *env;      /* --env */
+        GPtrArray *archives; /* --archive: FILE or FILE#DIRECTORY */
         const char *name, *output, *app, *mapper, *combiner, *reducer, *reuse, *intermediate;
         uint32_t reduces, max_attempts, skip_bad_records, task_timeout_sec;
-        bool has_task_timeout;
+        bool has_task_timeout, has_reduces;
         uint64_t memory_limit_bytes;
         const char *backups, *priority;
+        const char *map_separator, *reduce_separator;
+        uint32_t map_key_fields, partition_key_fields;
         uint64_t split_size_bytes;
         const char *exec_directory; /* commands are looked for there; NULL: here */
         char **app_args;            /* behind --; NULL-terminated, in argv; may be NULL */

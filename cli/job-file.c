@@ -11,11 +11,13 @@ struct JobFile {
         char *directory; /* of the file */
         char *name, *output, *app, *mapper, *combiner, *reducer, *reuse, *intermediate;
         char *backups, *priority;
-        GPtrArray *inputs, *args, *env, *ship; /* of char *; NULL: none was given */
+        char *map_separator, *reduce_separator;
+        GPtrArray *inputs, *args, *env, *ship, *archives; /* of char *; NULL: none was given */
         uint32_t reduces, max_attempts;
         uint32_t skip_bad_records, task_timeout_sec;
+        uint32_t map_key_fields, partition_key_fields;
         uint64_t split_size_bytes, memory_limit_bytes;
-        bool has_task_timeout;
+        bool has_task_timeout, has_reduces;
 };
 
 JobFile *job_file_free(JobFile *f)
@@ -33,10 +35,13 @@ JobFile *job_file_free(JobFile *f)
         g_free(f->intermediate);
         g_free(f->backups);
         g_free(f->priority);
+        g_free(f->map_separator);
+        g_free(f->reduce_separator);
         g_clear_pointer(&f->inputs, g_ptr_array_unref);
         g_clear_pointer(&f->args, g_ptr_array_unref);
         g_clear_pointer(&f->env, g_ptr_array_unref);
         g_clear_pointer(&f->ship, g_ptr_array_unref);
+        g_clear_pointer(&f->archives, g_ptr_array_unref);
         g_free(f);
         return NULL;
 }
@@ -57,7 +62,15 @@ static int parse_backups(const char *value, void *target, Error *e)
 
 static int parse_tasks(const char *value, void *target, Error *e)
 {
-        return parse_range(value, REDUCES_MIN, REDUCES_MAX, target, e);
+        JobFile *f = target;
+
+        f->has_reduces = true;
+        return parse_range(value, REDUCES_MIN, REDUCES_MAX, &f->reduces, e);
+}
+
+static int parse_key_fields(const char *value, void *target, Error *e)
+{
+        return parse_range(value, 1, KEY_FIELDS_MAX, target, e);
 }
 
 static int parse_attempts(const char *value, void *target, Error *e)
@@ -165,7 +178,10 @@ static void fill(JobArguments *a, JobFile *f)
                         a->app_args = (char **) f->args->pdata;
                 }
         }
-        a->reduces = a->reduces ? a->reduces : f->reduces;
+        if (!a->has_reduces) {
+                a->has_reduces = f->has_reduces;
+                a->reduces = f->reduces;
+        }
         a->max_attempts = a->max_attempts ? a->max_attempts : f->max_attempts;
         a->split_size_bytes = a->split_size_bytes ? a->split_size_bytes : f->split_size_bytes;
         a->skip_bad_records = a->skip_bad_records ? a->skip_bad_records : f->skip_bad_records;
@@ -177,10 +193,16 @@ static void fill(JobArguments *a, JobFile *f)
         a->intermediate = a->intermediate ? a->intermediate : f->intermediate;
         a->backups = a->backups ? a->backups : f->backups;
         a->priority = a->priority ? a->priority : f->priority;
+        a->map_separator = a->map_separator ? a->map_separator : f->map_separator;
+        a->reduce_separator = a->reduce_separator ? a->reduce_separator : f->reduce_separator;
+        a->map_key_fields = a->map_key_fields ? a->map_key_fields : f->map_key_fields;
+        a->partition_key_fields =
+                a->partition_key_fields ? a->partition_key_fields : f->partition_key_fields;
         if (a->memory_limit_bytes == 0)
                 a->memory_limit_bytes = f->memory_limit_bytes;
         add_all(a->inputs, f, f->inputs, true);
         add_all(a->files, f, f->ship, true);
+        add_all(a->archives, f, f->archives, true);
         add_all(a->env, f, f->env, false);
 }
 
@@ -196,6 +218,7 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Job", "Args", conf_parse_strv, &f->args},
                 {"Job", "Environment", parse_variable, &f->env},
                 {"Job", "Ship", conf_parse_strv, &f->ship},
+                {"Job", "Archive", conf_parse_strv, &f->archives},
                 {"Job", "SplitSize", parse_split_size, &f->split_size_bytes},
                 {"Job", "MaxAttempts", parse_attempts, &f->max_attempts},
                 {"Job", "SkipBadRecords", parse_skip, &f->skip_bad_records},
@@ -206,12 +229,16 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Job", "Backups", parse_backups, &f->backups},
                 {"Job", "Priority", conf_parse_string, &f->priority},
                 {"Map", "Exec", conf_parse_string, &f->mapper},
+                {"Map", "FieldSeparator", conf_parse_string, &f->map_separator},
+                {"Map", "KeyFields", parse_key_fields, &f->map_key_fields},
+                {"Map", "PartitionKeyFields", parse_key_fields, &f->partition_key_fields},
                 {"Map", "Ship", conf_parse_strv, &f->ship},
                 {"Combine", "Exec", conf_parse_string, &f->combiner},
                 {"Combine", "Ship", conf_parse_strv, &f->ship},
                 {"Reduce", "Exec", conf_parse_string, &f->reducer},
                 {"Reduce", "Ship", conf_parse_strv, &f->ship},
-                {"Reduce", "Tasks", parse_tasks, &f->reduces},
+                {"Reduce", "FieldSeparator", conf_parse_string, &f->reduce_separator},
+                {"Reduce", "Tasks", parse_tasks, f},
                 {},
         };
         int r;
@@ -312,6 +339,11 @@ static void put_job(Writer *w, const JobRequest *q)
 
                 put(w, "Ship", path);
         }
+        for (guint i = 0; i < a->archives->len; i++) {
+                g_autofree char *path = path_make_absolute(a->archives->pdata[i]);
+
+                put(w, "Archive", path);
+        }
         put_number(w, "SplitSize", a->split_size_bytes);
         put_number(w, "MaxAttempts", a->max_attempts);
         put_number(w, "SkipBadRecords", a->skip_bad_records);
@@ -327,12 +359,33 @@ static void put_job(Writer *w, const JobRequest *q)
         put(w, "Priority", a->priority);
 }
 
-static void put_section(Writer *w, const char *name, const char *command)
+static bool put_header(Writer *w, const char *name, bool wanted)
 {
-        if (!command)
-                return;
-        g_string_append_printf(w->text, "\n[%s]\n", name);
-        put(w, "Exec", command);
+        if (wanted)
+                g_string_append_printf(w->text, "\n[%s]\n", name);
+        return wanted;
+}
+
+static void put_commands(Writer *w, const JobRequest *q)
+{
+        const JobArguments *a = q->arguments;
+
+        if (put_header(w, "Map",
+                       q->mapper || a->map_separator || a->map_key_fields > 0 ||
+                               a->partition_key_fields > 0)) {
+                put(w, "Exec", q->mapper);
+                put(w, "FieldSeparator", a->map_separator);
+                put_number(w, "KeyFields", a->map_key_fields);
+                put_number(w, "PartitionKeyFields", a->partition_key_fields);
+        }
+        if (put_header(w, "Combine", q->combiner))
+                put(w, "Exec", q->combiner);
+        if (put_header(w, "Reduce", q->reducer || a->has_reduces || a->reduce_separator)) {
+                put(w, "Exec", q->reducer);
+                put(w, "FieldSeparator", a->reduce_separator);
+                if (a->has_reduces)
+                        g_string_append_printf(w->text, "Tasks=%u\n", a->reduces);
+        }
 }
 
 int job_file_print(const JobRequest *q, Error *e)
@@ -341,14 +394,7 @@ int job_file_print(const JobRequest *q, Error *e)
         Writer w = {.text = text, .error = e};
 
         put_job(&w, q);
-        put_section(&w, "Map", q->mapper);
-        put_section(&w, "Combine", q->combiner);
-        put_section(&w, "Reduce", q->reducer);
-        if (q->arguments->reduces > 0) {
-                if (!q->reducer)
-                        g_string_append(text, "\n[Reduce]\n");
-                put_number(&w, "Tasks", q->arguments->reduces);
-        }
+        put_commands(&w, q);
         if (w.result < 0)
                 return w.result;
         (void) fputs(text->str, stdout);

@@ -20,7 +20,7 @@ int job_arguments_check(const JobArguments *a, Error *e)
                                           "working directory)");
         if ((a->app && !*a->app) || (a->mapper && !*a->mapper))
                 return error_setf(e, EINVAL, "%s must not be empty", a->app ? "--app" : "--mapper");
-        if (!a->app && !a->mapper)
+        if (!a->app && !a->mapper && !a->combiner && !a->reducer)
                 return error_setf(e, EINVAL, "what shall run? Give --app or --mapper");
         if (a->app && (a->mapper || a->combiner || a->reducer))
                 return error_setf(
@@ -151,6 +151,21 @@ static int ship(JobRequest *q, const char *path, Error *e)
         return 0;
 }
 
+/* "dir/FILE#DIRECTORY": the file is shipped, and unpacked there. */
+static int ship_archive(JobRequest *q, const char *archive, Error *e)
+{
+        const char *mark = strrchr(archive, '#');
+        g_autofree char *path =
+                mark ? g_strndup(archive, (gsize) (mark - archive)) : g_strdup(archive);
+        g_autofree char *name = g_path_get_basename(path);
+        int r;
+
+        r = ship(q, path, e);
+        if (r >= 0)
+                g_ptr_array_add(q->archives, g_strconcat(name, mark, NULL));
+        return r;
+}
+
 /* Is it a program that is installed, rather than one of the user's files? */
 static bool is_system_program(const char *path)
 {
@@ -243,6 +258,8 @@ static int check_texts(const JobRequest *q, Error *e)
                 r = check_text("the input", q->inputs->pdata[i], e);
         for (guint i = 0; i < a->env->len && r >= 0; i++)
                 r = check_text("--env", a->env->pdata[i], e);
+        for (guint i = 0; i < q->archives->len && r >= 0; i++)
+                r = check_text("--archive", q->archives->pdata[i], e);
         for (guint i = 0; i < q->files->len && r >= 0; i++)
                 r = check_text("--file", g_array_index(q->files, ShippedFile, i).name, e);
         for (char **s = a->app_args; s && *s && r >= 0; s++)
@@ -272,6 +289,7 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         *q = (JobRequest){.arguments = a};
         id128_make(q->request_id);
         q->inputs = g_ptr_array_new_with_free_func(g_free);
+        q->archives = g_ptr_array_new_with_free_func(g_free);
         q->files = g_array_new(FALSE, FALSE, sizeof(ShippedFile));
         g_array_set_clear_func(q->files, shipped_clear);
 
@@ -284,6 +302,8 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
                 q->output = output_make_absolute(a->output);
         for (guint i = 0; i < a->files->len && r >= 0; i++)
                 r = ship(q, a->files->pdata[i], e);
+        for (guint i = 0; i < a->archives->len && r >= 0; i++)
+                r = ship_archive(q, a->archives->pdata[i], e);
         if (r >= 0 && a->app)
                 r = ship_plugin(q, a->app, e);
         if (r >= 0)
@@ -315,6 +335,7 @@ int job_request_check_host(const JobRequest *q, const char *host, bool wants_res
 void job_request_done(JobRequest *q)
 {
         g_clear_pointer(&q->inputs, g_ptr_array_unref);
+        g_clear_pointer(&q->archives, g_ptr_array_unref);
         g_clear_pointer(&q->files, g_array_unref);
         g_free(q->output);
         g_free(q->app);
@@ -363,7 +384,9 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                      {"Reducer", q->reducer},
                      {"Reuse", a->reuse},
                      {"Intermediate", a->intermediate},
-                     {"Priority", a->priority}};
+                     {"Priority", a->priority},
+                     {"MapFieldSeparator", a->map_separator},
+                     {"ReduceFieldSeparator", a->reduce_separator}};
         int r = 0;
 
         for (size_t i = 0; i < ELEMENTSOF(texts) && r >= 0; i++)
@@ -374,8 +397,15 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                 r = append_strings(m, "Args", a->app_args, g_strv_length(a->app_args));
         if (r >= 0)
                 r = append_strings(m, "Env", (char **) a->env->pdata, a->env->len);
-        if (r >= 0 && a->reduces > 0)
+        if (r >= 0)
+                r = append_strings(m, "Archives", (char **) q->archives->pdata, q->archives->len);
+        if (r >= 0 && a->has_reduces)
                 r = sd_bus_message_append(m, "{sv}", "Reduces", "u", a->reduces);
+        if (r >= 0 && a->map_key_fields > 0)
+                r = sd_bus_message_append(m, "{sv}", "MapKeyFields", "u", a->map_key_fields);
+        if (r >= 0 && a->partition_key_fields > 0)
+                r = sd_bus_message_append(m, "{sv}", "PartitionKeyFields", "u",
+                                          a->partition_key_fields);
         if (r >= 0 && a->max_attempts > 0)
                 r = sd_bus_message_append(m, "{sv}", "MaxAttempts", "u", a->max_attempts);
         if (r >= 0 && a->skip_bad_records > 0)

@@ -26,9 +26,10 @@ typedef struct ShippedFile {
 
 typedef struct JobRequest {
         const JobArguments *arguments;
-        GPtrArray *inputs; /* of char * */
-        char *output;      /* NULL: back to the caller */
-        char *app;         /* of a plugin the name it is shipped by */
+        GPtrArray *inputs;   /* of char * */
+        GPtrArray *archives; /* of char *: NAME or NAME#DIRECTORY of files */
+        char *output;        /* NULL: back to the caller */
+        char *app;           /* of a plugin the name it is shipped by */
         char *mapper, *combiner, *reducer;
         GArray *files; /* of ShippedFile */
         char request_id[ID128_HEX_SIZE];

@@ -85,7 +85,8 @@ int result_print(Master *m, const Job *j)
 
         service_raise_fd_limit();
         take_interrupts();
-        r = merge_parts(open_part, &source, j->reduces, STDOUT_FILENO, &options, &e);
+        r = merge_parts(open_part, &source, j->reduces > 0 ? j->reduces : j->maps, STDOUT_FILENO,
+                        &options, &e);
         if (interrupted)
                 return EXIT_SIGNAL(interrupted);
         if (r == -EPIPE && !e.message)

@@ -70,6 +70,45 @@ char *text_escape(const void *data, size_t size_bytes, size_t max_bytes)
         return g_string_free(out, FALSE);
 }
 
+/* Behind a backslash at *@s; moves it to the last byte that it took. */
+static int unescape_one(const char **s)
+{
+        int high, low;
+
+        switch (*++*s) {
+        case 't':
+                return '\t';
+        case '0':
+                return '\0';
+        case '\\':
+                return '\\';
+        case 'x':
+                high = g_ascii_xdigit_value((*s)[1]);
+                low = high < 0 ? -1 : g_ascii_xdigit_value((*s)[2]);
+                *s += 2;
+                return low < 0 ? -EINVAL : high << 4 | low;
+        default:
+                return -EINVAL;
+        }
+}
+
+int text_unescape(const char *s, uint8_t *ret, size_t max_bytes, size_t *ret_size)
+{
+        size_t size = 0;
+
+        for (; *s; s++) {
+                int c = *s == '\\' ? unescape_one(&s) : (uint8_t) *s;
+
+                if (c < 0)
+                        return c;
+                if (size == max_bytes)
+                        return -E2BIG;
+                ret[size++] = (uint8_t) c;
+        }
+        *ret_size = size;
+        return 0;
+}
+
 void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t max_bytes)
 {
         if (size_bytes >= max_bytes) {

@@ -27,5 +27,14 @@ void text_replace(char **s, const char *value);
  */
 char *text_escape(const void *data, size_t size_bytes, size_t max_bytes);
 
+/**
+ * text_unescape() - bytes from text that a person typed
+ *
+ * A backslash begins \t, \0, \\ or \xNN; all else stands for itself.
+ *
+ * Return: 0; -EINVAL for another escape, -E2BIG for more than @max_bytes.
+ */
+int text_unescape(const char *s, uint8_t *ret, size_t max_bytes, size_t *ret_size);
+
 /* Appends bytes to a bounded tail buffer: keeps the last @max_bytes of all that was appended. */
 void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t max_bytes);

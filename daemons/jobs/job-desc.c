@@ -9,6 +9,7 @@
 
 #include "apps/catalog.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "jobs/job-desc.h"
 
 /* Hadoop's words (mapreduce.job.priority), from low to high; the middle is the default. */
@@ -30,10 +31,16 @@ static const Key keys[] = {
         {"Mapper", 's', offsetof(JobDesc, mapper), 0, JOB_COMMAND_MAX_BYTES},
         {"Combiner", 's', offsetof(JobDesc, combiner), 0, JOB_COMMAND_MAX_BYTES},
         {"Reducer", 's', offsetof(JobDesc, reducer), 0, JOB_COMMAND_MAX_BYTES},
-        {"Reduces", 'n', offsetof(JobDesc, reduces), 1, JOB_REDUCES_MAX},
+        {"Reduces", 'n', offsetof(JobDesc, reduces), 0, JOB_REDUCES_MAX},
+        {"MapFieldSeparator", 's', offsetof(JobDesc, map_separator), 0, JOB_SEPARATOR_MAX_BYTES},
+        {"MapKeyFields", 'n', offsetof(JobDesc, map_key_fields), 1, JOB_KEY_FIELDS_MAX},
+        {"PartitionKeyFields", 'n', offsetof(JobDesc, partition_key_fields), 0, JOB_KEY_FIELDS_MAX},
+        {"ReduceFieldSeparator", 's', offsetof(JobDesc, reduce_separator), 0,
+         JOB_SEPARATOR_MAX_BYTES},
         {"SplitSize", 'n', offsetof(JobDesc, split_size_bytes), JOB_SPLIT_SIZE_MIN,
          JOB_SPLIT_SIZE_MAX},
         {"Env", 'a', offsetof(JobDesc, env), 1, JOB_COMMAND_MAX_BYTES},
+        {"Archives", 'a', offsetof(JobDesc, archives), 1, 2 * JOB_NAME_MAX_BYTES + 1},
         {"MaxAttempts", 'n', offsetof(JobDesc, max_attempts), 1, JOB_MAX_ATTEMPTS_MAX},
         {"SkipBadRecords", 'n', offsetof(JobDesc, skip_bad_records), 0, JOB_SKIP_RECORDS_MAX},
         {"TaskTimeout", 'n', offsetof(JobDesc, task_timeout_sec), 0, JOB_TASK_TIMEOUT_MAX_SEC},
@@ -72,6 +79,7 @@ JobDesc *job_desc_new(void)
         d->files = g_ptr_array_new_with_free_func(shipped_file_free);
         d->bounds = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
         d->reduces = 1;
+        d->map_key_fields = 1;
         d->max_attempts = JOB_MAX_ATTEMPTS_DEFAULT;
         d->task_timeout_sec = JOB_TASK_TIMEOUT_DEFAULT_SEC;
         d->backups = true;
@@ -142,7 +150,8 @@ static int unknown_key(const char *key, Error *e)
         return error_setf(
                 e, EINVAL,
                 "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
-                "Combiner, Reducer, Reduces, SplitSize, Env, MaxAttempts, SkipBadRecords, "
+                "Combiner, Reducer, Reduces, MapFieldSeparator, MapKeyFields, PartitionKeyFields, "
+                "ReduceFieldSeparator, SplitSize, Env, Archives, MaxAttempts, SkipBadRecords, "
                 "TaskTimeout, MemoryLimit, Reuse, Intermediate, Backups, Priority, RequestId)",
                 key);
 }
@@ -262,12 +271,17 @@ int job_desc_set_boolean(JobDesc *d, const char *key, bool value, Error *e)
         return 0;
 }
 
+static bool is_plain_name(const char *s)
+{
+        return *s && strlen(s) <= JOB_NAME_MAX_BYTES && !strchr(s, '/') && !g_str_equal(s, ".") &&
+               !g_str_equal(s, "..");
+}
+
 int job_desc_add_file(JobDesc *d, const char *name, Error *e)
 {
         JobShippedFile *f;
 
-        if (!*name || strlen(name) > JOB_NAME_MAX_BYTES || strchr(name, '/') ||
-            g_str_equal(name, ".") || g_str_equal(name, ".."))
+        if (!is_plain_name(name))
                 return error_setf(e, EINVAL, "not a plain file name for a shipped file: %.80s",
                                   name);
         if (d->files->len >= JOB_FILES_MAX)
@@ -330,6 +344,79 @@ static int check_program(const JobDesc *d, Error *e)
         return check_app(d, e);
 }
 
+static void set_text(char **text, const char *value)
+{
+        g_free(*text);
+        *text = g_strdup(value);
+}
+
+/* A reducer without a mapper reads the input's own lines; "none" is Hadoop's way to ask for maps alone. */
+static void settle_commands(JobDesc *d)
+{
+        if (g_str_equal(d->reducer, JOB_REDUCER_NONE)) {
+                set_text(&d->reducer, "");
+                d->reduces = 0;
+        }
+        if (g_str_equal(d->reducer, JOB_COMMAND_IDENTITY))
+                set_text(&d->reducer, "");
+        if (!*d->app && !*d->mapper && (*d->reducer || *d->combiner))
+                set_text(&d->mapper, JOB_COMMAND_IDENTITY);
+}
+
+static int check_map_only(const JobDesc *d, Error *e)
+{
+        if (d->reduces > 0)
+                return 0;
+        if (*d->app && !catalog_is_plugin(d->app))
+                return error_setf(e, EINVAL,
+                                  "Reduces=0: App=%s has a reduce; a job of maps alone runs a "
+                                  "Mapper or a plugin",
+                                  d->app);
+        if (*d->reducer || *d->combiner)
+                return error_setf(e, EINVAL, "Reduces=0 leaves nothing to do for the %s: give none",
+                                  *d->reducer ? "Reducer" : "Combiner");
+        return 0;
+}
+
+static int check_separator(const char *key, const char *value, Error *e)
+{
+        uint8_t separator[JOB_SEPARATOR_MAX_BYTES];
+        size_t size;
+
+        if (!*value)
+                return 0;
+        if (text_unescape(value, separator, sizeof(separator), &size) < 0 || size == 0)
+                return error_setf(e, EINVAL,
+                                  "%s=%.40s: a backslash there begins \\t, \\0, \\\\ or \\xNN", key,
+                                  value);
+        if (memchr(separator, '\n', size))
+                return error_setf(e, EINVAL, "%s holds a newline, which ends records", key);
+        return 0;
+}
+
+/* How lines are cut is for commands: apps have parameters for that. */
+static int check_fields(const JobDesc *d, Error *e)
+{
+        int r;
+
+        r = check_separator("MapFieldSeparator", d->map_separator, e);
+        if (r >= 0)
+                r = check_separator("ReduceFieldSeparator", d->reduce_separator, e);
+        if (r < 0)
+                return r;
+        if (*d->app && (*d->map_separator || *d->reduce_separator || d->map_key_fields != 1 ||
+                        d->partition_key_fields != 0))
+                return error_setf(e, EINVAL,
+                                  "MapFieldSeparator, MapKeyFields, PartitionKeyFields and "
+                                  "ReduceFieldSeparator go with Mapper, not with App=%s",
+                                  d->app);
+        if (d->partition_key_fields > d->map_key_fields)
+                return error_setf(e, EINVAL,
+                                  "PartitionKeyFields=%u: the key has MapKeyFields=%u only",
+                                  d->partition_key_fields, d->map_key_fields);
+        return 0;
+}
+
 static int check_inputs(const JobDesc *d, Error *e)
 {
         if (d->inputs->len == 0)
@@ -383,6 +470,32 @@ static int check_env(const JobDesc *d, Error *e)
         return 0;
 }
 
+/* Each is shipped, and its directory is nobody else's name. */
+static int check_archives(const JobDesc *d, Error *e)
+{
+        g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+
+        for (guint i = 0; i < d->files->len; i++)
+                g_hash_table_add(names, g_strdup(((JobShippedFile *) d->files->pdata[i])->name));
+        for (guint i = 0; i < d->archives->len; i++) {
+                const char *s = d->archives->pdata[i], *mark = strrchr(s, '#');
+                g_autofree char *name = mark ? g_strndup(s, (gsize) (mark - s)) : g_strdup(s);
+                const char *directory = mark ? mark + 1 : name;
+
+                if (!is_shipped(d, name))
+                        return error_setf(e, EINVAL, "Archives=%.80s: no such file is shipped", s);
+                if (!is_plain_name(directory))
+                        return error_setf(e, EINVAL,
+                                          "Archives=%.80s: not a plain name behind the #", s);
+                g_hash_table_remove(names, name); /* it goes */
+                if (!g_hash_table_add(names, g_strdup(directory)))
+                        return error_setf(e, EINVAL,
+                                          "Archives=%.80s: another file has the name %.80s", s,
+                                          directory);
+        }
+        return 0;
+}
+
 static int check_text(const char *what, const char *s, Error *e)
 {
         for (const char *p = s; *p; p++)
@@ -419,13 +532,20 @@ int job_desc_check(JobDesc *d, Error *e)
 {
         int r;
 
+        settle_commands(d);
         r = check_program(d, e);
+        if (r >= 0)
+                r = check_map_only(d, e);
+        if (r >= 0)
+                r = check_fields(d, e);
         if (r >= 0)
                 r = check_inputs(d, e);
         if (r >= 0)
                 r = check_env(d, e);
         if (r >= 0)
                 r = check_choices(d, e);
+        if (r >= 0)
+                r = check_archives(d, e);
         if (r >= 0)
                 r = check_priority(d, e);
         if (r >= 0)

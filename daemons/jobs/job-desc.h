@@ -18,6 +18,11 @@
 #define JOB_MAX_ATTEMPTS_MAX 100U
 #define JOB_MAX_ATTEMPTS_DEFAULT 4U
 #define JOB_SKIP_RECORDS_MAX 1000U
+#define JOB_COMMAND_IDENTITY                                                                       \
+        "identity" /* a mapper or reducer of ours that passes lines on, without a process */
+#define JOB_REDUCER_NONE "none"
+#define JOB_KEY_FIELDS_MAX 1000U
+#define JOB_SEPARATOR_MAX_BYTES 64U /* as it is written, escapes and all */
 /* As mapreduce.task.timeout of Hadoop. */
 #define JOB_TASK_TIMEOUT_DEFAULT_SEC 600U
 #define JOB_TASK_TIMEOUT_MAX_SEC (30U * 24 * 3600)
@@ -47,15 +52,20 @@ typedef struct JobDesc {
         char *combiner;
         char *reducer;
         char *request_id;
-        char *reuse;        /* "" and "auto" are one; "yes", "no" */
-        char *intermediate; /* "" and "local" are one; "stable:PATH" */
-        char *priority;     /* "very-low" to "very-high"; "" is "normal" */
-        GPtrArray *inputs;  /* of char * */
+        char *reuse;            /* "" and "auto" are one; "yes", "no" */
+        char *intermediate;     /* "" and "local" are one; "stable:PATH" */
+        char *priority;         /* "very-low" to "very-high"; "" is "normal" */
+        char *map_separator;    /* between the fields of what commands' maps write; "" is TAB */
+        char *reduce_separator; /* between key and value of what their reduces read; "" is TAB */
+        GPtrArray *inputs;      /* of char * */
         GPtrArray *args;
         GPtrArray *env;
-        GPtrArray *files;  /* of JobShippedFile * */
-        GPtrArray *bounds; /* of GBytes *; what planning found out, and none of the keys */
+        GPtrArray *archives; /* "FILE" or "FILE#DIRECTORY" of files, to be unpacked */
+        GPtrArray *files;    /* of JobShippedFile * */
+        GPtrArray *bounds;   /* of GBytes *; what planning found out, and none of the keys */
         uint32_t reduces;
+        uint32_t map_key_fields;       /* that are the key */
+        uint32_t partition_key_fields; /* of the key, that choose the reduce; 0: all */
         uint32_t max_attempts;
         bool backups;
         uint64_t split_size_bytes;
@@ -86,7 +96,7 @@ int job_desc_set_boolean(JobDesc *d, const char *key, bool value, Error *e);
 /* A shipped file. Its name has no slash, is not hidden by "." or "..", and comes once. */
 int job_desc_add_file(JobDesc *d, const char *name, Error *e);
 
-/* The whole: exactly one program, inputs, everything in range. Gives the job a name if it has none. */
+/* The whole: exactly one program (a reducer alone gets the identity mapper), inputs, everything in range. Gives the job a name if it has none. */
 int job_desc_check(JobDesc *d, Error *e);
 
 /* The directory of Intermediate=stable:PATH; NULL for another. */

@@ -759,20 +759,21 @@ int scheduler_end(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint
         return task_table_end(t, kind, task, attempt, end, now_usec);
 }
 
-int scheduler_grant(Scheduler *s, TaskTable *t, uint32_t reduce, uint32_t attempt)
+int scheduler_grant(Scheduler *s, TaskTable *t, uint32_t index, uint32_t attempt)
 {
-        const Attempt *a = task_table_attempt(t, TASK_REDUCE, reduce, attempt);
+        TaskKind kind = task_table_part_kind(t);
+        const Attempt *a = task_table_attempt(t, kind, index, attempt);
         Attempt before;
         int r;
 
         if (!a)
-                return task_table_grant(t, reduce, attempt);
+                return task_table_grant(t, index, attempt);
         before = *a;
-        r = task_table_grant(t, reduce, attempt);
+        r = task_table_grant(t, index, attempt);
         if (r < 0)
                 return r;
-        account(s, find_job(s, t), TASK_REDUCE, &before, -1);
-        account(s, find_job(s, t), TASK_REDUCE, a, 1);
+        account(s, find_job(s, t), kind, &before, -1);
+        account(s, find_job(s, t), kind, a, 1);
         return 0;
 }
 

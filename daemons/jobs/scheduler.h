@@ -149,6 +149,6 @@ int scheduler_progress(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task,
                        AttemptPhase phase, double fraction, uint64_t now_usec);
 int scheduler_end(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
                   AttemptEnd end, uint64_t now_usec);
-int scheduler_grant(Scheduler *s, TaskTable *t, uint32_t reduce, uint32_t attempt);
+int scheduler_grant(Scheduler *s, TaskTable *t, uint32_t index, uint32_t attempt);
 int scheduler_commit(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
                      uint64_t now_usec);

@@ -191,9 +191,16 @@ bool task_table_may_shuffle(const TaskTable *t)
         return maps->in[TASK_IDLE] == 0 || (uint64_t) maps->in[TASK_DONE] * 20 >= maps->count;
 }
 
+TaskKind task_table_part_kind(const TaskTable *t)
+{
+        return t->sets[TASK_REDUCE].count > 0 ? TASK_REDUCE : TASK_MAP;
+}
+
 bool task_table_is_complete(const TaskTable *t)
 {
-        return t->sets[TASK_REDUCE].in[TASK_DONE] == t->sets[TASK_REDUCE].count;
+        const TaskSet *s = &t->sets[task_table_part_kind(t)];
+
+        return s->in[TASK_DONE] == s->count;
 }
 
 static bool is_past_shuffle(const Attempt *a)
@@ -335,9 +342,10 @@ static int check_commit(Task *task, const Attempt *a)
         return 0;
 }
 
-int task_table_grant(TaskTable *t, uint32_t reduce, uint32_t attempt)
+int task_table_grant(TaskTable *t, uint32_t index, uint32_t attempt)
 {
-        Task *task = get(t, TASK_REDUCE, reduce);
+        TaskKind kind = task_table_part_kind(t);
+        Task *task = get(t, kind, index);
         Attempt *a = find_attempt(task, attempt);
         bool before;
         int r;
@@ -348,7 +356,7 @@ int task_table_grant(TaskTable *t, uint32_t reduce, uint32_t attempt)
         before = is_fed(task);
         a->phase = ATTEMPT_COMMITTING;
         a->fraction = 1;
-        count_fed(t, TASK_REDUCE, before, is_fed(task));
+        count_fed(t, kind, before, is_fed(task));
         return 0;
 }
 
@@ -379,7 +387,8 @@ int task_table_output(const TaskTable *t, uint32_t map, uint32_t *ret_attempt, u
 {
         const Task *task = get(t, TASK_MAP, map);
 
-        if (!task || task->state != TASK_DONE || task->output_lost)
+        if (!task || task->state != TASK_DONE || task->output_lost ||
+            task_table_part_kind(t) == TASK_MAP)
                 return 0;
         *ret_attempt = task->done_attempt;
         *ret_worker = task->done_worker;
@@ -406,7 +415,8 @@ int task_table_lose_output(TaskTable *t, uint32_t map, uint32_t attempt, uint64_
 {
         Task *task = get(t, TASK_MAP, map);
 
-        if (!task || task->state != TASK_DONE || task->output_lost || task->done_attempt != attempt)
+        if (!task || task->state != TASK_DONE || task->output_lost ||
+            task->done_attempt != attempt || task_table_part_kind(t) == TASK_MAP)
                 return -ESTALE;
         task->output_lost = true;
         t->outputs_lost++;

@@ -131,7 +131,10 @@ uint32_t task_table_next_running(const TaskTable *t, TaskKind kind, uint32_t ind
 /* Whether a reduce may begin its shuffle: no map is idle, or 5 % of them are done. */
 bool task_table_may_shuffle(const TaskTable *t);
 
-bool task_table_is_complete(const TaskTable *t); /* all reduces are DONE */
+/* Of which kind the tasks are whose results are the job's parts: reduces, or, of a job without any, maps. */
+TaskKind task_table_part_kind(const TaskTable *t);
+
+bool task_table_is_complete(const TaskTable *t); /* all parts are there */
 
 /**
  * task_table_start() - a new attempt of an idle task, or the backup of a running one
@@ -159,12 +162,12 @@ int task_table_end(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt
                    uint64_t now_usec);
 
 /**
- * task_table_grant() - let one attempt of a reduce put its part in place
+ * task_table_grant() - let one attempt of a task of the parts' kind put its part in place
  *
  * Return: 0: from now on no other attempt of the task may; -EALREADY when another one has the grant or
  * the task is DONE; -ENOENT for an attempt that is not running. task_table_end() gives a grant back.
  */
-int task_table_grant(TaskTable *t, uint32_t reduce, uint32_t attempt);
+int task_table_grant(TaskTable *t, uint32_t index, uint32_t attempt);
 
 /**
  * task_table_commit() - this attempt's result is the task's

@@ -25,7 +25,7 @@ static const char *result_order(const MasterJob *j)
 {
         const CatalogApp *app = catalog_find(j->desc->app);
 
-        return app && app->ordered ? "parts" : "key";
+        return j->reduces == 0 || (app && app->ordered) ? "parts" : "key";
 }
 
 static int property_text(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -177,10 +177,10 @@ static int method_open_part(sd_bus_message *message, void *userdata, sd_bus_erro
         if (*j->desc->output)
                 return bus_error_setf(ret_error, BUS_ERROR_NO_SUCH_PART,
                                       "The result of job %s is in %s", j->id, j->output_dir);
-        if (part >= j->reduces)
+        if (part >= job_part_count(j))
                 return bus_error_setf(ret_error, BUS_ERROR_NO_SUCH_PART,
-                                      "Job %s has parts 0 to %u, not %u", j->id, j->reduces - 1,
-                                      part);
+                                      "Job %s has %u parts, from 0 on, and no part %u", j->id,
+                                      job_part_count(j), part);
         name = g_strdup_printf(OUTPUT_PART_FORMAT, part);
         path = g_build_filename(j->output_dir, name, NULL);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

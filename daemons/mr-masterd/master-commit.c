@@ -1,5 +1,5 @@
 /*
- * Commit — a reduce's part gets its final name, for one attempt of each reduce.
+ * Commit — a part gets its final name, for one attempt of each reduce; of a job without reduces, of each map.
  *
  * The task table grants the commit to one attempt; the rename is done in a thread; when it is done the
  * table learns it, and the other attempt, if there is one, is killed.
@@ -46,13 +46,13 @@ static void part_work_free(PartWork *w)
 
 static void part_committed(MasterJob *j, FinishedAttempt *f)
 {
-        if (scheduler_commit(j->manager->scheduler, j->table, TASK_REDUCE, f->task, f->attempt,
+        if (scheduler_commit(j->manager->scheduler, j->table, f->kind, f->task, f->attempt,
                              manager_now(j->manager)) < 0)
                 return;
-        job_attempt_committed(j, TASK_REDUCE, f->task, f->attempt);
-        job_set_task_counters(j, TASK_REDUCE, f->task, TAKE_PTR(f->counters));
-        job_save_task(j, TASK_REDUCE, f->task);
-        job_kill_losers(j, TASK_REDUCE, f->task);
+        job_attempt_committed(j, f->kind, f->task, f->attempt);
+        job_set_task_counters(j, f->kind, f->task, TAKE_PTR(f->counters));
+        job_save_task(j, f->kind, f->task);
+        job_kill_losers(j, f->kind, f->task);
         job_changed(j, CHANGED_NUMBERS);
         job_check_complete(j);
 }
@@ -62,15 +62,16 @@ static void part_failed(MasterJob *j, const FinishedAttempt *f, const char *why)
         Manager *m = j->manager;
         int r;
 
-        job_event(j, "commit-failed", "attempt %u of reduce %u: %s", f->attempt, f->task, why);
-        r = scheduler_end(m->scheduler, j->table, TASK_REDUCE, f->task, f->attempt, ATTEMPT_FAILED,
+        job_event(j, "commit-failed", "attempt %u of %s %u: %s", f->attempt,
+                  f->kind == TASK_MAP ? "map" : "reduce", f->task, why);
+        r = scheduler_end(m->scheduler, j->table, f->kind, f->task, f->attempt, ATTEMPT_FAILED,
                           manager_now(m));
         if (r < 0)
                 return;
-        job_attempt_ended(j, TASK_REDUCE, f->task, f->attempt, ATTEMPT_FAILED, why);
-        task_table_set_status(j->table, TASK_REDUCE, f->task, why);
+        job_attempt_ended(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why);
+        task_table_set_status(j->table, f->kind, f->task, why);
         job_rerun_lost(j);
-        job_save_task(j, TASK_REDUCE, f->task);
+        job_save_task(j, f->kind, f->task);
         job_changed(j, CHANGED_NUMBERS);
         if (r > 0)
                 job_end(j, JOB_FAILED, why, NULL);
@@ -92,18 +93,20 @@ static void part_done(void *data, bool abandoned)
         part_work_free(w);
 }
 
-void job_commit_part(MasterJob *j, FinishedAttempt *f)
+void job_commit_part(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__TaskResult *result)
 {
         PartWork *w;
 
         if (scheduler_grant(j->manager->scheduler, j->table, f->task, f->attempt) < 0)
                 return;
+        if (f->kind == TASK_MAP) /* an attempt that takes its place would say the same again */
+                job_save_skipped(j, f->task, result);
         w = g_new0(PartWork, 1);
         w->job = j;
         w->f = *f;
         f->counters = NULL;
         w->output_dir = g_strdup(j->output_dir);
-        w->attempt_dir = job_attempt_dir(j, TASK_REDUCE, f->task, f->attempt, f->worker);
+        w->attempt_dir = job_attempt_dir(j, f->kind, f->task, f->attempt, f->worker);
         w->sync = !j->manager->conf->ephemeral;
         j->working++;
         job_changed(j, CHANGED_NUMBERS);

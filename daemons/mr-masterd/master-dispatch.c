@@ -11,6 +11,7 @@
 #include <fcntl.h>
 
 #include "base/fs.h"
+#include "base/text.h"
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
@@ -233,7 +234,7 @@ static CounterSet *counters_of(const Mapreduced__V1__TaskResult *result)
 /* A streamed result must be whole: as long as its worker says, and written without error. */
 static const char *streamed_output_fault(AttemptCall *c, uint64_t expected_bytes)
 {
-        if (c->kind != TASK_REDUCE || !c->job->streamed)
+        if (c->kind != job_part_kind(c->job) || !c->job->streamed)
                 return NULL;
         if (c->output_error < 0)
                 return error_text(c->output_error);
@@ -248,8 +249,8 @@ static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1_
         if (fault) {
                 g_autofree char *why = NULL;
 
-                why = g_strdup_printf("reduce %u: its result could not be kept in %s: %s", f->task,
-                                      j->output_dir, fault);
+                why = g_strdup_printf("%s %u: its result could not be kept in %s: %s",
+                                      kind_name(f->kind), f->task, j->output_dir, fault);
                 attempt_detach(c);
                 fail_attempt(j, f, why, "", false);
                 return;
@@ -257,10 +258,10 @@ static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1_
         attempt_detach(c);
         job_keep_tail(j, f, result->stderr_tail);
         f->counters = counters_of(result);
-        if (f->kind == TASK_MAP)
-                commit_map(j, f, result);
+        if (f->kind == job_part_kind(j))
+                job_commit_part(j, f, result);
         else
-                job_commit_part(j, f);
+                commit_map(j, f, result);
 }
 
 /* The call is of no interest any more: its status follows and says nothing new. */
@@ -337,7 +338,7 @@ static int open_streamed_output(AttemptCall *c)
 
 static void on_output(AttemptCall *c, const ProtobufCBinaryData *data)
 {
-        if (c->kind != TASK_REDUCE || !c->job->streamed || c->output_error < 0)
+        if (c->kind != job_part_kind(c->job) || !c->job->streamed || c->output_error < 0)
                 return;
         c->output_error = write_full(c->output_fd, data->data, data->len);
         c->output_bytes += data->len;
@@ -422,6 +423,7 @@ typedef struct Spec {
         Mapreduced__V1__Piece **piece_pointers;
         GPtrArray *files; /* Mapreduced__V1__JobFile * */
         ProtobufCBinaryData *bounds;
+        uint8_t map_separator[JOB_SEPARATOR_MAX_BYTES], reduce_separator[JOB_SEPARATOR_MAX_BYTES];
         char *output_dir, *part_name, *lineage;
 } Spec;
 
@@ -434,6 +436,15 @@ static void spec_done(Spec *s)
         g_free(s->output_dir);
         g_free(s->part_name);
         g_free(s->lineage);
+}
+
+/* A sealed description's is well formed. */
+static ProtobufCBinaryData separator(const char *text, uint8_t buffer[JOB_SEPARATOR_MAX_BYTES])
+{
+        ProtobufCBinaryData b = {.data = buffer};
+
+        (void) text_unescape(text, buffer, JOB_SEPARATOR_MAX_BYTES, &b.len);
+        return b;
 }
 
 static void fill_program(Spec *s, const JobDesc *d)
@@ -456,6 +467,12 @@ static void fill_program(Spec *s, const JobDesc *d)
         for (guint i = 0; i < d->bounds->len; i++)
                 s->bounds[i].data =
                         (uint8_t *) g_bytes_get_data(d->bounds->pdata[i], &s->bounds[i].len);
+        s->program.n_archives = d->archives->len;
+        s->program.archives = (char **) d->archives->pdata;
+        s->program.map_separator = separator(d->map_separator, s->map_separator);
+        s->program.reduce_separator = separator(d->reduce_separator, s->reduce_separator);
+        s->program.map_key_fields = d->map_key_fields;
+        s->program.partition_key_fields = d->partition_key_fields;
         s->program.n_bounds = d->bounds->len;
         s->program.bounds = s->bounds;
 }
@@ -506,7 +523,7 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
         s->spec.program = &s->program;
         s->spec.partitions = j->reduces;
         s->spec.maps = j->maps;
-        if (j->stable_dir)
+        if (j->stable_dir && j->reduces > 0)
                 s->spec.intermediate_dir = j->stable_dir;
         s->spec.timeout_usec = j->desc->task_timeout_sec * USEC_PER_SEC;
         s->spec.memory_limit_bytes = j->desc->memory_limit_bytes;
@@ -516,11 +533,12 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
         if (a->kind == TASK_MAP) {
                 fill_pieces(s, j, a->task);
                 fill_lineage(s, j, a);
-                return;
+                if (j->reduces > 0)
+                        return;
         }
         /* A result that comes back to the caller is merged from its parts and must be in order; what a
-         * command writes into an output directory is its own affair. */
-        s->spec.sort_output = *j->desc->app || !*j->desc->output;
+         * command writes into an output directory is its own affair, and so is what maps alone write. */
+        s->spec.sort_output = a->kind == TASK_REDUCE && (*j->desc->app || !*j->desc->output);
         s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task);
         s->spec.part_name = s->part_name;
         if (!j->streamed) {
@@ -559,7 +577,7 @@ static void call_worker(AttemptCall *c, bool resume)
         Spec spec;
         int r;
 
-        if (c->kind == TASK_REDUCE && j->streamed)
+        if (c->kind == job_part_kind(j) && j->streamed)
                 c->output_error = open_streamed_output(c);
         spec_init(&spec, j, &a);
         spec.spec.resume = resume;

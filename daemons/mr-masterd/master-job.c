@@ -65,6 +65,16 @@ MasterJob *job_new(Manager *m, uint64_t number, JobDesc *desc, uint32_t uid)
         return j;
 }
 
+TaskKind job_part_kind(const MasterJob *j)
+{
+        return j->reduces > 0 ? TASK_REDUCE : TASK_MAP;
+}
+
+uint32_t job_part_count(const MasterJob *j)
+{
+        return j->reduces > 0 ? j->reduces : j->maps;
+}
+
 /* Drops what only a running job needs. */
 static void forget_tasks(MasterJob *j)
 {
@@ -391,6 +401,7 @@ static void plan_done(void *data, bool abandoned)
                 if (r >= 0) {
                         save_inputs(j);
                         job_run(j);
+                        job_check_complete(j); /* without maps and reduces it is */
                 }
         }
         if (r < 0)
@@ -637,7 +648,7 @@ static void start_end_work(MasterJob *j, bool discard)
         w->output_dir = g_strdup(j->output_dir);
         w->files_dir = manager_state_path(j->manager, "jobs", j);
         w->stable_dir = g_strdup(j->stable_dir);
-        w->parts = j->reduces;
+        w->parts = job_part_count(j);
         w->discard = discard;
         w->skipped = discard ? NULL : job_list_skipped(j);
         w->created = j->output_created;

@@ -76,6 +76,7 @@ const char *lineage_why_to_string(LineageWhy why)
                 [WHY_UNKNOWN] = "it was planned before the master was restarted",
                 [WHY_REUSE_OFF] = "Reuse=no",
                 [WHY_STABLE] = "outputs on stable storage go with their job",
+                [WHY_PART] = "it writes a part of the result: there is no reduce",
                 [WHY_COMMAND] =
                         "the mapper is a command, and Reuse=yes does not say that it depends on "
                         "nothing but its input",
@@ -219,6 +220,10 @@ static void program_key(const MasterJob *j, Key *ret)
         add_text(sum, d->mapper);
         add_text(sum, d->combiner);
         add_list(sum, d->env);
+        add_list(sum, d->archives);
+        add_text(sum, d->map_separator);
+        add_number(sum, d->map_key_fields);
+        add_number(sum, d->partition_key_fields);
         add_number(sum,
                    d->bounds->len); /* of a total order: they come from samples of all the input */
         for (guint i = 0; i < d->bounds->len; i++) {
@@ -332,6 +337,8 @@ JobLineage *job_lineage_new(MasterJob *j)
         };
         if (g_str_equal(j->desc->reuse, "no") || j->manager->conf->ephemeral)
                 why = WHY_REUSE_OFF;
+        else if (j->reduces == 0)
+                why = WHY_PART;
         else if (j->stable_dir)
                 why = WHY_STABLE;
         else if (!*j->desc->app && !g_str_equal(j->desc->reuse, "yes"))

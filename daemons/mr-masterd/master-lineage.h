@@ -34,6 +34,7 @@ typedef enum LineageWhy {
         WHY_UNKNOWN, /* planned by a master before this one */
         WHY_REUSE_OFF,
         WHY_STABLE,
+        WHY_PART,    /* there is no reduce */
         WHY_COMMAND, /* and no Reuse=yes */
         WHY_TOO_FRESH,
         WHY_NEW_INPUT,

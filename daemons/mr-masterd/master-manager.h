@@ -282,6 +282,8 @@ void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterReque
 /* One attempt of the task was committed: the others are told to stop. */
 void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
 void worker_lose_attempts(MasterWorker *w, const char *why);
+TaskKind job_part_kind(const MasterJob *j); /* maps, where there are no reduces */
+uint32_t job_part_count(const MasterJob *j);
 double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R' reduces: summed */
 
 /* ---- master-commit.c: parts ---- */
@@ -294,7 +296,8 @@ typedef struct FinishedAttempt {
 
 char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
                       uint32_t worker);
-void job_commit_part(MasterJob *j, FinishedAttempt *f); /* takes what it points to */
+void job_commit_part(MasterJob *j, FinishedAttempt *f,
+                     const Mapreduced__V1__TaskResult *result); /* takes what it points to */
 
 /* ---- master-history.c: what became of attempts, and what tasks are made from ---- */
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/fs.h"
+#include "mr-task/archive.h"
 #include "mr-task/attempt.h"
 #include "mr-task/command.h"
 #include "mr-task/map.h"
@@ -261,6 +262,20 @@ static int send_done(Attempt *a, int result)
         return r;
 }
 
+static int attempt_set_fields(Attempt *a, const Mapreduced__V1__Program *p)
+{
+        int r;
+
+        r = key_fields_init(&a->fields, p->map_separator.data, p->map_separator.len,
+                            p->map_key_fields, p->partition_key_fields);
+        if (r >= 0)
+                r = key_fields_init(&a->reduce_separator, p->reduce_separator.data,
+                                    p->reduce_separator.len, 1, 0);
+        return r < 0 ? attempt_failf(a, r, "a separator of fields is longer than %d bytes",
+                                     KEY_SEPARATOR_MAX_BYTES)
+                     : 0;
+}
+
 static int attempt_check_start(Attempt *a)
 {
         const Mapreduced__Task__V1__AttemptStart *s = a->start;
@@ -270,11 +285,10 @@ static int attempt_check_start(Attempt *a)
                                      a->message.fd_count);
         if (!s->program)
                 return attempt_failf(a, EPROTO, "the worker named no program");
-        if (s->kind == MAPREDUCED__V1__TASK_KIND__MAP &&
-            (s->partitions == 0 || s->partitions > RECORD_MAX_PARTITIONS))
-                return attempt_failf(a, EINVAL, "%u reduces are not possible: 1 to %d are",
+        if (s->kind == MAPREDUCED__V1__TASK_KIND__MAP && s->partitions > RECORD_MAX_PARTITIONS)
+                return attempt_failf(a, EINVAL, "%u reduces are not possible: %d at most are",
                                      s->partitions, RECORD_MAX_PARTITIONS);
-        return 0;
+        return attempt_set_fields(a, s->program);
 }
 
 static int attempt_work(Attempt *a)
@@ -289,6 +303,9 @@ static int attempt_work(Attempt *a)
         a->output_fd = a->message.fds[0];
         a->scratch.fd = a->message.fds[1];
         a->cwd_fd = a->message.fds[2];
+        r = archives_unpack(a);
+        if (r < 0)
+                return r;
         switch (a->start->kind) {
         case MAPREDUCED__V1__TASK_KIND__MAP:
                 return map_run(a);

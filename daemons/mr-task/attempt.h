@@ -7,7 +7,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "records/record.h"
+#include "records/key-fields.h"
 #include "mr-task/link.h"
 
 #define ATTEMPT_MEMORY_DEFAULT MIB(64)
@@ -44,6 +44,8 @@ typedef struct Attempt {
         Scratch scratch;
         Ticker ticker;
         size_t memory_bytes;
+        KeyFields fields;           /* of the lines that commands' maps write */
+        KeyFields reduce_separator; /* of those that their reduces read */
 
         uint64_t counters[_COUNTER_ID_MAX];
         GHashTable *user_counters; /* "group:name" to uint64_t* */

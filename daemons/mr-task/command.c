@@ -2,7 +2,6 @@
  * Commands — see command.h.
  */
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
@@ -14,11 +13,11 @@
 #include "mr-task/command.h"
 #include "mr-task/memory.h"
 #include "platform/spawn.h"
+#include "records/reporter.h"
 
 #define PIPE_BYTES                                                                                 \
         (1024 * 1024) /* fewer wake-ups on both sides; the default limit for a user's pipes */
 #define READ_BYTES (256 * 1024)
-#define STDERR_LINE_MAX 4096
 #define COMMAND_SHOWN_BYTES 200
 #define MEMORY_LOOK_USEC (50 * USEC_PER_MSEC)
 #define POLL_MSEC 250 /* progress goes out even when nothing moves */
@@ -34,51 +33,13 @@ typedef struct Command {
         const uint8_t *pending; /* for stdin */
         size_t pending_size;
         uint8_t *buffer;
-        GString *line;     /* of stderr, not yet ended */
-        bool line_is_rest; /* what is before it was too long, and is dealt with */
+        Reporter reporter; /* of stderr */
         int status;
         uint64_t looked_usec; /* when its memory was looked at last */
         uint64_t heard_usec;  /* when it ended, or was last heard of after that */
 } Command;
 
 /* ---- starting ---- */
-
-char **command_env(const Attempt *a, const Mapreduced__V1__Piece *piece)
-{
-        const Mapreduced__Task__V1__AttemptStart *s = a->start;
-        bool map = s->kind == MAPREDUCED__V1__TASK_KIND__MAP;
-        g_autofree char *task =
-                g_strdup_printf("task_%s_%c_%06u", s->job_id, map ? 'm' : 'r', s->task);
-        g_autofree char *attempt = g_strdup_printf("attempt_%s_%c_%06u_%u", s->job_id,
-                                                   map ? 'm' : 'r', s->task, s->attempt);
-        g_autofree char *partition = g_strdup_printf("%u", s->task);
-        char **env = g_get_environ();
-
-        env = g_environ_setenv(env, "mapreduce_job_id", s->job_id, true);
-        env = g_environ_setenv(env, "mapreduce_job_name", s->job_name, true);
-        env = g_environ_setenv(env, "mapreduce_task_id", task, true);
-        env = g_environ_setenv(env, "mapreduce_task_attempt_id", attempt, true);
-        env = g_environ_setenv(env, "mapreduce_task_ismap", map ? "true" : "false", true);
-        env = g_environ_setenv(env, "mapreduce_task_partition", partition, true);
-        if (piece) {
-                g_autofree char *start = g_strdup_printf("%" PRIu64, piece->offset);
-                g_autofree char *length = g_strdup_printf("%" PRIu64, piece->length);
-
-                env = g_environ_setenv(env, "mapreduce_map_input_file", piece->path, true);
-                env = g_environ_setenv(env, "mapreduce_map_input_start", start, true);
-                env = g_environ_setenv(env, "mapreduce_map_input_length", length, true);
-        }
-        for (size_t i = 0; i < s->program->n_env; i++) {
-                g_autofree char *name = g_strdup(s->program->env[i]);
-                char *equals = strchr(name, '=');
-
-                if (!equals || equals == name)
-                        continue;
-                *equals = '\0';
-                env = g_environ_setenv(env, name, equals + 1, true);
-        }
-        return env;
-}
 
 static int make_pipe(int *ret_read, int *ret_write, bool ours_is_read)
 {
@@ -177,7 +138,7 @@ static void command_done(Command *c)
         safe_close(c->out);
         safe_close(c->err);
         free(c->buffer);
-        g_string_free(c->line, TRUE);
+        reporter_done(&c->reporter);
 }
 
 char *command_shown(const char *line)
@@ -200,64 +161,28 @@ static char *describe_end(int status)
 
 /* ---- stderr ---- */
 
-/* "group,name,n" */
-static bool parse_counter(Attempt *a, const char *text)
+static void on_counter(void *userdata, const char *group, const char *name, uint64_t n)
 {
-        g_auto(GStrv) fields = g_strsplit(text, ",", 4);
-        g_autofree char *name = NULL, *valid = NULL;
-        uint64_t n;
+        g_autofree char *full = g_strdup_printf("%s:%s", group, name);
+        g_autofree char *valid = attempt_valid_text(full, strlen(full), COUNTER_NAME_MAX);
 
-        if (g_strv_length(fields) != 3 || parse_u64(g_strstrip(fields[2]), &n) < 0)
-                return false;
-        name = g_strdup_printf("%s:%s", fields[0], fields[1]);
-        valid = attempt_valid_text(name, strlen(name), COUNTER_NAME_MAX);
-        attempt_count_user(a, valid, n);
-        return true;
+        attempt_count_user(userdata, valid, n);
 }
 
-static bool is_reporters(Attempt *a, const char *line)
+static void on_status(void *userdata, const char *text, size_t size)
 {
-        static const char counter[] = "reporter:counter:", status[] = "reporter:status:";
-
-        if (g_str_has_prefix(line, status)) {
-                line += sizeof(status) - 1;
-                attempt_set_status(a, line, strlen(line));
-                return true;
-        }
-        return g_str_has_prefix(line, counter) && parse_counter(a, line + sizeof(counter) - 1);
+        attempt_set_status(userdata, text, size);
 }
 
-static void take_stderr_line(Command *c, bool ended)
+static void on_text(void *userdata, const char *text, size_t size)
 {
-        if (!ended || c->line_is_rest || !is_reporters(c->attempt, c->line->str)) {
-                if (ended)
-                        g_string_append_c(c->line, '\n');
-                text_keep_tail(c->attempt->stderr_tail, c->line->str, c->line->len,
-                               STDERR_TAIL_BYTES);
-        }
-        c->line_is_rest = !ended;
-        g_string_truncate(c->line, 0);
+        Attempt *a = userdata;
+
+        text_keep_tail(a->stderr_tail, text, size, STDERR_TAIL_BYTES);
 }
 
-/* A line longer than STDERR_LINE_MAX is kept in parts: it is no reporter's. */
-static void take_stderr(Command *c, const uint8_t *data, size_t size)
-{
-        while (size > 0) {
-                const uint8_t *newline = memchr(data, '\n', size);
-                size_t n = newline ? (size_t) (newline - data) : size;
-
-                n = MIN(n, STDERR_LINE_MAX - c->line->len);
-                g_string_append_len(c->line, (const char *) data, (gssize) n);
-                data += n;
-                size -= n;
-                if (size > 0 && *data == '\n') {
-                        take_stderr_line(c, true);
-                        data++;
-                        size--;
-                } else if (c->line->len >= STDERR_LINE_MAX)
-                        take_stderr_line(c, false);
-        }
-}
+static const ReporterHandlers reporter_handlers = {
+        .counter = on_counter, .status = on_status, .text = on_text};
 
 /* ---- the loop ---- */
 
@@ -303,7 +228,7 @@ static int listen_to(Command *c, int *fd)
                 return 0;
         }
         if (fd == &c->err) {
-                take_stderr(c, c->buffer, (size_t) n);
+                reporter_take(&c->reporter, c->buffer, (size_t) n);
                 return 1;
         }
         c->heard_usec = attempt_now_usec();
@@ -409,10 +334,10 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
                 .out = -EBADF,
                 .err = -EBADF,
                 .buffer = malloc(READ_BYTES),
-                .line = g_string_new(NULL),
         };
         int r;
 
+        reporter_init(&c.reporter, &reporter_handlers, a);
         if (!c.buffer)
                 return -ENOMEM;
         r = command_start(&c, line, env);
@@ -435,8 +360,7 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
                 r = drain(&c, &c.err);
         if (r < 0)
                 return r;
-        if (c.line->len > 0)
-                take_stderr_line(&c, true);
+        reporter_finish(&c.reporter);
         *ret = describe_end(c.status);
         return 0;
 }

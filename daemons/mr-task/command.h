@@ -31,10 +31,6 @@ typedef struct CommandIo {
  */
 int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, char **ret);
 
-/* Our environment, the variables of Hadoop Streaming, and the job's. @piece may be NULL. Caller frees
- * with g_strfreev(). */
-char **command_env(const Attempt *a, const Mapreduced__V1__Piece *piece);
-
 /* The beginning of a command on one line, for a message. Caller frees. */
 char *command_shown(const char *line);
 

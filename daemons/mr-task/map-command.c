@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "mr-task/command.h"
+#include "mr-task/command-env.h"
 #include "mr-task/map-command.h"
 #include "mr-task/stream-text.h"
 
@@ -43,7 +44,35 @@ static void mapper_io_done(MapperIo *io)
         text_sink_done(&io->sink);
 }
 
-int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *piece,
+TextSink map_text_sink(Attempt *a, const MapSink *to)
+{
+        return (TextSink){
+                .attempt = a,
+                .sorter = to->sorter,
+                .out = to->out,
+                .fields = &a->fields,
+                .partitions = a->start->partitions,
+                .ends_lines = true,
+                .what = "mapper",
+        };
+}
+
+/* The lines of a piece are the mapper's, without a process between. */
+static int pass_lines(MapperIo *io)
+{
+        const uint8_t *data = NULL;
+        size_t size = 0;
+        int r;
+
+        while ((r = mapper_give(io, &data, &size)) > 0) {
+                r = text_sink_take(&io->sink, data, size);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
+int map_command_piece(Attempt *a, const MapSink *to, const Mapreduced__V1__Piece *piece,
                       const char *path, PieceReader *reader)
 {
         const char *mapper = a->start->program->mapper;
@@ -53,20 +82,15 @@ int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *p
                 .reader = reader,
                 .buffer = malloc(READ_BYTES),
                 .error = &a->error,
-                .sink =
-                        {
-                                .attempt = a,
-                                .sorter = sorter,
-                                .partitions = a->start->partitions,
-                                .what = "mapper",
-                        },
+                .sink = map_text_sink(a, to),
         };
         CommandIo callbacks = {.give = mapper_give, .take = mapper_take, .userdata = &io};
         int r;
 
         if (!io.buffer)
                 return -ENOMEM;
-        r = command_run(a, mapper, env, &callbacks, &end);
+        r = g_str_equal(mapper, MAPPER_IDENTITY) ? pass_lines(&io)
+                                                 : command_run(a, mapper, env, &callbacks, &end);
         if (r >= 0)
                 r = text_sink_finish(&io.sink);
         a->counters[COUNTER_MAP_OUTPUT_RECORDS] += io.sink.records;
@@ -133,6 +157,7 @@ int map_combine_command(Attempt *a, RecordStream *stream)
                 .sink =
                         {
                                 .attempt = a,
+                                .fields = &a->fields,
                                 .partitions = a->start->partitions,
                                 .what = "combiner",
                         },
@@ -150,7 +175,7 @@ int map_combine_command(Attempt *a, RecordStream *stream)
         if (r < 0)
                 return r;
         io.sink.sorter = sorter;
-        r = text_source_init(&io.source, stream);
+        r = text_source_init(&io.source, stream, &a->fields);
         if (r < 0)
                 return r;
         r = run_combiner(a, &io);

@@ -4,11 +4,26 @@
 #pragma once
 
 #include "mr-task/attempt.h"
+#include "mr-task/plugin.h"
+#include "mr-task/stream-text.h"
 #include "records/piece.h"
 #include "records/sorter.h"
 
+/* The mapper that is no process: lines are records as they are. */
+#define MAPPER_IDENTITY "identity"
+
+/* Where a map's records go: into a sorter, or into a part of the result where there is no reduce. */
+typedef struct MapSink {
+        Plugin *plugin; /* NULL: commands */
+        Sorter *sorter; /* of commands */
+        Output *out;    /* of commands, instead */
+} MapSink;
+
+/* For what the mapper says; the caller frees it with text_sink_done(). */
+TextSink map_text_sink(Attempt *a, const MapSink *to);
+
 /* Runs the mapper over one piece. @path is its name, made fit to print. */
-int map_command_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *piece,
+int map_command_piece(Attempt *a, const MapSink *to, const Mapreduced__V1__Piece *piece,
                       const char *path, PieceReader *reader);
 
 /*

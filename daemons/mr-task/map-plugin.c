@@ -36,6 +36,18 @@ int map_plugin_begin(Plugin *p)
                                          : sorter_new(&sorter, &p->sorter);
 }
 
+int map_plugin_begin_part(Plugin *p, Output *out)
+{
+        if (p->code->op != MR_OP_NONE || p->code->ordered || p->code->reduce) {
+                p->attempt->permanent = true;
+                return error_setf(&p->attempt->error, EINVAL,
+                                  "%s needs a reduce: its map alone is no result (Reduces=0)",
+                                  p->code->name);
+        }
+        p->out = out;
+        return 0;
+}
+
 /* ---- records of a piece ---- */
 
 static int map_record(Plugin *p, const uint8_t *record, size_t size)

@@ -8,6 +8,9 @@
 /* Makes the combiner or the sorter that the program's records go to. */
 int map_plugin_begin(Plugin *p);
 
+/* For a map whose records are lines of the result: there is no reduce. */
+int map_plugin_begin_part(Plugin *p, Output *out);
+
 int map_plugin_piece(Plugin *p, const Mapreduced__V1__Piece *piece, PieceReader *reader);
 
 /* The run file of all that was emitted. */

@@ -25,6 +25,7 @@
 #include "base/fs.h"
 #include "base/text.h"
 #include "mr-task/command.h"
+#include "mr-task/command-env.h"
 #include "mr-task/map-skip.h"
 #include "mr-task/stream-text.h"
 
@@ -33,7 +34,7 @@
 
 typedef struct Skip {
         Attempt *attempt;
-        Sorter *sorter;
+        const MapSink *to;
         const Mapreduced__V1__Piece *piece;
         const char *path; /* fit to print */
         int fd;           /* of the input */
@@ -138,12 +139,7 @@ static int open_staging(Attempt *a, int *ret_fd)
 
 static int take_output(Skip *s, int fd)
 {
-        TextSink sink = {
-                .attempt = s->attempt,
-                .sorter = s->sorter,
-                .partitions = s->attempt->start->partitions,
-                .what = "mapper",
-        };
+        TextSink sink = map_text_sink(s->attempt, s->to);
         uint64_t offset = 0;
         ssize_t n;
         int r = 0;
@@ -301,12 +297,12 @@ static int skip_over(Skip *s, uint64_t begin, uint64_t end)
         return r < 0 ? r : skip_over(s, middle, end);
 }
 
-int map_skip_piece(Attempt *a, Sorter *sorter, const Mapreduced__V1__Piece *piece, int fd,
+int map_skip_piece(Attempt *a, const MapSink *to, const Mapreduced__V1__Piece *piece, int fd,
                    const char *path, uint64_t *ret_lines, uint64_t *ret_bytes)
 {
         Skip s = {
                 .attempt = a,
-                .sorter = sorter,
+                .to = to,
                 .piece = piece,
                 .path = path,
                 .fd = fd,

@@ -14,12 +14,6 @@
 
 #define PATH_SHOWN_BYTES 1024
 
-/* Where a map's records go. */
-typedef struct MapSink {
-        Plugin *plugin; /* NULL: a command, into the sorter */
-        Sorter *sorter;
-} MapSink;
-
 /* The file must be the one that was planned: cut elsewhere, lines would be lost or counted twice. */
 static int check_file(Attempt *a, int fd, const Mapreduced__V1__Piece *piece, const char *path)
 {
@@ -108,8 +102,9 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
         (void) posix_fadvise(fd, (off_t) piece->offset, (off_t) piece->length,
                              POSIX_FADV_SEQUENTIAL);
         if (!sink->plugin && a->start->skip_records > 0 &&
+            !g_str_equal(a->start->program->mapper, MAPPER_IDENTITY) &&
             codec_of_path(piece->path) == CODEC_NONE) {
-                r = map_skip_piece(a, sink->sorter, piece, fd, path, &reader.lines, &reader.bytes);
+                r = map_skip_piece(a, sink, piece, fd, path, &reader.lines, &reader.bytes);
                 goto read;
         }
         r = open_reader(a, sink, piece, fd, path, &reader);
@@ -118,7 +113,7 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
         if (sink->plugin)
                 r = map_plugin_piece(sink->plugin, piece, &reader);
         else
-                r = map_command_piece(a, sink->sorter, piece, path, &reader);
+                r = map_command_piece(a, sink, piece, path, &reader);
 read:
         a->counters[COUNTER_MAP_INPUT_RECORDS] += reader.lines;
         a->counters[COUNTER_MAP_INPUT_BYTES] += reader.bytes;
@@ -204,6 +199,34 @@ static int map_plugin(Attempt *a)
         return r < 0 ? r : name_error(a, map_plugin_finish(&plugin));
 }
 
+/* Without reduces: what the maps say is the result. */
+static int map_part(Attempt *a)
+{
+        _cleanup_(plugin_close) Plugin plugin = {};
+        _cleanup_(output_done) Output out = {};
+        MapSink sink = {.out = &out};
+        int r;
+
+        r = output_init(&out, a->output_fd);
+        if (r >= 0 && a->start->program->app[0] != '\0') {
+                sink.plugin = &plugin;
+                r = plugin_open(a, &plugin);
+                if (r >= 0)
+                        r = map_plugin_begin_part(&plugin, &out);
+        }
+        if (r >= 0)
+                r = map_all_input(a, &sink);
+        if (r >= 0 && sink.plugin)
+                r = plugin.failed;
+        if (r < 0)
+                return name_error(a, r);
+        r = output_flush(&out);
+        if (r < 0)
+                return attempt_fail_write(a, r, "the part");
+        a->counters[COUNTER_MAP_OUTPUT_BYTES] = out.bytes;
+        return 0;
+}
+
 static int map_command(Attempt *a)
 {
         bool combine = a->start->program->combiner[0] != '\0';
@@ -240,5 +263,7 @@ int map_run(Attempt *a)
                 a->permanent = true;
                 return attempt_failf(a, EINVAL, "the job has neither an app nor a mapper");
         }
+        if (a->start->partitions == 0)
+                return map_part(a);
         return p->app[0] != '\0' ? map_plugin(a) : map_command(a);
 }

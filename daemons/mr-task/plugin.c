@@ -104,6 +104,13 @@ static int combine_emit(Plugin *p, const void *key, size_t key_size, const void 
         return 0;
 }
 
+static void count_output(Plugin *p)
+{
+        bool map = p->attempt->start->kind == MAPREDUCED__V1__TASK_KIND__MAP;
+
+        p->attempt->counters[map ? COUNTER_MAP_OUTPUT_RECORDS : COUNTER_REDUCE_OUTPUT_RECORDS]++;
+}
+
 static int host_emit(MrTask *t, const void *key, size_t key_size, const void *value,
                      size_t value_size)
 {
@@ -112,7 +119,7 @@ static int host_emit(MrTask *t, const void *key, size_t key_size, const void *va
                 .key = key, .key_size = key_size, .value = value, .value_size = value_size};
 
         if (p->out) {
-                p->attempt->counters[COUNTER_REDUCE_OUTPUT_RECORDS]++;
+                count_output(p);
                 return write_result(p, output_line(p->out, key, key_size, value, value_size, true),
                                     "the part");
         }
@@ -143,7 +150,7 @@ static int host_emit_number(MrTask *t, const void *key, size_t size, uint64_t nu
         Plugin *p = plugin_of(t);
 
         if (p->out) {
-                p->attempt->counters[COUNTER_REDUCE_OUTPUT_RECORDS]++;
+                count_output(p);
                 return write_result(p, output_number(p->out, key, size, number), "the part");
         }
         if (p->combiner)

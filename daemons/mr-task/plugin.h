@@ -45,7 +45,7 @@ typedef struct Plugin {
         uint8_t *unpacked;
         size_t unpacked_capacity;
         bool number_is_given;
-        Output *out;          /* reduce */
+        Output *out;          /* reduce, and map without one */
         GByteArray *combined; /* combine: the values emitted, each behind its size */
 } Plugin;
 

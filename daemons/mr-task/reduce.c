@@ -4,6 +4,7 @@
 #include <inttypes.h>
 
 #include "mr-task/command.h"
+#include "mr-task/command-env.h"
 #include "mr-task/plugin.h"
 #include "mr-task/reduce.h"
 #include "mr-task/stream-text.h"
@@ -205,9 +206,8 @@ static int reduce_identity(Attempt *a, Merge *merge, Output *out)
 typedef struct ReducerIo {
         Attempt *attempt;
         Merge *merge;
-        Output *out;
         TextSource source;
-        TextSink sink; /* when the output is to be sorted */
+        TextSink sink;
 } ReducerIo;
 
 static int reducer_give(void *userdata, const uint8_t **ret, size_t *ret_size)
@@ -222,14 +222,8 @@ static int reducer_give(void *userdata, const uint8_t **ret, size_t *ret_size)
 static int reducer_take(void *userdata, const uint8_t *data, size_t size)
 {
         ReducerIo *io = userdata;
-        int r;
 
-        if (io->sink.sorter)
-                return text_sink_take(&io->sink, data, size);
-        for (const uint8_t *p = data; (p = memchr(p, '\n', (size_t) (data + size - p))); p++)
-                io->attempt->counters[COUNTER_REDUCE_OUTPUT_RECORDS]++;
-        r = output_bytes(io->out, data, size);
-        return r < 0 ? write_failed(io->attempt, r) : 0;
+        return text_sink_take(&io->sink, data, size);
 }
 
 static void reducer_io_done(ReducerIo *io)
@@ -280,14 +274,20 @@ static int run_reducer(Attempt *a, ReducerIo *io)
         return 0;
 }
 
+/* What comes out is sorted by what stands before its first TAB, whatever separates the input: so it is merged. */
 static int reduce_command(Attempt *a, Merge *merge, Output *out)
 {
+        static const KeyFields by_tab = {.separator = {'\t'}, .separator_size = 1, .count = 1};
         _cleanup_(sorter_freep) Sorter *sorter = NULL;
         _cleanup_(reducer_io_done) ReducerIo io = {
                 .attempt = a,
                 .merge = merge,
-                .out = out,
-                .sink = {.attempt = a, .partitions = 1, .keep_tab = true, .what = "reducer"},
+                .sink = {.attempt = a,
+                         .out = a->start->sort_output ? NULL : out,
+                         .fields = &by_tab,
+                         .partitions = 1,
+                         .keep_separator = true,
+                         .what = "reducer"},
         };
         SorterOptions options = {
                 .partitions = 1,
@@ -303,17 +303,16 @@ static int reduce_command(Attempt *a, Merge *merge, Output *out)
                         return r;
                 io.sink.sorter = sorter;
         }
-        r = text_source_init(&io.source, &merge->stream);
+        r = text_source_init(&io.source, &merge->stream, &a->reduce_separator);
         if (r < 0)
                 return r;
         r = run_reducer(a, &io);
-        if (r < 0 || !sorter)
-                return r;
-        r = text_sink_finish(&io.sink);
+        if (r >= 0)
+                r = text_sink_finish(&io.sink);
         if (r < 0)
                 return r;
         a->counters[COUNTER_REDUCE_OUTPUT_RECORDS] = io.sink.records;
-        return write_sorted(a, sorter, out);
+        return sorter ? write_sorted(a, sorter, out) : 0;
 }
 
 /* Records of the maps in key order, for whatever takes them so. */

@@ -5,9 +5,9 @@
 
 #define SOURCE_BYTES (256 * 1024)
 
-int text_source_init(TextSource *t, RecordStream *stream)
+int text_source_init(TextSource *t, RecordStream *stream, const KeyFields *fields)
 {
-        *t = (TextSource){.stream = stream, .buffer = malloc(SOURCE_BYTES)};
+        *t = (TextSource){.stream = stream, .fields = fields, .buffer = malloc(SOURCE_BYTES)};
         return t->buffer ? 0 : -ENOMEM;
 }
 
@@ -26,13 +26,14 @@ static void count_record(TextSource *t, const Record *record)
         t->last_hash = hash;
 }
 
-static size_t put_line(uint8_t *to, const Record *record)
+static size_t put_line(uint8_t *to, const Record *record, const KeyFields *fields)
 {
         size_t at = record->key_size;
 
         if (record->key_size > 0)
                 memcpy(to, record->key, record->key_size);
-        to[at++] = '\t';
+        memcpy(to + at, fields->separator, fields->separator_size);
+        at += fields->separator_size;
         if (record->value_size > 0)
                 memcpy(to + at, record->value, record->value_size);
         at += record->value_size;
@@ -40,16 +41,18 @@ static size_t put_line(uint8_t *to, const Record *record)
         return at;
 }
 
-/* Key, TAB, value and newline of the large record, one at each call. */
+/* Key, separator, value and newline of the large record, one at each call. */
 static void give_part(TextSource *t, const uint8_t **ret, size_t *ret_size)
 {
-        static const uint8_t tab[] = "\t", newline[] = "\n";
+        static const uint8_t newline[] = "\n";
         const struct {
                 const uint8_t *data;
                 size_t size;
         } parts[] = {
-                {},           {t->large.key, t->large.key_size},
-                {tab, 1},     {t->large.value, t->large.value_size},
+                {},
+                {t->large.key, t->large.key_size},
+                {t->fields->separator, t->fields->separator_size},
+                {t->large.value, t->large.value_size},
                 {newline, 1},
         };
 
@@ -73,11 +76,12 @@ int text_source_give(TextSource *t, const uint8_t **ret, size_t *ret_size)
                 if (r == 0)
                         break;
                 count_record(t, &record);
-                if (record.key_size + record.value_size + 2 > SOURCE_BYTES - used) {
+                if (record.key_size + record.value_size + t->fields->separator_size + 1 >
+                    SOURCE_BYTES - used) {
                         t->large = record; /* valid until the stream is read again */
                         t->large_part = 1;
                 } else
-                        used += put_line(t->buffer + used, &record);
+                        used += put_line(t->buffer + used, &record, t->fields);
         }
         if (used > 0) {
                 *ret = t->buffer;
@@ -97,19 +101,11 @@ void text_sink_done(TextSink *t)
 
 static int add_line(TextSink *t, const uint8_t *line, size_t size)
 {
-        const uint8_t *tab = size > 0 ? memchr(line, '\t', size) : NULL;
-        size_t key_size = tab ? (size_t) (tab - line) : size;
-        size_t value_at = tab && !t->keep_tab ? key_size + 1 : key_size;
-        Record record = {
-                .key = line,
-                .key_size = key_size,
-                .value = line + value_at,
-                .value_size = size - value_at,
-                .partition = key_partition(line, key_size, t->partitions),
-        };
+        Record record;
         int r;
 
         t->records++;
+        key_fields_split(t->fields, line, size, t->keep_separator, t->partitions, &record);
         r = sorter_add(t->sorter, &record);
         if (r == -E2BIG)
                 return attempt_failf(t->attempt, r, "the %s wrote a line longer than 1 GiB",
@@ -131,12 +127,37 @@ static int add_lines(TextSink *t, bool final)
         return 0;
 }
 
+static int pass_on(TextSink *t, const uint8_t *data, size_t size)
+{
+        int r;
+
+        if (size == 0)
+                return 0;
+        for (const uint8_t *p = data; (p = memchr(p, '\n', (size_t) (data + size - p))); p++)
+                t->records++;
+        t->line_is_open = data[size - 1] != '\n';
+        r = output_bytes(t->out, data, size);
+        return r < 0 ? attempt_fail_write(t->attempt, r, "the part") : 0;
+}
+
+static int finish_line(TextSink *t)
+{
+        if (!t->line_is_open)
+                return 0;
+        if (t->ends_lines)
+                return pass_on(t, (const uint8_t *) "\n", 1);
+        t->records++;
+        return 0;
+}
+
 int text_sink_take(TextSink *t, const uint8_t *data, size_t size)
 {
         uint8_t *space;
         size_t room;
         int r;
 
+        if (t->out)
+                return pass_on(t, data, size);
         r = lines_space(&t->lines, size, &space, &room);
         if (r == -E2BIG)
                 return attempt_failf(t->attempt, r, "the %s wrote a line longer than 1 GiB",
@@ -150,5 +171,7 @@ int text_sink_take(TextSink *t, const uint8_t *data, size_t size)
 
 int text_sink_finish(TextSink *t)
 {
+        if (t->out)
+                return finish_line(t);
         return add_lines(t, true);
 }

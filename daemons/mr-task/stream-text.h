@@ -1,15 +1,18 @@
 /*
- * Records as text — key TAB value lines, from and to the stdin and stdout of commands.
+ * Records as text — lines of key, separator (TAB, if the job does not say otherwise) and value, from and to the
+ * stdin and stdout of commands.
  */
 #pragma once
 
 #include "mr-task/attempt.h"
 #include "records/lines.h"
+#include "records/output.h"
 #include "records/sorter.h"
 
 /* A sorted stream as the lines a command reads; a CommandIo's give(). */
 typedef struct TextSource {
         RecordStream *stream;
+        const KeyFields *fields; /* for the separator */
         uint8_t *buffer;
         Record large;        /* one that does not fit the buffer is given in parts */
         unsigned large_part; /* 0: none */
@@ -18,18 +21,22 @@ typedef struct TextSource {
         uint64_t last_hash; /* of the key before, to count groups */
 } TextSource;
 
-int text_source_init(TextSource *t, RecordStream *stream);
+int text_source_init(TextSource *t, RecordStream *stream, const KeyFields *fields);
 void text_source_done(TextSource *t);
 int text_source_give(TextSource *t, const uint8_t **ret, size_t *ret_size);
 
-/* Lines that a command wrote, as records into a sorter. */
+/* Lines that a command wrote: as records into a sorter, or as they are into a part of the result. */
 typedef struct TextSink {
         Attempt *attempt;
         Sorter *sorter;
+        Output *out; /* instead of the sorter */
+        const KeyFields *fields;
         uint32_t partitions;
-        bool keep_tab; /* the value begins with its TAB, so that a line comes out as it went in */
-        const char *what; /* "mapper", for messages */
+        bool keep_separator; /* the value begins with it, so that a line comes out as it went in */
+        const char *what;    /* "mapper", for messages */
         Lines lines;
+        bool line_is_open; /* out: the last byte was no newline */
+        bool ends_lines;   /* out: gives the last line one */
         uint64_t records;
 } TextSink;
 

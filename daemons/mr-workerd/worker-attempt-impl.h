@@ -50,7 +50,7 @@ struct Attempt {
 
         int out_fd, scratch_fd, work_fd;
         char *stable_path; /* a map with intermediate_dir: likewise */
-        char *part_path;   /* reduce with output_dir: what is to be removed on failure */
+        char *part_path;   /* a part, with output_dir: what is to be removed on failure */
         uint32_t next;     /* piece or segment to hand out */
         bool last_is_sent;
         uint32_t bad_segments;
@@ -74,6 +74,12 @@ struct Attempt {
 static inline bool attempt_is_map(const Attempt *a)
 {
         return a->spec->kind == MAPREDUCED__V1__TASK_KIND__MAP;
+}
+
+/* Of a job without reduces maps write the parts of the result. */
+static inline bool attempt_makes_part(const Attempt *a)
+{
+        return !attempt_is_map(a) || a->spec->partitions == 0;
 }
 
 /* worker-detached.c: the connection to the master is lost: goes on without it, or not. */

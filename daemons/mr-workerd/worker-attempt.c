@@ -48,7 +48,7 @@ void attempt_free(Attempt *a)
         if (!a->committed) {
                 if (a->stable_path)
                         (void) unlink(a->stable_path);
-                else if (attempt_is_map(a))
+                else if (!attempt_makes_part(a))
                         spool_output_discard(a->manager->spool, s->job_id, s->task, s->attempt);
                 else
                         remove_part(a);

@@ -1,7 +1,7 @@
 /*
  * Attempt — the way from what mr-task wrote to what the master counts.
  *
- * A map's output gets its name in the spool; a reduce's part is left, synced, where the master will
+ * A map's output gets its name in the spool; a part (a reduce's, or a map's where there is no reduce) is left, synced, where the master will
  * rename it from, or is sent back a message at a time, as fast as the call takes it.
  */
 #include <sys/stat.h>
@@ -50,7 +50,7 @@ static void commit(Attempt *a)
                         attempt_fail_disk(a, -errno, "cannot keep its output");
                         return;
                 }
-        } else if (attempt_is_map(a)) {
+        } else if (!attempt_makes_part(a)) {
                 r = spool_output_commit(a->manager->spool, s->job_id, s->task, s->attempt,
                                         a->output_bytes);
                 if (r < 0) {
@@ -88,7 +88,7 @@ void attempt_commit(Attempt *a)
         }
         a->output_bytes = (uint64_t) st.st_size;
         attempt_set_phase(a, PHASE_SYNCING);
-        if (a->manager->conf.ephemeral || (!attempt_is_map(a) && !a->part_path)) {
+        if (a->manager->conf.ephemeral || (attempt_makes_part(a) && !a->part_path)) {
                 commit(a);
                 return;
         }

@@ -327,9 +327,9 @@ static int open_output(Attempt *a)
         if (a->out_fd >= 0) /* the second run after a bad segment */
                 return ftruncate(a->out_fd, 0) < 0 || lseek(a->out_fd, 0, SEEK_SET) < 0 ? -errno
                                                                                         : 0;
-        if (attempt_is_map(a) && *s->intermediate_dir)
+        if (!attempt_makes_part(a) && *s->intermediate_dir)
                 return open_stable(a);
-        if (attempt_is_map(a))
+        if (!attempt_makes_part(a))
                 return spool_output_create(a->manager->spool, s->job_id, s->task, s->attempt,
                                            &a->out_fd);
         return *s->output_dir ? open_part(a) : spool_scratch_make(a->manager->spool, &a->out_fd);

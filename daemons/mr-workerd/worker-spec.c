@@ -69,9 +69,26 @@ static int validate_files(const Mapreduced__V1__Program *p, Error *e)
         return 0;
 }
 
+/* "FILE" or "FILE#DIRECTORY", FILE being shipped. */
+static int validate_archives(const Mapreduced__V1__Program *p, Error *e)
+{
+        for (size_t i = 0; i < p->n_archives; i++) {
+                const char *s = p->archives[i], *mark = strrchr(s, '#');
+                size_t n = mark ? (size_t) (mark - s) : strlen(s), k = 0;
+
+                while (k < p->n_files &&
+                       (strncmp(p->files[k]->name, s, n) != 0 || p->files[k]->name[n] != '\0'))
+                        k++;
+                if (k == p->n_files || (mark && !spec_file_name_is_valid(mark + 1)))
+                        return bad(e, "program.archives", s, "not a shipped file");
+        }
+        return 0;
+}
+
 static int validate_program(const Mapreduced__V1__Program *p, Error *e)
 {
         size_t size;
+        int r;
 
         if (!p)
                 return error_setf(e, EINVAL, "program: missing");
@@ -89,7 +106,19 @@ static int validate_program(const Mapreduced__V1__Program *p, Error *e)
                                   "program: commands, arguments, environment and file names are "
                                   "%zu bytes, more than %" PRIu64,
                                   size, SPEC_PROGRAM_BYTES_MAX);
-        return validate_files(p, e);
+        r = validate_files(p, e);
+        return r < 0 ? r : validate_archives(p, e);
+}
+
+static int validate_part(const Mapreduced__V1__TaskSpec *s, Error *e)
+{
+        if (!*s->output_dir)
+                return 0;
+        if (!path_is_valid(s->output_dir))
+                return bad(e, "output_dir", s->output_dir, "not an absolute path without . and ..");
+        if (!spool_job_id_is_valid(s->part_name))
+                return bad(e, "part_name", s->part_name, "not a plain name");
+        return 0;
 }
 
 static int validate_map(const Mapreduced__V1__TaskSpec *s, Error *e)
@@ -106,7 +135,7 @@ static int validate_map(const Mapreduced__V1__TaskSpec *s, Error *e)
                     p->offset + p->length > p->file_size)
                         return bad(e, "pieces", p->path, "does not lie within its file");
         }
-        return 0;
+        return s->partitions == 0 ? validate_part(s, e) : 0;
 }
 
 static int validate_reduce(const Mapreduced__V1__TaskSpec *s, Error *e)
@@ -115,13 +144,7 @@ static int validate_reduce(const Mapreduced__V1__TaskSpec *s, Error *e)
                 return bad_number(e, "maps", s->maps, 0, SPEC_MAPS_MAX);
         if (s->task >= s->partitions)
                 return bad_number(e, "task", s->task, 0, s->partitions - 1);
-        if (!*s->output_dir)
-                return 0;
-        if (!path_is_valid(s->output_dir))
-                return bad(e, "output_dir", s->output_dir, "not an absolute path without . and ..");
-        if (!spool_job_id_is_valid(s->part_name))
-                return bad(e, "part_name", s->part_name, "not a plain name");
-        return 0;
+        return validate_part(s, e);
 }
 
 int spec_validate(const Mapreduced__V1__TaskSpec *s, Error *e)
@@ -137,7 +160,8 @@ int spec_validate(const Mapreduced__V1__TaskSpec *s, Error *e)
                 return bad_number(e, "task", s->task, 0, SPEC_TASK_MAX);
         if (s->attempt > SPEC_TASK_MAX)
                 return bad_number(e, "attempt", s->attempt, 0, SPEC_TASK_MAX);
-        if (s->partitions < 1 || s->partitions > SPEC_PARTITIONS_MAX)
+        if (s->partitions > SPEC_PARTITIONS_MAX ||
+            (s->partitions == 0 && s->kind != MAPREDUCED__V1__TASK_KIND__MAP))
                 return bad_number(e, "partitions", s->partitions, 1, SPEC_PARTITIONS_MAX);
         if (s->memory_bytes > SPEC_MEMORY_BYTES_MAX)
                 return bad_number(e, "memory_bytes", s->memory_bytes, 0, SPEC_MEMORY_BYTES_MAX);

@@ -131,9 +131,9 @@ static void test_a_bad_description_is_refused_with_the_way_out(void)
         assert_refused(&f, SETTINGS("App=x", "Input=/etc/passwd"), invalid,
                        "wordcount, or a plugin NAME.so");
         assert_refused(&f, SETTINGS("App=wordcount", "Input=/etc/passwd", "Reduces=0"), invalid,
-                       "1 to 10000");
+                       "Reduces=0: App=wordcount has a reduce");
         assert_refused(&f, SETTINGS("App=wordcount", "Input=/etc/passwd", "Reduces=1000000000"),
-                       invalid, "1 to 10000");
+                       invalid, "0 to 10000");
         assert_refused(&f, SETTINGS("App=wordcount", "Input=/etc/passwd", "SplitSize=4095"),
                        invalid, "4K to 1T");
         assert_refused(&f, SETTINGS("App=wordcount", "Input=etc/passwd"), invalid,

@@ -88,13 +88,33 @@ Intermediate=local
 Tasks=3
 """)
         self.assertEqual(self.mrctl("run", "--print-job", self.file("b.job", p.stdout)).stdout, p.stdout)
+        self.file("a.zip")
+        p = self.mrctl("run", "--print-job", "--mapper", "cat", "--map-field-separator", r"\t", "--map-key-fields=3", "--partition-key-fields=2",
+                       "--reduce-field-separator=,", "--reduces=0", "--archive", "a.zip#d", "--input=in")
+        self.assertOk(p)
+        self.assertEqual(p.stdout.decode(), f"""[Job]
+Input={self.dir}/in
+Ship={self.dir}/a.zip
+Archive={self.dir}/a.zip#d
+
+[Map]
+Exec=cat
+FieldSeparator=\\t
+KeyFields=3
+PartitionKeyFields=2
+
+[Reduce]
+FieldSeparator=,
+Tasks=0
+""")
+        self.assertEqual(self.mrctl("run", "--print-job", self.file("c.job", p.stdout)).stdout, p.stdout)
         self.assertFails(self.mrctl("run", "--print-job", "--mapper", "a\nb", "--input=x"), "holds a newline", code=1)
 
     def test_errors(self):
         """what is wrong in a file is named with its line"""
         for text, needle in (("[Job]\nInput=x\n\n[Map]\nExce=cat\n", "bad.job:5: unknown setting Exce= in section [Map]"),
-                             ("[Job]\nInput=\\\n x\nApp=wordcount\n[Reduce]\nTasks=0\n",
-                              "bad.job:6: Tasks= is not a number from 1 to 10000: 0"),
+                             ("[Job]\nInput=\\\n x\nApp=wordcount\n[Reduce]\nTasks=x\n",
+                              "bad.job:6: Tasks= is not a number from 0 to 10000: x"),
                              ("[Job]\n\nInput: x\n", "bad.job:3: neither a [Section] nor Key=value"),
                              ("[Job]\nTaskTimeout=soon\n", "bad.job:2: TaskTimeout= is not a time span"),
                              ("[Job]\nReuse=maybe\n", "bad.job:2: Reuse= is neither yes nor no"),

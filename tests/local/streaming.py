@@ -1,8 +1,14 @@
 """Commands in the Hadoop Streaming way: the same counts, its environment, its stderr lines, its failures."""
 
+import io
+import json
 import os
 import pathlib
+import random
+import subprocess
 import sys
+import tarfile
+import zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import mr  # noqa: E402
@@ -27,6 +33,14 @@ for line in sys.stdin.buffer:
 if last is not None:
     sys.stdout.buffer.write(last + b"\\t%d\\n" % total)
 """
+
+
+
+
+def shell(script, *args):
+    """What a pipeline of coreutils and awk says, in byte order."""
+    return subprocess.run(["bash", "-ec", script, "-", *map(str, args)], stdout=subprocess.PIPE, check=True,
+                          env=dict(os.environ, LC_ALL="C")).stdout
 
 
 class Python(mr.Scratch):
@@ -112,6 +126,303 @@ class Commands(mr.Scratch):
                        "--input", self.file("in", b"x\n" * 300000), "-q")
         self.assertOk(p)
         self.assertEqual(int(p.stdout), 30304 + 300000)
+
+
+class Fields(mr.Scratch):
+    """Separators and numbers of key fields, against awk, sort and cut."""
+
+    def setUp(self):
+        super().setUp()
+        rng = random.Random(7)
+        rows = [",".join([f"{rng.randrange(2000, 2020)}", f"{rng.randrange(1, 13):02}", rng.choice(["a", "b", "", "c,c"]), str(i)])
+                for i in range(3000)] + ["2001", "", ",", "2003,", ",05,x"]
+        rng.shuffle(rows)
+        self.input = self.file("in.csv", "\n".join(rows) + "\n")
+
+    def run_job(self, *args):
+        p = self.local("--input", self.input, "-q", "--split-size", "16K", *args)
+        self.assertOk(p)
+        return p.stdout
+
+    def parts(self, reduces, *args):
+        out = self.dir / f"out-{len(os.listdir(self.dir))}"
+        self.run_job("--reduces", reduces, "--output", out, *args)
+        return [(out / f"part-{i:05}").read_bytes() for i in range(reduces)]
+
+    def test_map_separator(self):
+        """--map-field-separator: the key is what stands before the first one; the reducer sees a TAB"""
+        got = self.run_job("--mapper", "cat", "--map-field-separator", ",", "--reducer", "cat")
+        want = shell("""awk '{i = index($0, ","); if (i) print substr($0, 1, i - 1) "\\t" substr($0, i + 1); else print $0 "\\t"}' "$1" """, self.input)
+        self.assertEqual(sorted(got.splitlines()), sorted(want.splitlines()))
+        keys = [row.split(b"\t")[0] for row in got.splitlines()]
+        self.assertEqual(keys, sorted(keys))
+
+    def test_key_fields(self):
+        """--map-key-fields, --reduce-field-separator: lines with two key fields, counted as cut | sort | uniq -c"""
+        got = self.run_job("--mapper", "cat", "--map-field-separator", ",", "--map-key-fields", "2", "--reduce-field-separator", "|",
+                           "--reducer", "cut -d'|' -f1 | uniq -c | awk '{n = $1; sub(/^ *[0-9]+ /, \"\"); print $0 \"\\t\" n}'")
+        want = shell("""awk -F, '{if (NF > 2) print $1 "," $2; else print $0}' "$1" | sort | uniq -c |
+                        awk '{n = $1; sub(/^ *[0-9]+ /, ""); print $0 "\\t" n}'""", self.input)
+        self.assertEqual(sorted(got.splitlines()), sorted(want.splitlines()))
+
+    def test_partition_fields(self):
+        """--partition-key-fields: equal first fields meet in one part, there in the order of both fields"""
+        parts = self.parts(4, "--mapper", "cat", "--map-field-separator", ",", "--map-key-fields", "2",
+                           "--partition-key-fields", "1", "--reduce-field-separator", ",", "--reducer", "cat")
+        seen = {}
+        for i, part in enumerate(parts):
+            keys = []
+            for row in part.splitlines():
+                fields = row.split(b",")
+                self.assertEqual(seen.setdefault(fields[0], i), i, "one year, two parts")
+                keys.append(b",".join(fields[:2]))
+            self.assertEqual(keys, sorted(keys))
+        self.assertGreater(len(set(seen.values())), 1)
+        want = shell("""awk -F, '{if (NF > 2) print; else print $0 ","}' "$1" """, self.input)
+        self.assertEqual(sorted(b"".join(parts).splitlines()), sorted(want.splitlines()))
+
+    def test_separators(self):
+        """separators of several bytes and of control bytes; the combiner reads what mappers write"""
+        for typed, raw in ((r"\x01", "\x01"), (r"\0", "\0"), ("::", "::"), (r"\\", "\\")):
+            data = self.file("sep", "".join(f"k{i % 7}{raw}{i % 5}{raw}x\n" for i in range(500)))
+            p = self.local("--input", data, "-q", "--mapper", "cat", "--map-field-separator", typed, "--map-key-fields", "2",
+                           "--combiner", "cat", "--reduce-field-separator", "=", "--reducer", "uniq -c | awk '{print $2 \"\\t\" $1}'",
+                           "--split-size", "4K")
+            self.assertOk(p)
+            want = "".join(sorted(f"k{i % 7}{raw}{i % 5}=x\t{500 // 35 + (i < 500 % 35)}\n" for i in range(35)))
+            if raw != "\0": # awk's lines end there
+                self.assertEqual(p.stdout.decode(), want)
+            else:
+                self.assertEqual(len(p.stdout.splitlines()), 35)
+
+    def test_wrong(self):
+        """what cannot be meant is refused with the name of the setting"""
+        base = ["--input", self.input, "--mapper", "cat"]
+        for args, needle in ((["--map-field-separator", r"\q"], "MapFieldSeparator"),
+                             (["--reduce-field-separator", "a\nb"], "ReduceFieldSeparator"),
+                             (["--partition-key-fields", "2"], "MapKeyFields=1"),
+                             (["--reduces", "0", "--reducer", "cat"], "Reduces=0"),
+                             (["--archive", __file__ + "#a/b"], "not a plain name")):
+            self.assertFails(self.local(*base, *args), needle)
+        self.assertFails(self.local("--input", self.input, "--app", "wordcount", "--reduces", "0"), "Reduces=0")
+        self.assertFails(self.local("--input", self.input, "--app", "wordcount", "--map-key-fields", "2"), "App=wordcount")
+
+
+class MapOnly(mr.Scratch):
+    """--reduces 0: what the mappers write is the result."""
+
+    def setUp(self):
+        super().setUp()
+        self.data = b"".join(b"%d line %d\n" % (i * 7919 % 10007, i) for i in range(20000)) + b"unended"
+        self.input = self.file("in.txt", self.data)
+
+    def test_order(self):
+        """the parts, one a split, are the mapper's output in the order of the input; without --output they are printed so"""
+        want = shell("""sed 's/line/LINE/' "$1"; echo""", self.input)
+        p = self.local("--input", self.input, "-q", "--mapper", "sed s/line/LINE/", "--reduces", "0", "--split-size", "32K")
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, want)
+        out = self.dir / "out"
+        p = self.local("--input", self.input, "--json=short", "-q", "--mapper", "sed s/line/LINE/", "--reducer", "none", "--split-size", "32K",
+                       "--output", out)
+        self.assertOk(p)
+        names = sorted(os.listdir(out))
+        self.assertEqual(names, ["_SUCCESS"] + [f"part-{i:05}" for i in range(len(names) - 1)])
+        self.assertGreater(len(names), 10)
+        self.assertSameLines(b"".join((out / n).read_bytes() for n in names[1:]), want)
+        self.assertNothingLeft()
+
+    def test_identity(self):
+        """the identity mapper, by name and for want of a mapper, with and without reduces"""
+        want = self.data + b"\n"
+        p = self.local("--input", self.input, "-q", "--mapper", "identity", "--reduces", "0", "--split-size", "32K")
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, want)
+        p = self.local("--input", self.input, "-q", "--reducer", "cut -f1", "--reduces", "3", "--split-size", "32K")
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, shell('sort "$1"', self.input))
+        p = self.local("--input", self.input, "-q", "--mapper", "identity", "--reducer", "identity", "--split-size", "32K")
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, shell('sort "$1"', self.input))
+
+    def test_no_output(self):
+        """mappers that write nothing, and an empty input, make empty parts"""
+        out = self.dir / "out"
+        self.assertOk(self.local("--input", self.input, "-q", "--mapper", "cat >/dev/null", "--reduces", "0", "--output", out))
+        self.assertEqual((out / "part-00000").read_bytes(), b"")
+        p = self.local("--input", self.file("empty"), "-q", "--mapper", "cat", "--reduces", "0")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"")
+
+    def test_failure(self):
+        """a mapper that fails leaves no part, and its sentence"""
+        out = self.dir / "out"
+        p = self.local("--input", self.input, "--mapper", "head -n 1; exit 4", "--reduces", "0", "--max-attempts", "2", "--output", out)
+        self.assertFails(p, "map-0", "exited with status 4")
+        self.assertFalse(os.path.exists(out) and os.listdir(out), "parts or temporary files are left")
+        self.assertNothingLeft()
+
+    def test_second_attempt(self):
+        """a mapper that fails once: its part is there once, from the attempt that succeeded"""
+        flag = self.dir / "flag"
+        p = self.local("--input", self.input, "-q", "--reduces", "0", "--split-size", "64K",
+                       "--mapper", f"if mkdir {flag} 2>/dev/null; then head -n 5; exit 1; fi; cat")
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, self.data + b"\n")
+
+
+class Much(mr.Scratch):
+    def test_reads_part_of_its_input(self):
+        """a mapper and a reducer that read only the beginning of their input succeed"""
+        path = self.file("in", b"".join(b"%06d\tx\n" % i for i in range(200000)))
+        p = self.local("--input", path, "-q", "--mapper", "head -n 3", "--reducer", "head -n 2")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"000000\tx\n000001\tx\n")
+
+    def test_writes_much(self):
+        """a mapper that writes far more than it reads, through a sort and into a part (MR_LONG=1: 3 GB)"""
+        mib = 3000 if os.environ.get("MR_LONG") == "1" else 96
+        mapper = f"cat >/dev/null; seq -f %08.0f {mib * 1024 * 1024 // 9}"
+        out = self.dir / "out"
+        for args, script in ((["--reduces", "0"], "cat"), (["--reduces", "2", "--reducer", "wc -c"], "awk '{n += $1} END {print n}'")):
+            p = self.local("--input", self.file("in", "x\n"), "-q", "--mapper", mapper, "--output", out, *args, timeout=600)
+            self.assertOk(p)
+            got = shell(f"cat \"$1\"/part-* | {script} | md5sum", out)
+            tabs = mib * 1024 * 1024 // 9 # the reducer's lines have a TAB behind the key
+            want = shell(f"seq -f %08.0f {mib * 1024 * 1024 // 9} | md5sum" if script == "cat" else f"echo {tabs * 10} | md5sum")
+            self.assertEqual(got, want)
+            shell('rm -r "$1"', out)
+
+    def test_both_ways(self):
+        """counters, status and text on stderr while gigabytes could go by: each is taken for what it is"""
+        mapper = self.script("m.sh", r"""#!/bin/sh
+echo 'reporter:counter:g,lines,40' >&2
+awk '{print; if (NR % 1000 == 0) print "reporter:counter:g,lines,2" > "/dev/stderr"; if (NR % 5000 == 0) print "noise " NR > "/dev/stderr"}'
+echo 'reporter:status:nearly done' >&2
+echo 'reporter:counter:g,broken' >&2
+echo 'reporter:counter:g,neg,-1' >&2
+printf 'reporter:counter:g,last,7' >&2
+""")
+        out = self.dir / "out"
+        p = self.local("--input", self.file("in", b"x\n" * 20000), "-q", "--json=short", "--mapper", mapper, "--reduces", "0", "--output", out)
+        self.assertOk(p)
+        counters = json.loads(p.stdout)["Counters"]
+        self.assertEqual({k: v for k, v in counters.items() if k.startswith("g:")}, {"g:lines": 80, "g:last": 7})
+        self.assertEqual(counters["map_output_records"], 20000)
+
+
+class Environment(mr.Scratch):
+    NAMES = ["mapreduce_job_id", "mapreduce_job_name", "mapreduce_task_id", "mapreduce_task_attempt_id", "mapreduce_task_ismap",
+             "mapreduce_task_partition", "mapreduce_map_input_file", "mapreduce_map_input_start", "mapreduce_map_input_length",
+             "mapreduce_job_reduces", "mapreduce_job_maps", "mapred_job_id", "mapred_tip_id", "mapred_task_id", "mapred_task_is_map",
+             "map_input_file", "map_input_start", "stream_num_map_output_key_fields", "stream_map_output_field_separator",
+             "MR_JOB", "MR_JOB_NAME", "MR_TASK", "MR_ATTEMPT", "MR_INPUT", "MR_INPUT_OFFSET", "MR_INPUT_LENGTH", "MR_REDUCES", "MR_MAPS", "OWN"]
+
+    def show(self, options, data=b"x\n" * 5000):
+        command = "cat >/dev/null; " + "; ".join(f'printf "%s\\t%s\\n" {n} "${{{n}-none}}"' for n in self.NAMES)
+        self.input = self.file("in", data)
+        p = self.local("--input", self.input, "-q", "--name", "the name", "--env", "OWN=1 2", "--split-size", "4K", *options(command))
+        self.assertOk(p)
+        values = {}
+        for row in p.stdout.decode().splitlines():
+            name, _, value = row.partition("\t")
+            values.setdefault(name, []).append(value)
+        return values
+
+    def test_mapper(self):
+        """a mapper's variables: Hadoop's of two ages, and ours"""
+        v = self.show(lambda c: ["--mapper", c, "--reduces", "0", "--map-field-separator", ";", "--map-key-fields", "3"])
+        n = len(v["MR_TASK"])
+        self.assertEqual(n, 3)
+        job = v["MR_JOB"][0]
+        for name, want in (("mapreduce_job_name", "the name"), ("mapreduce_task_ismap", "true"), ("mapreduce_map_input_file", self.input),
+                           ("mapreduce_job_reduces", "0"), ("mapreduce_job_maps", "3"), ("mapred_job_id", job), ("mapreduce_job_id", job),
+                           ("mapred_task_is_map", "true"), ("map_input_file", self.input), ("stream_num_map_output_key_fields", "3"),
+                           ("stream_map_output_field_separator", ";"), ("MR_INPUT", self.input), ("MR_ATTEMPT", "0"), ("MR_MAPS", "3"), ("OWN", "1 2")):
+            self.assertEqual(v[name], [want] * n, name)
+        self.assertEqual(v["MR_TASK"], [f"map-{i}" for i in range(n)])
+        self.assertEqual(v["mapreduce_task_partition"], [str(i) for i in range(n)])
+        self.assertEqual(v["mapreduce_task_id"], [f"task_{job}_m_{i:06}" for i in range(n)])
+        self.assertEqual(v["mapred_task_id"], [f"attempt_{job}_m_{i:06}_0" for i in range(n)])
+        self.assertEqual(v["mapreduce_task_attempt_id"], v["mapred_task_id"])
+        for names in (("mapreduce_map_input_start", "map_input_start", "MR_INPUT_OFFSET"), ("mapreduce_map_input_length", "MR_INPUT_LENGTH")):
+            self.assertEqual(len({tuple(v[x]) for x in names}), 1, names)
+        begin = [int(x) for x in v["MR_INPUT_OFFSET"]]
+        length = [int(x) for x in v["MR_INPUT_LENGTH"]]
+        self.assertEqual([a + b for a, b in zip(begin, length)], begin[1:] + [10000])
+
+    def test_reducer(self):
+        """a reducer's variables; it has no input file"""
+        v = self.show(lambda c: ["--mapper", "cat", "--reducer", c])
+        for name, want in (("mapreduce_task_ismap", "false"), ("MR_TASK", "reduce-0"), ("mapreduce_job_reduces", "1"), ("MR_INPUT", "none"),
+                           ("map_input_file", "none"), ("mapreduce_task_partition", "0"), ("OWN", "1 2")):
+            self.assertEqual(v[name], [want], name)
+        self.assertRegex(v["mapreduce_task_id"][0], r"^task_.*_r_000000$")
+
+
+class Archives(mr.Scratch):
+    def pack(self, name, entries, mode="w:gz"):
+        path = self.dir / name
+        with tarfile.open(path, mode) as t:
+            for info, data in entries:
+                if isinstance(info, str):
+                    info = tarfile.TarInfo(info)
+                    info.mode = 0o755
+                info.size = len(data)
+                t.addfile(info, io.BytesIO(data))
+        return path
+
+    @staticmethod
+    def link(name, target, kind=tarfile.SYMTYPE):
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        return info
+
+    def test_unpacked(self):
+        """--archive: tar.gz, tar.xz and zip lie unpacked under their name, or the one behind #; programs in them run"""
+        program = b"#!/bin/sh\nexec grep -c -f tools/words\n"
+        entries = [("bin/count", program), ("words", b"x\n"), (self.link("other", "words"), b"")]
+        data = self.file("in", "x\ny\nx\n")
+        for name, mode in (("tools.tgz", "w:gz"), ("tools.tar.xz", "w:xz")):
+            self.pack(f"a/{name}" if (self.dir / "a").mkdir(exist_ok=True) is None else name, entries, mode)
+            p = self.local("--input", data, "-q", "--archive", f"a/{name}#tools", "--mapper", "tools/bin/count; cmp tools/other tools/words && ls",
+                           "--reduces", "0")
+            self.assertOk(p)
+            self.assertEqual(p.stdout, b"2\ntools\n")
+        with zipfile.ZipFile(self.dir / "z.zip", "w") as z:
+            z.writestr("deep/er/words", "y\n")
+        p = self.local("--input", data, "-q", "--archive", "z.zip", "--mapper", "cat", "--reducer", "grep -c -f z.zip/deep/er/words")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"1\n")
+        self.assertNothingLeft()
+
+    def test_hostile(self):
+        """names and links that lead out, devices, damage and what is no archive are refused, and nothing is written outside"""
+        (self.dir / "outside").mkdir()
+        out = str(self.dir / "outside")
+        fifo = self.link("fifo", "")
+        fifo.type = tarfile.FIFOTYPE
+        good = self.pack("good.tgz", [("file", b"data" * 100000)])
+        cases = {
+            "dots": ([("../evil", b"x")], "evil"),
+            "middle": ([("a/../../evil", b"x")], "evil"),
+            "absolute": ([(f"{out}/evil", b"x")], "evil"),
+            "symlink": ([(self.link("l", out), b""), ("l/evil", b"x")], "leads out"),
+            "climbing": ([(self.link("d/l", "../../.."), b"")], "leads out"),
+            "through": ([("d/x", b""), (self.link("l", "d"), b""), ("l/evil", b"x")], "l/evil"),
+            "hardlink": ([(self.link("h", "../../../../../../etc/passwd", tarfile.LNKTYPE), b"")], "h:"),
+            "fifo": ([(fifo, b"")], "neither"),
+        }
+        data = self.file("in", "x\n")
+        for name, (entries, needle) in cases.items():
+            path = self.pack(f"{name}.tgz", entries)
+            p = self.local("--input", data, "--archive", path, "--mapper", "cat", "--reduces", "0")
+            self.assertFails(p, f"{name}.tgz", needle)
+        for name, bytes_ in (("cut.tgz", good.read_bytes()[:-200]), ("text.tgz", b"this is no archive\n" * 50)):
+            self.assertFails(self.local("--input", data, "--archive", self.file(name, bytes_), "--mapper", "cat"), name)
+        self.assertEqual(os.listdir(out), [])
+        self.assertFails(self.local("--input", data, "--archive", "nothing.tgz", "--mapper", "cat"), "nothing.tgz")
+        self.assertNothingLeft()
 
 
 class Failures(mr.Scratch):

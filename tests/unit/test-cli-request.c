@@ -62,7 +62,8 @@ static void test_every_mistake_has_its_sentence(void)
 {
         REFUSED("unknown option --foo", "--foo", "list");
         REFUSED("unknown option --reducs (did you mean --reduces?)", "run", "--reducs=3");
-        REFUSED("option --reduce is ambiguous: --reducer, --reduces", "run", "--reduce", "3");
+        REFUSED("option --reduce is ambiguous: --reducer, --reduces, --reduce-field-separator",
+                "run", "--reduce", "3");
         REFUSED("unknown option -x", "-x", "list");
         REFUSED("option --mapper needs an argument", "run", "--mapper");
         REFUSED("option --quiet takes no argument", "list", "--quiet=yes");
@@ -85,10 +86,10 @@ static void test_every_mistake_has_its_sentence(void)
 
 static void test_numbers_out_of_range_say_the_range(void)
 {
-        REFUSED("--reduces must be a number from 1 to 10000, not '0'", "run", "--reduces=0");
-        REFUSED("--reduces must be a number from 1 to 10000, not '1000000000'", "run",
+        REFUSED("--reduces must be a number from 0 to 10000, not ''", "run", "--reduces=");
+        REFUSED("--reduces must be a number from 0 to 10000, not '1000000000'", "run",
                 "--reduces=1000000000");
-        REFUSED("--reduces must be a number from 1 to 10000, not '-1'", "run", "--reduces", "-1");
+        REFUSED("--reduces must be a number from 0 to 10000, not '-1'", "run", "--reduces", "-1");
         REFUSED("--max-attempts must be a number from 1 to 100, not '101'", "submit",
                 "--max-attempts=101");
         REFUSED("--split-size must be a size from 4K to 1T, such as 32M, not '4095'", "run",

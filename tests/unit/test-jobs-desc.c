@@ -81,7 +81,7 @@ static void test_numbers_have_both_their_ends(void)
         static const struct {
                 const char *key;
                 uint64_t min, max;
-        } cases[] = {{"Reduces", 1, 10000},
+        } cases[] = {{"MapKeyFields", 1, 1000},
                      {"SplitSize", 4096, UINT64_C(1) << 40},
                      {"MaxAttempts", 1, 100}};
         _cleanup_(job_desc_freep) JobDesc *d = wordcount();
@@ -97,7 +97,98 @@ static void test_numbers_have_both_their_ends(void)
                                 -ERANGE);
                 g_assert_nonnull(strstr(e.message, cases[i].key));
         }
+        g_assert_cmpuint(d->map_key_fields, ==, 1000);
+        g_assert_cmpint(job_desc_set_number(d, "Reduces", 0, NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_number(d, "Reduces", 10000, NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_number(d, "Reduces", 10001, NULL), ==, -ERANGE);
         g_assert_cmpuint(d->reduces, ==, 10000);
+}
+
+static JobDesc *command(const char *mapper, const char *reducer)
+{
+        JobDesc *d = job_desc_new();
+
+        g_assert_cmpint(job_desc_set_string(d, "Mapper", mapper, NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_string(d, "Reducer", reducer, NULL), ==, 0);
+        g_assert_cmpint(job_desc_add_string(d, "Input", "/data/a.txt", NULL), ==, 0);
+        return d;
+}
+
+static void test_words_for_commands_that_are_none(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *alone = command("", "wc -l"),
+                                          *none = command("cat", "none"),
+                                          *same = command("cat", "identity");
+
+        g_assert_cmpint(job_desc_check(alone, NULL), ==, 0);
+        g_assert_cmpstr(alone->mapper, ==, "identity");
+        g_assert_cmpint(job_desc_check(none, NULL), ==, 0);
+        g_assert_cmpstr(none->reducer, ==, "");
+        g_assert_cmpuint(none->reduces, ==, 0);
+        g_assert_cmpint(job_desc_check(same, NULL), ==, 0);
+        g_assert_cmpstr(same->reducer, ==, "");
+        g_assert_cmpuint(same->reduces, ==, 1);
+}
+
+static void test_maps_alone_are_of_programs_without_a_reduce(void)
+{
+        JobDesc *d = command("cat", "wc");
+
+        g_assert_cmpint(job_desc_set_number(d, "Reduces", 0, NULL), ==, 0);
+        assert_refused(d, "nothing to do for the Reducer");
+        d = wordcount();
+        g_assert_cmpint(job_desc_set_number(d, "Reduces", 0, NULL), ==, 0);
+        assert_refused(d, "App=wordcount has a reduce");
+}
+
+static void test_fields_are_cut_where_a_separator_can_be(void)
+{
+        static const char *const bad[] = {"\\q", "\\x1", "a\nb", "\\x0a"};
+        _cleanup_(job_desc_freep) JobDesc *good = command("cat", "wc");
+        JobDesc *d;
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                d = command("cat", "wc");
+                g_assert_cmpint(job_desc_set_string(d, "MapFieldSeparator", bad[i], NULL), ==, 0);
+                assert_refused(d, "MapFieldSeparator");
+        }
+        d = command("cat", "wc");
+        g_assert_cmpint(job_desc_set_number(d, "PartitionKeyFields", 2, NULL), ==, 0);
+        assert_refused(d, "MapKeyFields=1 only");
+        d = wordcount();
+        g_assert_cmpint(job_desc_set_number(d, "MapKeyFields", 2, NULL), ==, 0);
+        assert_refused(d, "not with App=wordcount");
+        g_assert_cmpint(job_desc_set_string(good, "MapFieldSeparator", "\\t\\0\\x1f,", NULL), ==,
+                        0);
+        g_assert_cmpint(job_desc_check(good, NULL), ==, 0);
+}
+
+static void test_archives_are_shipped_and_have_a_name_of_their_own(void)
+{
+        static const struct {
+                const char *archive, *words;
+        } bad[] = {{"b.tgz", "no such file"},
+                   {"a.tgz#", "plain name"},
+                   {"a.tgz#..", "plain name"},
+                   {"a.tgz#x/y", "plain name"},
+                   {"a.tgz#other", "another file"}};
+
+        for (size_t i = 0; i <= ELEMENTSOF(bad); i++) {
+                JobDesc *d = command("cat", "wc");
+
+                g_assert_cmpint(job_desc_add_file(d, "a.tgz", NULL), ==, 0);
+                g_assert_cmpint(job_desc_add_file(d, "other", NULL), ==, 0);
+                g_assert_cmpint(job_desc_add_string(d, "Archives",
+                                                    i < ELEMENTSOF(bad) ? bad[i].archive : "a.tgz",
+                                                    NULL),
+                                ==, 0);
+                if (i < ELEMENTSOF(bad)) {
+                        assert_refused(d, bad[i].words);
+                        continue;
+                }
+                g_assert_cmpint(job_desc_check(d, NULL), ==, 0);
+                job_desc_free(d);
+        }
 }
 
 static void test_backups_are_made_unless_refused(void)
@@ -255,7 +346,7 @@ static void test_a_torn_blob_is_refused(void)
         g_assert_cmpint(job_desc_deserialize("", 0, &b), ==, -EBADMSG);
         g_assert_cmpint(job_desc_deserialize("Zebra=1", 8, &b), ==, -EBADMSG);
         g_assert_cmpint(job_desc_deserialize("no equals", 10, &b), ==, -EBADMSG);
-        g_assert_cmpint(job_desc_deserialize("Reduces=0", 10, &b), ==, -EBADMSG);
+        g_assert_cmpint(job_desc_deserialize("Reduces=x", 10, &b), ==, -EBADMSG);
         g_assert_null(b);
 }
 
@@ -272,6 +363,14 @@ int main(int argc, char *argv[])
                         test_an_unknown_key_is_answered_with_the_closest);
         g_test_add_func("/jobs/desc/numbers-have-both-their-ends",
                         test_numbers_have_both_their_ends);
+        g_test_add_func("/jobs/desc/words-for-commands-that-are-none",
+                        test_words_for_commands_that_are_none);
+        g_test_add_func("/jobs/desc/maps-alone-are-of-programs-without-a-reduce",
+                        test_maps_alone_are_of_programs_without_a_reduce);
+        g_test_add_func("/jobs/desc/fields-are-cut-where-a-separator-can-be",
+                        test_fields_are_cut_where_a_separator_can_be);
+        g_test_add_func("/jobs/desc/archives-are-shipped-and-have-a-name-of-their-own",
+                        test_archives_are_shipped_and_have_a_name_of_their_own);
         g_test_add_func("/jobs/desc/paths-are-absolute", test_paths_are_absolute);
         g_test_add_func("/jobs/desc/parts-of-a-command-do-not-go-with-an-app",
                         test_parts_of_a_command_do_not_go_with_an_app);

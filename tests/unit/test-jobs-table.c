@@ -55,6 +55,28 @@ static void test_one_attempt_has_the_grant_and_an_end_gives_it_back(void)
         g_assert_true(task_table_is_complete(t));
 }
 
+static void test_without_reduces_maps_are_the_parts_and_stay(void)
+{
+        _cleanup_(task_table_freep) TaskTable *t = task_table_new(2, 0, 4, 0);
+        uint32_t a = start(t, TASK_MAP, 0, W1), b = start(t, TASK_MAP, 0, W2), c, attempt, worker;
+
+        g_assert_cmpint(task_table_part_kind(t), ==, TASK_MAP);
+        g_assert_cmpint(task_table_grant(t, 0, a), ==, 0);
+        g_assert_cmpint(task_table_grant(t, 0, b), ==, -EALREADY);
+        g_assert_cmpint(task_table_commit(t, TASK_MAP, 0, a), ==, 0);
+        g_assert_cmpint(task_table_end(t, TASK_MAP, 0, b, ATTEMPT_KILLED, 0), ==, 0);
+        g_assert_false(task_table_is_complete(t));
+        /* Its part is in place: nobody fetches it, and its worker may go. */
+        g_assert_cmpint(task_table_output(t, 0, &attempt, &worker), ==, 0);
+        g_assert_cmpint(task_table_lose_output(t, 0, a, 0), ==, -ESTALE);
+        g_assert_cmpint(task_table_report_lost(t, 0, a, W3, true, 0), ==, -ESTALE);
+        g_assert_cmpint(state(t, TASK_MAP, 0), ==, TASK_DONE);
+        c = start(t, TASK_MAP, 1, W2);
+        g_assert_cmpint(task_table_grant(t, 1, c), ==, 0);
+        g_assert_cmpint(task_table_commit(t, TASK_MAP, 1, c), ==, 0);
+        g_assert_true(task_table_is_complete(t));
+}
+
 static void test_only_failures_count_to_the_limit(void)
 {
         _cleanup_(task_table_freep) TaskTable *t = task_table_new(1, 1, 2, 0);
@@ -327,6 +349,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/jobs/table/the-first-commit-wins", test_the_first_commit_wins);
         g_test_add_func("/jobs/table/one-attempt-has-the-grant-and-an-end-gives-it-back",
                         test_one_attempt_has_the_grant_and_an_end_gives_it_back);
+        g_test_add_func("/jobs/table/without-reduces-maps-are-the-parts-and-stay",
+                        test_without_reduces_maps_are_the_parts_and_stay);
         g_test_add_func("/jobs/table/only-failures-count-to-the-limit",
                         test_only_failures_count_to_the_limit);
         g_test_add_func("/jobs/table/an-attempt-ends-once", test_an_attempt_ends_once);

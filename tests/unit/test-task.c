@@ -591,13 +591,15 @@ static void test_the_environment_is_that_of_hadoop_streaming(void)
         job.program.env = env;
         job.program.n_env = ELEMENTSOF(env);
         got = run_job(&t, &job, "x\n", 2);
-        g_assert_cmpstr(got, ==,
-                        "/tmp\nMINE=a=b\nmapreduce_job_id=0123\nmapreduce_job_name=a job\n"
-                        "mapreduce_map_input_file=/the/input\nmapreduce_map_input_length=2\n"
-                        "mapreduce_map_input_start=0\n"
-                        "mapreduce_task_attempt_id=attempt_0123_m_000000_0\n"
-                        "mapreduce_task_id=task_0123_m_000000\nmapreduce_task_ismap=true\n"
-                        "mapreduce_task_partition=0\n");
+        g_assert_cmpstr(
+                got, ==,
+                "/tmp\nMINE=a=b\nmapreduce_job_id=0123\nmapreduce_job_maps=1\nmapreduce_job_name=a "
+                "job\nmapreduce_job_reduces=1\n"
+                "mapreduce_map_input_file=/the/input\nmapreduce_map_input_length=2\n"
+                "mapreduce_map_input_start=0\n"
+                "mapreduce_task_attempt_id=attempt_0123_m_000000_0\n"
+                "mapreduce_task_id=task_0123_m_000000\nmapreduce_task_ismap=true\n"
+                "mapreduce_task_partition=0\n");
         task_end(&t);
 }
 

@@ -68,6 +68,46 @@ static void test_a_good_map_passes(void)
         g_assert_cmpint(spec_validate(&x.spec, NULL), ==, 0);
 }
 
+static void test_a_map_without_reduces_has_a_place_for_its_part(void)
+{
+        Example x;
+
+        example(&x);
+        x.spec.partitions = 0;
+        g_assert_cmpint(spec_validate(&x.spec, NULL), ==, 0);
+        x.spec.output_dir = (char *) "/srv/../etc";
+        assert_refused(&x, "output_dir");
+        x.spec.output_dir = (char *) "/srv/out/_temporary/attempt-1";
+        x.spec.part_name = (char *) "../part";
+        assert_refused(&x, "part_name");
+}
+
+static void test_archives_are_shipped(void)
+{
+        static const struct {
+                const char *archive;
+                bool good;
+        } cases[] = {{"a.tgz", true},     {"a.tgz#dir", true},  {"b.tgz", false},  {"a.tg", false},
+                     {"a.tgz#..", false}, {"a.tgz#x/y", false}, {"a.tgz#", false}, {"", false}};
+        Mapreduced__V1__JobFile file = MAPREDUCED__V1__JOB_FILE__INIT, *files[] = {&file};
+
+        file.name = (char *) "a.tgz";
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                char *archives[] = {(char *) cases[i].archive};
+                Example x;
+
+                example(&x);
+                x.program.n_files = 1;
+                x.program.files = files;
+                x.program.n_archives = 1;
+                x.program.archives = archives;
+                if (cases[i].good)
+                        g_assert_cmpint(spec_validate(&x.spec, NULL), ==, 0);
+                else
+                        assert_refused(&x, "program.archives");
+        }
+}
+
 static void test_a_good_reduce_passes(void)
 {
         Example x;
@@ -97,7 +137,7 @@ static void test_what_every_task_must_say(void)
         REFUSE("job_id", x.spec.job_id = (char *) "");
         REFUSE("task", x.spec.task = UINT32_MAX);
         REFUSE("attempt", x.spec.attempt = UINT32_MAX);
-        REFUSE("partitions", x.spec.partitions = 0);
+        REFUSE("partitions", make_reduce(&x); x.spec.partitions = 0);
         REFUSE("partitions", x.spec.partitions = 10001);
         REFUSE("memory_bytes", x.spec.memory_bytes = UINT64_MAX);
 }
@@ -182,6 +222,9 @@ int main(int argc, char *argv[])
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/worker/spec/a-good-map-passes", test_a_good_map_passes);
         g_test_add_func("/worker/spec/a-good-reduce-passes", test_a_good_reduce_passes);
+        g_test_add_func("/worker/spec/a-map-without-reduces-has-a-place-for-its-part",
+                        test_a_map_without_reduces_has_a_place_for_its_part);
+        g_test_add_func("/worker/spec/archives-are-shipped", test_archives_are_shipped);
         g_test_add_func("/worker/spec/what-every-task-must-say", test_what_every_task_must_say);
         g_test_add_func("/worker/spec/programs-are-judged", test_programs_are_judged);
         g_test_add_func("/worker/spec/pieces-lie-within-their-files",

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/fs.h"
 #include "base/parse.h"
 #include "cli/job-request.h"
 
@@ -315,23 +316,6 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         return r < 0 ? r : check_texts(q, e);
 }
 
-int job_request_check_host(const JobRequest *q, const char *host, bool wants_result, Error *e)
-{
-        if (!host)
-                return 0;
-        if (q->files->len > 0)
-                return error_setf(
-                        e, EINVAL,
-                        "%s cannot be shipped over ssh: copy it to %s and run mrctl there",
-                        g_array_index(q->files, ShippedFile, 0).path, host);
-        if (wants_result && !q->output)
-                return error_setf(e, EINVAL,
-                                  "the result cannot be brought over ssh: give --output, or run "
-                                  "mrctl on %s",
-                                  host);
-        return 0;
-}
-
 void job_request_done(JobRequest *q)
 {
         g_clear_pointer(&q->inputs, g_ptr_array_unref);
@@ -421,21 +405,74 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
         return r;
 }
 
-int job_request_append(const JobRequest *q, sd_bus_message *m)
+/* One after the other, so that a file that grows meanwhile is noticed and not sent in part. */
+static int append_contents(const JobRequest *q, sd_bus_message *m, Error *e)
 {
-        int r;
+        uint64_t left_bytes = CONTENTS_MAX_BYTES;
+        int r = 0;
 
-        r = sd_bus_message_open_container(m, 'a', "{sv}");
-        if (r >= 0)
-                r = append_description(q, m);
-        if (r >= 0)
-                r = sd_bus_message_close_container(m);
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "{sh}");
+        for (guint i = 0; i < q->files->len && r >= 0; i++) {
+                const ShippedFile *f = &g_array_index(q->files, ShippedFile, i);
+                struct stat st;
+                void *space;
+
+                if (fstat(f->fd, &st) < 0)
+                        return error_setf(e, errno, "cannot read %s: %s", f->path,
+                                          error_text(errno));
+                if ((uint64_t) st.st_size > left_bytes)
+                        return error_setf(e, EFBIG,
+                                          "%s cannot be shipped over ssh: the files are more than "
+                                          "%u MiB together; copy them there",
+                                          f->path, (unsigned) (CONTENTS_MAX_BYTES / MIB(1)));
+                left_bytes -= (uint64_t) st.st_size;
+                r = sd_bus_message_open_container(m, 'r', "sbay");
+                if (r >= 0)
+                        r = sd_bus_message_append(m, "sb", f->name, (st.st_mode & 0111) != 0);
+                if (r >= 0)
+                        r = sd_bus_message_append_array_space(m, 'y', (size_t) st.st_size, &space);
+                if (r >= 0 && pread_full(f->fd, space, (size_t) st.st_size, 0) != st.st_size)
+                        return error_setf(e, EIO, "cannot read %s: it became shorter meanwhile",
+                                          f->path);
+                if (r >= 0)
+                        r = sd_bus_message_close_container(m);
+        }
+        return r;
+}
+
+static int append_descriptors(const JobRequest *q, sd_bus_message *m)
+{
+        int r = 0;
+
         for (guint i = 0; i < q->files->len && r >= 0; i++) {
                 const ShippedFile *f = &g_array_index(q->files, ShippedFile, i);
 
                 r = sd_bus_message_append(m, "{sh}", f->name, f->fd);
         }
-        return r < 0 ? r : sd_bus_message_close_container(m);
+        return r;
+}
+
+int job_request_message(const JobRequest *q, Master *m, sd_bus_message **ret, Error *e)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        bool by_contents = m->host && q->files->len > 0;
+        int r;
+
+        r = sd_bus_message_new_method_call(m->bus, &call, m->name, MASTER_PATH, MASTER_INTERFACE,
+                                           by_contents ? "SubmitJobWithContents" : "SubmitJob");
+        if (r >= 0)
+                r = sd_bus_message_open_container(call, 'a', "{sv}");
+        if (r >= 0)
+                r = append_description(q, call);
+        if (r >= 0)
+                r = sd_bus_message_close_container(call);
+        if (r >= 0)
+                r = sd_bus_message_open_container(call, 'a', by_contents ? "(sbay)" : "{sh}");
+        if (r >= 0)
+                r = by_contents ? append_contents(q, call, e) : append_descriptors(q, call);
+        if (r >= 0)
+                r = sd_bus_message_close_container(call);
+        if (r < 0)
+                return e->message ? r : error_setf(e, r, "cannot send the job: %s", error_text(r));
+        *ret = TAKE_PTR(call);
+        return 0;
 }

@@ -11,12 +11,12 @@
  */
 #pragma once
 
-#include <systemd/sd-bus.h>
-
 #include "base/text.h"
 #include "cli/arguments.h"
+#include "cli/master.h"
 
 #define SHIPPED_MAX 16 /* descriptors in one message that every bus lets through by default */
+#define CONTENTS_MAX_BYTES MIB(16) /* what the master takes in one message */
 
 typedef struct ShippedFile {
         char *name; /* in the commands' working directory */
@@ -38,9 +38,6 @@ typedef struct JobRequest {
 /* Is it a job at all? -EINVAL with a message where it is not; looks at nothing but the arguments. */
 int job_arguments_check(const JobArguments *a, Error *e);
 
-/* Over ssh no file travels: -EINVAL with a message where the job would need that. */
-int job_request_check_host(const JobRequest *q, const char *host, bool wants_result, Error *e);
-
 /**
  * job_request_init() - look everything up
  * @a: must outlive the request
@@ -50,8 +47,13 @@ int job_request_check_host(const JobRequest *q, const char *host, bool wants_res
 int job_request_init(JobRequest *q, const JobArguments *a, Error *e);
 void job_request_done(JobRequest *q);
 
-/* Appends both arguments of SubmitJob. */
-int job_request_append(const JobRequest *q, sd_bus_message *m);
+/**
+ * job_request_message() - the call that submits it
+ * @m: a bus over ssh passes no descriptors: shipped files go as bytes then, CONTENTS_MAX_BYTES together
+ *
+ * Return: 0, or negative errno with a message.
+ */
+int job_request_message(const JobRequest *q, Master *m, sd_bus_message **ret, Error *e);
 
 /* @path below the working directory, if it is relative, without "." and ".." (the daemons refuse them). Caller frees. */
 char *path_make_absolute(const char *path);

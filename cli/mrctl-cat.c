@@ -16,9 +16,6 @@ int verb_cat(const Arguments *a)
                 r = job_read_by_id(&m, a->operands->pdata[0], &j, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
-        if (a->host)
-                return complain("a result cannot be brought over ssh: 'ssh %s mrctl cat %s'",
-                                a->host, j->id);
         if (!job_is_done(j))
                 return complain("job %s is %s: there is no result", j->id, j->state);
         return result_print(&m, j);

@@ -117,8 +117,6 @@ int verb_run(const Arguments *a)
                 return EXIT_USAGE;
         }
         r = job_request_init(&q, &job, &e);
-        if (r >= 0 && !a->print_job)
-                r = job_request_check_host(&q, a->host, true, &e);
         if (r >= 0 && a->print_job)
                 r = job_file_print(&q, &e);
         if (r < 0)

@@ -12,12 +12,9 @@ static int submit(Master *m, const JobRequest *q, sd_bus_message **ret, Error *e
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(m->bus, &call, m->name, MASTER_PATH, MASTER_INTERFACE,
-                                           "SubmitJob");
-        if (r >= 0)
-                r = job_request_append(q, call);
+        r = job_request_message(q, m, &call, e);
         if (r < 0)
-                return error_setf(e, r, "cannot send the job: %s", error_text(r));
+                return r;
         r = sd_bus_call(m->bus, call, USEC_INFINITY, &error, ret);
         return r < 0 ? master_explain(m, &error, r, e) : 0;
 }
@@ -46,8 +43,6 @@ int verb_submit(const Arguments *a)
                 r = job_file_print(&q, &e);
                 return r < 0 ? complain("%s", error_message(&e, r)) : print_finish();
         }
-        if (r >= 0)
-                r = job_request_check_host(&q, a->host, false, &e);
         if (r >= 0)
                 r = master_connect(&m, a, &e);
         if (r >= 0)

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "cli/merge.h"
+#include "cli/remote.h"
 #include "cli/result.h"
 #include "cli/verbs.h"
 #include "platform/service.h"
@@ -73,6 +74,16 @@ static int open_part(void *userdata, uint32_t part, int *ret_fd, Error *e)
         return 0;
 }
 
+static int print_remote(const Master *m, const Job *j)
+{
+        const char *const words[] = {"cat", j->id, NULL};
+        _cleanup_error_ Error e = {};
+        int r;
+
+        r = remote_mrctl(m->host, words, &e);
+        return r < 0 ? complain("%s", e.message) : r;
+}
+
 int result_print(Master *m, const Job *j)
 {
         Source source = {.master = m, .job = j};
@@ -83,6 +94,8 @@ int result_print(Master *m, const Job *j)
         _cleanup_error_ Error e = {};
         int r;
 
+        if (m->host)
+                return print_remote(m, j);
         service_raise_fd_limit();
         take_interrupts();
         r = merge_parts(open_part, &source, j->reduces > 0 ? j->reduces : j->maps, STDOUT_FILENO,

@@ -279,12 +279,11 @@ int watch_submit(Watch *w, const JobRequest *q, Error *e)
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(w->master->bus, &call, w->master->name, MASTER_PATH,
-                                           MASTER_INTERFACE, "SubmitJob");
-        if (r >= 0)
-                r = job_request_append(q, call);
-        if (r >= 0) /* no time limit: ^C and the connection end it */
-                r = sd_bus_call_async(w->master->bus, NULL, call, on_submitted, w, USEC_INFINITY);
+        r = job_request_message(q, w->master, &call, e);
+        if (r < 0)
+                return r;
+        /* No time limit: ^C and the connection end it. */
+        r = sd_bus_call_async(w->master->bus, NULL, call, on_submitted, w, USEC_INFINITY);
         return r < 0 ? error_setf(e, r, "cannot send the job: %s", error_text(r)) : 0;
 }
 

@@ -35,6 +35,8 @@
 #define JOB_REQUEST_ID_MAX_BYTES 64U
 #define JOB_FILES_MAX 64U
 #define JOB_FILE_MAX_BYTES MIB(64)
+#define JOB_CONTENTS_MAX_BYTES                                                                     \
+        MIB(16) /* of files that come as bytes; the system bus's messages end at 32 */
 
 typedef struct JobShippedFile {
         char *name; /* a plain file name */

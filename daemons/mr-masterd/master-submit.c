@@ -6,6 +6,7 @@
  * request that is repeated with its RequestId, because its answer was lost, is answered with the same job.
  */
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/fs.h"
@@ -128,6 +129,59 @@ static int read_files(sd_bus_message *m, JobDesc *d, GArray *fds, Error *e)
                 fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
                 if (fd < 0)
                         return -errno;
+                g_array_append_val(fds, fd);
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+                r = 1;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* A file that came as bytes, as a descriptor like the others: from there on they are alike. */
+static int contents_to_fd(const char *name, bool executable, const void *data, size_t size,
+                          Error *e)
+{
+        _cleanup_close_ int fd = memfd_create("shipped", MFD_CLOEXEC);
+        int r;
+
+        r = fd < 0 ? -errno : write_full(fd, data, size);
+        if (r >= 0 && fchmod(fd, executable ? 0700 : 0600) < 0)
+                r = -errno;
+        if (r < 0)
+                return error_setf(e, r, "cannot keep the shipped file %s: %s", name, error_text(r));
+        return TAKE_FD(fd);
+}
+
+static int read_contents(sd_bus_message *m, JobDesc *d, GArray *fds, Error *e)
+{
+        uint64_t left_bytes = JOB_CONTENTS_MAX_BYTES;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "(sbay)");
+        while (r > 0 && (r = sd_bus_message_enter_container(m, 'r', "sbay")) > 0) {
+                const char *name;
+                const void *data;
+                size_t size = 0;
+                int executable, fd;
+
+                r = sd_bus_message_read(m, "sb", &name, &executable);
+                if (r >= 0)
+                        r = sd_bus_message_read_array(m, 'y', &data, &size);
+                if (r >= 0)
+                        r = job_desc_add_file(d, name, e);
+                if (r < 0)
+                        return r;
+                if (size > left_bytes)
+                        return error_setf(e, EFBIG,
+                                          "the shipped files are more than %u MiB together, which "
+                                          "is the most that is taken as bytes: put %s where all "
+                                          "workers see it",
+                                          (unsigned) (JOB_CONTENTS_MAX_BYTES / MIB(1)), name);
+                left_bytes -= size;
+                fd = contents_to_fd(name, executable, data, size, e);
+                if (fd < 0)
+                        return fd;
                 g_array_append_val(fds, fd);
                 r = sd_bus_message_exit_container(m);
                 if (r < 0)
@@ -369,8 +423,10 @@ static int check_room(const Manager *m, uint32_t uid, sd_bus_error *ret_error)
                               m->conf->jobs_max);
 }
 
+/* SubmitJob, and SubmitJobWithContents, which differ in how the files come. */
 int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 {
+        bool contents = sd_bus_message_has_signature(message, "a{sv}a(sbay)");
         _cleanup_(job_desc_freep) JobDesc *d = job_desc_new();
         g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
         _cleanup_error_ Error e = {};
@@ -385,7 +441,7 @@ int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error 
         g_array_set_clear_func(fds, clear_fd);
         r = read_description(message, d, &e);
         if (r >= 0)
-                r = read_files(message, d, fds, &e);
+                r = (contents ? read_contents : read_files)(message, d, fds, &e);
         if (r >= 0)
                 r = job_desc_check(d, &e);
         if (r >= 0)

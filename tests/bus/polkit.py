@@ -32,6 +32,7 @@ JOB = ["SubmitJob", "a{sv}a{sh}", "3", "App", "s", "wordcount", "Input", "as", "
 # method of the XML belongs here, or begins like the methods that only read.
 CHANGING = {
     "SubmitJob": ("", JOB[1:]),
+    "SubmitJobWithContents": ("", ["a{sv}a(sbay)", *JOB[2:]]),
     "Cancel": ("job", []),
     "Retry": ("job", []),
     "OpenPart": ("job", ["u", "0"]),

@@ -268,12 +268,16 @@ class Verbs(mr.ClusterCase):
                     json.loads(p.stdout)
 
     def test_over_ssh(self):
-        """-H speaks to the master of another host as systemctl does; what cannot travel is said"""
+        """-H speaks to the master of another host as systemctl does: files go there, results come back"""
         if not shutil.which("systemd-stdio-bridge"):
             self.skipTest("needs systemd-stdio-bridge")
         self.script("bin/ssh", f"""#!/bin/sh
 echo "$@" >>{self.dir}/ssh.log
-while [ "$1" != systemd-stdio-bridge ]; do shift || exit 255; done
+while [ "$1" != -- ]; do shift || exit 255; done
+shift 2
+case $1 in
+mrctl) shift; exec {mr.MRCTL} --bus={self.bus} "$@";;
+esac
 exec "$@" --bus-path={self.bus}
 """)
         env = dict(self.env, PATH=f"{self.dir}/bin:{os.environ['PATH']}")
@@ -288,9 +292,23 @@ exec "$@" --bus-path={self.bus}
         self.assertOk(far("drain", "w0"))
         self.assertEqual({w["Name"]: w["State"] for w in self.rows("workers")}, {"w0": "drained", "w1": "alive"})
         self.script("m.sh", "#!/bin/sh\ncat\n")
-        self.assertFails(far("submit", "--mapper", "./m.sh", "--input", "in"), "cannot be shipped over ssh", code=1)
-        self.assertFails(far("run", "--mapper", "cat", "--input", "in"), "give --output", code=1)
-        self.assertFails(far("cat", "1"), "'ssh me@far mrctl cat 1'", code=1)
+        self.file("table.txt", b"y\n")
+        shipped = ("--mapper", "./m.sh", "--reducer", "cat - table.txt", "--file", "table.txt", "--input", "in")
+        p = far("run", "-q", *shipped)
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"x\t\ny\n")
+        job = far("submit", *shipped).stdout.decode().strip()
+        self.assertOk(far("wait", job))
+        self.assertEqual(far("cat", job).stdout, p.stdout)
+        self.assertEqual(far("cat", "1").stdout, b"x\n")
+        self.assertFails(far("cat", "99"), "no job 99")
+        with open(self.dir / "large", "wb") as f:
+            f.truncate(17 << 20)
+        self.assertFails(far("submit", *shipped, "--file", "large"), "large cannot be shipped over ssh", "16 MiB")
+        p = self.busctl("call", "org.mapreduced.Master1", "/org/mapreduced/Master1", "org.mapreduced.Master1.Manager",
+                        "SubmitJobWithContents", "a{sv}a(sbay)", "1", "Mapper", "s", "cat", "1", "a/b", "false", "1", "65",
+                        check=False)
+        self.assertIn(b"a/b", p.stderr)
         self.assertFails(far("list", "--bus=session"), "--bus cannot be given with it", code=2)
         self.script("bin/ssh", "#!/bin/sh\nexit 255\n")
         self.assertFails(far("list"), "does 'ssh me@far' work", code=1)

@@ -48,7 +48,7 @@ for _ in range(count):
 class Cost(unittest.TestCase):
     def test_cost(self):
         """a task by mr-task.socket against a plain child"""
-        reason = "sanitized programs are not packaged" if mr.SANITIZED else container.why_not()
+        reason = "sanitized programs are not packaged" if mr.SANITIZED else container.why_not(packages=True)
         if reason:
             self.skipTest(reason)
         with container.Cluster() as cluster:

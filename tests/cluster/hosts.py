@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
-"""Four hosts with a real systemd and the built packages: what an administrator does, and what befalls them."""
+"""Four hosts with a real systemd: what an administrator does, and what befalls them.
 
+    hosts.py           every case, with the built packages installed; it runs where MR_CONTAINERS=1 gives it the time
+    hosts.py --short   the cases that matter most, with what `meson install` puts in place: a minute or two
+"""
+
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -17,6 +22,14 @@ import tap  # noqa: E402
 MASTER = "mr-masterd.service"
 WORKER = "mr-workerd.service"
 PORT = 7077
+SHORT = "--short" in sys.argv
+if SHORT:
+    sys.argv.remove("--short")
+
+
+def long_form(case):
+    """Only with the packages, and the time for them."""
+    return unittest.skipIf(SHORT, "only in the long form")(case)
 
 
 class Hosts(unittest.TestCase):
@@ -27,10 +40,10 @@ class Hosts(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        reason = "sanitized programs are not packaged" if mr.SANITIZED else container.why_not()
+        reason = "sanitized programs are not installed" if mr.SANITIZED else container.why_not(packages=not SHORT)
         if reason:
             raise unittest.SkipTest(reason)
-        cls.cluster = container.Cluster()
+        cls.cluster = container.Cluster("build" if SHORT else "packages")
         cls.addClassCleanup(cls.cluster.close)
         cls.master, cls.one, cls.two, cls.three = (cls.cluster.add(n) for n in ("master", "one", "two", "three"))
         cls.workers = [cls.master, cls.one, cls.two, cls.three]
@@ -43,9 +56,13 @@ class Hosts(unittest.TestCase):
         for host in cls.workers:
             host.wait_booted()
         cls.master.up(MASTER)
-        for host in cls.workers:
-            cls.join(host)
+        cls.side_by_side(cls.join, cls.workers)
         cls.wait_for_workers(4)
+
+    @staticmethod
+    def side_by_side(what, hosts):
+        with concurrent.futures.ThreadPoolExecutor(len(hosts)) as pool:
+            return list(pool.map(what, hosts))
 
     @classmethod
     def make_text(cls):
@@ -116,6 +133,7 @@ class Hosts(unittest.TestCase):
             self.assertIn("active (running)", text)
             self.assertIn("Status: ", text)
 
+    @long_form
     def test_boot_order(self):
         """the socket is there before the worker, the master before a worker of the same host, the network before both"""
         def at(unit, what):
@@ -127,6 +145,7 @@ class Hosts(unittest.TestCase):
         self.assertLess(at(MASTER, "ActiveEnter"), at(WORKER, "InactiveExit"))
         self.assertLess(at("network-online.target", "ActiveEnter"), at(MASTER, "InactiveExit"))
 
+    @long_form
     def test_stop_start_restart(self):
         """stop, start and restart of each unit; nothing of it is left when it is stopped"""
         one = self.one
@@ -139,9 +158,25 @@ class Hosts(unittest.TestCase):
         before = one.show(WORKER, "MainPID")
         one.run("systemctl", "restart", WORKER)
         self.assertNotEqual(one.show(WORKER, "MainPID"), before)
+        self.master.run("systemctl", "stop", MASTER)
+        self.assertEqual(self.master.show(MASTER, "Result"), "success")
+        self.master.run("systemctl", "start", MASTER)
+        self.wait_for_workers(4)
         self.master.run("systemctl", "restart", MASTER)
         self.wait_for_workers(4)
+        server = "timesyncd-lite-server.service"
+        for verb, state in (("start", "active"), ("restart", "active"), ("reload", "active"), ("stop", "inactive")):
+            one.run("systemctl", verb, server)
+            self.assertEqual(one.show(server, "ActiveState"), state)
+        one.run("systemctl", "restart", "mr-task.socket")
+        self.assertEqual(one.show("mr-task.socket", "ActiveState"), "active")
+        self.assertIn("Listen: /run/mapreduced/task", one.run("systemctl", "status", "--no-pager", "mr-task.socket").stdout)
+        one.run("systemctl", "restart", WORKER)
+        self.wait_for_workers(4)
+        self.count_words("restarted")
+        self.assertCounted("restarted")
 
+    @long_form
     def test_reload(self):
         """reload takes new settings without a new process; a mistake in them leaves the old ones, and is said"""
         conf = "/etc/mapreduced/masterd.conf.d/zz-reload.conf"
@@ -161,6 +196,7 @@ class Hosts(unittest.TestCase):
         self.one.wait_until("the reload", lambda: "was read again" in self.one.journal("-n", "20", "-u", WORKER), 10)
         self.assertEqual(self.one.show(WORKER, "MainPID"), pid)
 
+    @long_form
     def test_watchdog(self):
         """a daemon that hangs is killed by the watchdog and started again, and the cluster goes on"""
         for host, unit in ((self.two, WORKER), (self.master, MASTER)):
@@ -176,6 +212,7 @@ class Hosts(unittest.TestCase):
             host.shell(f"rm {drop} && systemctl daemon-reload && systemctl restart {unit}")
         self.wait_for_workers(4)
 
+    @long_form
     def test_failed_start(self):
         """a start that fails says why in the status"""
         conf = "/etc/mapreduced/workerd.conf.d/zz-bad.conf"
@@ -195,6 +232,7 @@ class Hosts(unittest.TestCase):
         (self.shared / "probe/in.txt").write_text("x\n")
         return self.mrctl("run", "--input", "/srv/shared/probe", "--mapper", command, "--reducer", reducer).stdout
 
+    @long_form
     def test_sandbox(self):
         """a task process has a user, a cgroup and a namespace of its own, and reaches neither keys nor network nor others"""
         text = self.probe("id -un; cat /proc/self/cgroup; ls /sys/class/net; ip -o addr 2>&1 | wc -l")
@@ -214,6 +252,7 @@ class Hosts(unittest.TestCase):
             left = host.shell("find /var/lib/mapreduced/worker -name b -path '*a/b'").stdout
             self.assertEqual(left, "")
 
+    @long_form
     def test_cancel_ends_units(self):
         """a cancelled job's processes are gone, and so are their units, whatever they do"""
         job = self.mrctl("submit", "--quiet", "--input", "/srv/shared/text", "--mapper",
@@ -231,6 +270,11 @@ class Hosts(unittest.TestCase):
         """a job over all workers has coreutils' answer, and every worker had a part in it"""
         self.count_words("counts")
         self.assertCounted("counts")
+        self.finish_long(self.start_long("over-all"), "over-all")
+        attempts = self.master.output("busctl", "--json=short", "call", "org.mapreduced.Master1",
+                                      f"/org/mapreduced/Master1/job/{self.newest_job()}", "org.mapreduced.Master1.Job",
+                                      "ListAttempts", "suu", "map", "0", "0")
+        self.assertEqual({row[3] for row in json.loads(attempts)["data"][0]}, {h.name for h in self.workers})
 
     def test_journal(self):
         """journalctl MR_JOB= shows a job's story over the daemons, with ids that the catalog explains"""
@@ -290,9 +334,9 @@ class Hosts(unittest.TestCase):
         """a worker is rebooted in the middle of a job, another loses its power"""
         job = self.start_long("reboot-worker")
         self.wait_running()
-        self.three.reboot()
+        self.three.shutdown()
         self.two.kill()
-        self.two.boot()
+        self.side_by_side(container.Host.boot, [self.two, self.three])
         self.finish_long(job, "reboot-worker")
         self.wait_for_workers(4)
 
@@ -307,6 +351,7 @@ class Hosts(unittest.TestCase):
         self.wait_for_workers(4)
         self.finish_long(job, "reboot-master")
 
+    @long_form
     def test_cut_off(self):
         """a host that falls silent is lost after its lease, and comes back by itself"""
         self.one.cut()
@@ -314,6 +359,7 @@ class Hosts(unittest.TestCase):
         self.one.mend()
         self.wait_for_workers(4)
 
+    @long_form
     def test_upgrade(self):
         """the packages are upgraded in the middle of a job; it goes on, and state is kept"""
         job = self.start_long("upgrade")
@@ -333,17 +379,26 @@ class Hosts(unittest.TestCase):
 
     def test_bus(self):
         """busctl sees the interfaces that the XML documents, of master and worker, and members alone submit"""
-        for name in ("Master1", "Worker1"):
-            bus, path = f"org.mapreduced.{name}", f"/org/mapreduced/{name}"
-            tree = ET.fromstring(self.master.output("busctl", "introspect", "--xml-interface", bus, path))
-            want = ET.parse(container.SOURCE / f"dbus/{bus}.xml").getroot()
-            for interface in want.iter("interface"):
-                if interface.get("name") != f"{bus}.Manager":
-                    continue
-                live = next(i for i in tree.iter("interface") if i.get("name") == interface.get("name"))
-                for kind in ("method", "property", "signal"):
-                    self.assertEqual(sorted(e.get("name") for e in live.iter(kind)),
-                                     sorted(e.get("name") for e in interface.iter(kind)))
+        self.compare_interface(self.master, "Master1")
+        self.compare_interface(self.master, "Worker1")
+        get = ("get-property", "org.mapreduced.Worker1", "/org/mapreduced/Worker1", "org.mapreduced.Worker1.Manager", "Version")
+        self.assertRegex(self.one.output("busctl", *get), r'^s "[0-9.]+"')
+
+    def compare_interface(self, host, name):
+        """The living object's introspection against the XML that documents it."""
+        bus, path = f"org.mapreduced.{name}", f"/org/mapreduced/{name}"
+        tree = ET.fromstring(host.output("busctl", "introspect", "--xml-interface", bus, path))
+        want = ET.parse(container.SOURCE / f"dbus/{bus}.xml").getroot()
+        compared = 0
+        for interface in want.iter("interface"):
+            live = next((i for i in tree.iter("interface") if i.get("name") == interface.get("name")), None)
+            if live is None:  # of another object
+                continue
+            compared += 1
+            for kind in ("method", "property", "signal"):
+                self.assertEqual(sorted(e.get("name") for e in live.iter(kind)),
+                                 sorted(e.get("name") for e in interface.iter(kind)))
+        self.assertGreaterEqual(compared, 1)
 
     def test_polkit(self):
         """a member of the group mapreduce submits, a stranger does not, an owner cancels, others do not"""
@@ -361,6 +416,7 @@ class Hosts(unittest.TestCase):
         self.assertEqual(self.job_state(job), "cancelled")
         self.assertEqual(self.mrctl("list", user="bob").returncode, 0)
 
+    @long_form
     def test_activation(self):
         """a call to the bus name starts the enabled unit; a disabled one stays off"""
         self.master.run("systemctl", "stop", MASTER)
@@ -370,6 +426,41 @@ class Hosts(unittest.TestCase):
         p = self.one.run("busctl", "call", "org.mapreduced.Master1", "/org/mapreduced/Master1",
                          "org.mapreduced.Master1.Manager", "ListJobs", "u", "0", check=False)
         self.assertNotEqual(p.returncode, 0)
+
+    # ---- the clock ----
+
+    def test_timedatectl(self):
+        """timedatectl shows, starts and stops timesyncd-lite, and what it follows: another host's server unit"""
+        unit, server = "timesyncd-lite.service", "timesyncd-lite-server.service"
+        self.one.write("/etc/mapreduced/timesyncd-lite.conf.d/test.conf",
+                       f"[Time]\nAllowPlaintext=yes\n[Server]\nListen={self.one.address}:7076\nLocalStratum=10\n")
+        self.one.up(server)
+        self.addCleanup(self.one.shell, f"systemctl disable -q --now {server}; rm /etc/mapreduced/timesyncd-lite.conf.d/test.conf")
+        self.two.write("/etc/mapreduced/timesyncd-lite.conf.d/test.conf",
+                       f"[Time]\nAllowPlaintext=yes\nServer={self.one.address}\n")
+        # A container has no clock of its own: the daemon disciplines a virtual one, which needs no privilege.
+        drop = f"/etc/systemd/system/{unit}.d/test.conf"
+        self.two.write(drop, "[Unit]\nConditionCapability=\nConditionVirtualization=\n[Service]\nAmbientCapabilities=\n"
+                       "CapabilityBoundingSet=\nExecStart=\n"
+                       "ExecStart=/usr/libexec/mapreduced/timesyncd-lite --dry-run=0.5 --clock-id=1\n")
+        self.addCleanup(self.two.shell, f"systemctl disable -q --now {unit}; rm {drop}; systemctl daemon-reload")
+        self.two.run("systemctl", "daemon-reload")
+        shown = lambda p: self.two.output("timedatectl", "show", "--value", "-p", p).strip()  # noqa: E731
+        self.assertEqual((shown("CanNTP"), shown("NTP")), ("yes", "no"))
+        self.two.run("timedatectl", "set-ntp", "true")
+        self.two.wait_until("the unit", lambda: self.two.show(unit, "ActiveState") == "active", 20)
+        self.assertEqual((shown("NTP"), self.two.show(unit, "UnitFileState")), ("yes", "enabled"))
+        self.assertIn("NTP service: active", self.two.output("timedatectl"))
+        status = lambda: self.two.output("timedatectl", "timesync-status", check=False)  # noqa: E731
+        self.two.wait_until("an answer", lambda: "Server: n/a" not in status() and "Packet count" in status(), 30)
+        self.assertRegex(status(), rf"Server: .*{self.one.address}")
+        self.assertRegex(status(), r"Stratum: \d+")
+        self.assertIn(self.one.address, self.two.output("timedatectl", "show-timesync", "-p", "SystemNTPServers"))
+        self.assertIn(self.one.address, self.two.output("mrctl", "time", "servers"))
+        self.compare_interface(self.two, "TimeSync1")
+        self.two.run("timedatectl", "set-ntp", "false")
+        self.two.wait_until("its end", lambda: self.two.show(unit, "ActiveState") == "inactive", 20)
+        self.assertEqual(shown("NTP"), "no")
 
     # ---- hostile neighbours ----
 
@@ -418,6 +509,7 @@ class Hosts(unittest.TestCase):
 
     # ---- the packages ----
 
+    @long_form
     def test_remove_and_purge(self):
         """remove keeps the state, purge leaves nothing but the users"""
         host = self.cluster.add("four")
@@ -435,8 +527,9 @@ class Hosts(unittest.TestCase):
 
 
 GARBAGE = """
-import json, os, socket, sys
-for host, port in json.loads(sys.argv[1]):
+import concurrent.futures, json, os, socket, sys
+def pour(target):
+    host, port = target
     for data in (b"", b"GET / HTTP/1.1\\r\\n\\r\\n", b"SSH-2.0-x\\r\\n", b"\\x16\\x03\\x01" + os.urandom(200), os.urandom(4096),
                  b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + os.urandom(4096), b"\\0" * 65536):
         for _ in range(5):
@@ -447,6 +540,9 @@ for host, port in json.loads(sys.argv[1]):
                     s.recv(100)
             except OSError:
                 pass
+ports = json.loads(sys.argv[1])
+with concurrent.futures.ThreadPoolExecutor(len(ports)) as pool:
+    list(pool.map(pour, ports))
 """
 
 

@@ -420,10 +420,10 @@ int64_t evgrpc_server_call_message_received_ns(const EvgrpcServerCall *call, boo
  * Return: whether the kernel is expected to tell; false for local sockets, for servers without send_timestamps, and
  * where it did not tell for some time.
  */
-bool evgrpc_server_call_note_reply(EvgrpcServerCall *call, const int64_t note[static 2]);
+bool evgrpc_server_call_note_reply(EvgrpcServerCall *call, const int64_t note[2]);
 /* When that reply was handed to the network: CLOCK_REALTIME, nanoseconds since 1970; 0: not known, and @ret_note is
  * untouched. */
-int64_t evgrpc_server_call_noted_reply(const EvgrpcServerCall *call, int64_t ret_note[static 2]);
+int64_t evgrpc_server_call_noted_reply(const EvgrpcServerCall *call, int64_t ret_note[2]);
 
 uint64_t evgrpc_server_call_time_left_usec(const EvgrpcServerCall *call);
 

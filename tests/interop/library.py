@@ -32,6 +32,58 @@ int main(void)
 }
 """
 
+PROTO = mr.SOURCE / "examples/wordcount-rpc/wordcount.proto"
+
+CPP_PROGRAM = """
+#include <cstdio>
+#include <cstdlib>
+#include <evgrpc.h>
+#include "wordcount.pb-c.h"
+
+static void compute(EvgrpcServerCall *call, const ProtobufCMessage *message, void *)
+{
+        auto request = reinterpret_cast<const Wordcount__WordCountRequest *>(message);
+        Wordcount__WordCountReply__CountsEntry entry = WORDCOUNT__WORD_COUNT_REPLY__COUNTS_ENTRY__INIT, *entries[] = {&entry};
+        Wordcount__WordCountReply reply = WORDCOUNT__WORD_COUNT_REPLY__INIT;
+
+        entry.key = request->input;
+        entry.value = 1;
+        reply.counts = entries;
+        reply.n_counts = 1;
+        evgrpc_server_call_reply(call, &reply.base);
+}
+
+int main()
+{
+        EvgrpcMethod methods[2] = {};
+        struct event_base *base = event_base_new();
+        EvgrpcServer *server = nullptr;
+        EvgrpcChannel *channel = nullptr;
+        EvgrpcCall *call = nullptr;
+        char *bound = nullptr, text[] = "hello";
+        Wordcount__WordCountRequest request = WORDCOUNT__WORD_COUNT_REQUEST__INIT;
+
+        methods[0].name = "Compute";
+        methods[0].handler = compute;
+        request.input = text;
+        if (evgrpc_server_new(base, nullptr, &server) < 0 ||
+            evgrpc_server_add_service(server, &wordcount__word_count_server__descriptor, methods, nullptr) < 0 ||
+            evgrpc_server_listen(server, "127.0.0.1:0", &bound) < 0 || evgrpc_channel_new(base, bound, nullptr, &channel) < 0 ||
+            evgrpc_call_start(channel, &wordcount__word_count_server__descriptor, "Compute", &request.base, nullptr, nullptr,
+                              nullptr, &call) < 0)
+                return 1;
+        const EvgrpcStatus *status = evgrpc_call_wait(call);
+        auto reply = reinterpret_cast<const Wordcount__WordCountReply *>(evgrpc_call_reply(call));
+        std::printf("%s %s\\n", evgrpc_code_to_string(status->code), reply ? reply->counts[0]->key : "");
+        evgrpc_call_unref(call);
+        evgrpc_channel_free(channel);
+        evgrpc_server_free(server);
+        event_base_free(base);
+        std::free(bound);
+        return 0;
+}
+"""
+
 
 def declared():
     text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)
@@ -59,19 +111,43 @@ class Library(unittest.TestCase):
         env = dict(os.environ, DESTDIR=str(self.dir))
         subprocess.run(["meson", "install", "-C", mr.BUILD, "--no-rebuild", "--quiet"], env=env, check=True,
                        stdout=subprocess.DEVNULL)
+        flags = self.flags()
+        self.in_c(flags)
+        self.in_cpp(flags)
+
+    def flags(self):
         pc = next(self.dir.rglob("libevgrpc.pc"))
         env = dict(os.environ, PKG_CONFIG_PATH=str(pc.parent), PKG_CONFIG_SYSROOT_DIR=str(self.dir))
         flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libevgrpc"], env=env, check=True,
                                stdout=subprocess.PIPE, text=True).stdout.split()
         # The dependencies live in the real root, not below DESTDIR.
-        flags = [f.replace(f"-I{self.dir}/usr/include", "-I/usr/include") for f in flags]
+        return [f.replace(f"-I{self.dir}/usr/include", "-I/usr/include") for f in flags]
+
+    def run_program(self):
+        libdir = next(self.dir.rglob("libevgrpc.so")).parent
+        return subprocess.run([str(self.dir / "program")], env=dict(os.environ, LD_LIBRARY_PATH=str(libdir)), check=True,
+                              stdout=subprocess.PIPE, text=True, timeout=60).stdout
+
+    def in_c(self, flags):
         source = self.dir / "program.c"
         source.write_text(PROGRAM)
         subprocess.run(["cc", str(source), "-o", str(self.dir / "program"), *flags], check=True)
-        libdir = next(self.dir.rglob("libevgrpc.so")).parent
-        p = subprocess.run([str(self.dir / "program")], env=dict(os.environ, LD_LIBRARY_PATH=str(libdir)), check=True,
-                           stdout=subprocess.PIPE, text=True)
-        self.assertEqual(p.stdout, "-22 UNAVAILABLE\n")
+        self.assertEqual(self.run_program(), "-22 UNAVAILABLE\n")
+
+    def in_cpp(self, flags):
+        """C++ sees the header as C++17 with every warning on, serves a method and calls it"""
+        source = self.dir / "program.cc"
+        source.write_text(CPP_PROGRAM)
+        subprocess.run(["protoc-c", f"--proto_path={PROTO.parent}", f"--c_out={self.dir}", str(PROTO)], check=True)
+        subprocess.run(["cc", "-c", "-w", str(self.dir / "wordcount.pb-c.c"), "-o", str(self.dir / "wordcount.o"), *flags],
+                       check=True)
+        # What protoc-c generates is C; the warnings are for ours.
+        (self.dir / "header.cc").write_text("#include <evgrpc.h>\n")
+        warnings = ["-std=c++17", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+        subprocess.run(["c++", *warnings, "-c", str(self.dir / "header.cc"), "-o", os.devnull, *flags], check=True)
+        subprocess.run(["c++", *warnings, "-isystem", str(self.dir), str(source), str(self.dir / "wordcount.o"), "-o",
+                        str(self.dir / "program"), *flags], check=True)
+        self.assertEqual(self.run_program(), "OK hello\n")
 
 
 tap.main()

@@ -10,8 +10,18 @@
 
 #include "rpc-fixture.h"
 
-enum { RAW_DATA, RAW_HEADERS, RAW_RST = 3, RAW_SETTINGS, RAW_GOAWAY = 7, RAW_WINDOW, RAW_MORE };
+enum {
+        RAW_DATA,
+        RAW_HEADERS,
+        RAW_RST = 3,
+        RAW_SETTINGS,
+        RAW_PING = 6,
+        RAW_GOAWAY,
+        RAW_WINDOW,
+        RAW_MORE
+};
 #define RAW_END_STREAM 1
+#define RAW_ACK 1
 #define RAW_END_HEADERS 4
 
 typedef struct Raw {

@@ -69,18 +69,24 @@ static void on_error(EvgrpcServer *server, const char *peer, const char *error, 
         (void) g_strlcpy(e->peer, peer, sizeof(e->peer));
 }
 
-/* Takes both; NULL is plain. */
-static void ends_begin(Ends *e, EvgrpcTls *server, EvgrpcTls *client, const char *server_name)
+static void ends_begin_with(Ends *e, EvgrpcTls *server, EvgrpcTls *client, const char *server_name,
+                            uint64_t handshake_timeout_usec)
 {
         const EvgrpcServerOptions so = {.tls = server,
                                         .on_error = on_error,
                                         .userdata = e,
-                                        .handshake_timeout_usec = 300 * 1000};
+                                        .handshake_timeout_usec = handshake_timeout_usec};
         const EvgrpcChannelOptions co = {
                 .tls = client, .tls_server_name = server_name, .connect_timeout_usec = 5000 * 1000};
 
         *e = (Ends){.server = server, .client = client};
         fixture_begin_with(&e->f, "127.0.0.1:0", &so, &co);
+}
+
+/* Takes both; NULL is plain. */
+static void ends_begin(Ends *e, EvgrpcTls *server, EvgrpcTls *client, const char *server_name)
+{
+        ends_begin_with(e, server, client, server_name, 0);
 }
 
 static void ends_finish(Ends *e)
@@ -609,7 +615,7 @@ static void test_silent_client_is_dropped_in_time(void)
         Ends e;
         int fd;
 
-        ends_begin(&e, tls_make(&ca, &server_id), NULL, NULL);
+        ends_begin_with(&e, tls_make(&ca, &server_id), NULL, NULL, 300 * 1000);
         fd = blocking_socket(port_of(e.f.address), NULL);
         RUN_UNTIL(&e.f, e.errors > 0);
         g_assert_cmpstr(e.error, ==, "No TLS handshake in time");

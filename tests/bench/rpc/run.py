@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 
+SPARE_FILES = 100  # of a program beside its connections
 OURS, GO, CPP, PLAIN = "evgrpc", "Go net/rpc", "gRPC C++", "sendfile"
 
 
@@ -126,6 +127,10 @@ class Bench:
 
     def idle(self):
         count = self.args.connections
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY and hard < count + SPARE_FILES:
+            sys.exit(f"{count} connections need a limit of {count + SPARE_FILES} open files, it is {hard} (ulimit -Hn)")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count + SPARE_FILES), hard))
         peers = [(OURS, [self.program("ours-server"), "127.0.0.1:0"], [self.program("ours-client")])]
         if self.has("gonet"):
             peers.append((GO, [self.program("gonet"), "server", "127.0.0.1:0"], [self.program("gonet"), "client"]))

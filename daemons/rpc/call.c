@@ -604,6 +604,25 @@ const EvgrpcStatus *evgrpc_call_wait(EvgrpcCall *call)
         return &call->status;
 }
 
+ssize_t evgrpc_call_wait_first(EvgrpcCall *const *calls, size_t count)
+{
+        for (;;) {
+                struct event_base *base = NULL;
+
+                for (size_t i = 0; i < count; i++) {
+                        if (!calls[i])
+                                continue;
+                        if (calls[i]->state == CALL_DONE)
+                                return (ssize_t) i;
+                        base = calls[i]->channel->base;
+                }
+                if (!base)
+                        return -EINVAL;
+                if (event_base_loop(base, EVLOOP_ONCE) < 0)
+                        return -EDEADLK;
+        }
+}
+
 static const EvgrpcMetadata *view(EvgrpcMetadata *view_, const RpcMetadata *m)
 {
         *view_ = (EvgrpcMetadata){.entries = m->entries, .count = m->count};

@@ -3,7 +3,7 @@
  *
  * The wire is gRPC over HTTP/2 (nghttp2) with protobuf messages (protobuf-c), so every language has a
  * peer for it. Everything runs in the thread of one event_base; nothing here locks and nothing blocks
- * but evgrpc_call_wait(), which runs that loop.
+ * but evgrpc_call_wait() and evgrpc_call_wait_first(), which run that loop.
  *
  * What a caller may rely on:
  *   - A call ends with exactly one status, and its done handler is called exactly once, from the loop,
@@ -26,6 +26,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <event2/event.h>
 #include <protobuf-c/protobuf-c.h>
 
@@ -280,6 +281,14 @@ int64_t evgrpc_call_sent_ns(const EvgrpcCall *call);
  * handler of this loop: libevent does not nest, so that answers FAILED_PRECONDITION at once and the
  * call goes on. */
 const EvgrpcStatus *evgrpc_call_wait(EvgrpcCall *call);
+/**
+ * evgrpc_call_wait_first() - runs the loop until one of several calls is over, as select does in Go
+ * @calls: of one or more channels with the same event_base; NULL entries are passed over
+ *
+ * Return: the index of one that is over and whose on_done has run, the first such; -EINVAL when all are NULL;
+ * -EDEADLK inside a handler of this loop.
+ */
+ssize_t evgrpc_call_wait_first(EvgrpcCall *const *calls, size_t count);
 
 const EvgrpcMetadata *evgrpc_call_initial_metadata(const EvgrpcCall *call);
 const EvgrpcMetadata *evgrpc_call_trailing_metadata(const EvgrpcCall *call);

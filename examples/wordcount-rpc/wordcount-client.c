@@ -111,21 +111,12 @@ static int run_callback(Client *c, char *texts[], size_t count)
 
 /* ---- future ------------------------------------------------------------------------------------- */
 
-/* Like `select` over several call.Done: runs the loop until one of the calls is over, and says which. */
-static size_t wait_for_first(Client *c, EvgrpcCall *calls[], size_t count)
-{
-        for (;;) {
-                for (size_t i = 0; i < count; i++)
-                        if (evgrpc_call_status(calls[i]))
-                                return i;
-                event_base_loop(c->base, EVLOOP_ONCE);
-        }
-}
-
+/* Each answer is taken when it comes: `select` over several call.Done. To wait for one that is wanted next,
+ * whatever the others do, is evgrpc_call_wait() of it: `<-call.Done`. */
 static int run_future(Client *c, char *texts[], size_t count)
 {
         EvgrpcCall **calls = calloc(count, sizeof(*calls));
-        size_t started = 0, first;
+        size_t started = 0;
         int r = calls ? 0 : -ENOMEM;
 
         for (; r >= 0 && started < count; started++) {
@@ -133,16 +124,18 @@ static int run_future(Client *c, char *texts[], size_t count)
                 if (r < 0)
                         break;
         }
-        if (r >= 0) {
-                first = wait_for_first(c, calls, count);
+        for (size_t left = started; r >= 0 && left > 0; left--) {
+                ssize_t first = evgrpc_call_wait_first(calls, started);
+
+                if (first < 0) {
+                        r = (int) first;
+                        break;
+                }
                 handle_reply(c, calls[first]);
-                for (size_t i = 0; i < count; i++)
-                        if (i != first) {
-                                evgrpc_call_wait(calls[i]); /* at once, if it is over already */
-                                handle_reply(c, calls[i]);
-                        }
-                r = c->error;
+                calls[first] = evgrpc_call_unref(calls[first]); /* the next wait passes it over */
         }
+        if (r >= 0)
+                r = c->error;
         for (size_t i = 0; i < started; i++)
                 evgrpc_call_unref(calls[i]);
         free(calls);

@@ -78,6 +78,33 @@ static void test_call_without_handlers_is_a_future(void)
         fixture_end(&f);
 }
 
+/* The slow one was started first. What is over is found, whether it is waited for or not. */
+static void test_first_of_several_calls_is_waited_for(void)
+{
+        EvgrpcCall *calls[3] = {};
+        Order order = ORDER_INIT;
+        Fixture f;
+
+        fixture_begin(&f);
+        g_assert_cmpint(evgrpc_call_wait_first(calls, G_N_ELEMENTS(calls)), ==, -EINVAL);
+        for (size_t i = 0; i < 2; i++) {
+                order.hang = i == 0;
+                g_assert_cmpint(evgrpc_call_start(f.channel, ECHO, "Unary", &order.base, NULL, NULL,
+                                                  NULL, &calls[i]),
+                                ==, 0);
+        }
+        g_assert_cmpint(evgrpc_call_wait_first(calls, G_N_ELEMENTS(calls)), ==, 1);
+        g_assert_null(evgrpc_call_status(calls[0]));
+        g_assert_cmpint(evgrpc_call_status(calls[1])->code, ==, EVGRPC_OK);
+        g_assert_cmpint(evgrpc_call_wait_first(calls, G_N_ELEMENTS(calls)), ==, 1); /* still */
+        calls[1] = evgrpc_call_unref(calls[1]);
+        evgrpc_call_cancel(calls[0]);
+        g_assert_cmpint(evgrpc_call_wait_first(calls, G_N_ELEMENTS(calls)), ==, 0);
+        g_assert_cmpint(evgrpc_call_status(calls[0])->code, ==, EVGRPC_CANCELLED);
+        evgrpc_call_unref(calls[0]);
+        fixture_end(&f);
+}
+
 static void test_list_arrives_in_order_and_whole(void)
 {
         Order order = ORDER_INIT;
@@ -330,6 +357,7 @@ static void on_wait_inside(EvgrpcCall *call, const EvgrpcStatus *status, void *u
         Story *hanging = userdata;
 
         g_assert_cmpint(evgrpc_call_wait(hanging->call)->code, ==, EVGRPC_FAILED_PRECONDITION);
+        g_assert_cmpint(evgrpc_call_wait_first(&hanging->call, 1), ==, -EDEADLK);
         g_assert_cmpuint(hanging->done, ==, 0);
         evgrpc_call_cancel(hanging->call);
 }
@@ -403,6 +431,7 @@ int main(int argc, char **argv)
         ADD("unary-unix", test_unary_call_over_a_unix_socket_is_answered);
         ADD("name-is-resolved", test_name_of_a_host_is_resolved);
         ADD("future", test_call_without_handlers_is_a_future);
+        ADD("first-of-several", test_first_of_several_calls_is_waited_for);
         ADD("list", test_list_arrives_in_order_and_whole);
         ADD("large-messages", test_large_messages_cross_every_boundary);
         ADD("large-window", test_large_messages_go_through_a_larger_window);

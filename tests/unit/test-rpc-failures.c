@@ -98,6 +98,34 @@ static void test_server_process_killed_mid_call_and_started_again(void)
         (void) rmdir(dir);
 }
 
+/* A gibibyte was to come. What came is whole messages, and the end is no OK. */
+static void test_server_process_killed_mid_message(void)
+{
+        g_autofree char *dir = g_dir_make_tmp("rpc-XXXXXX", NULL);
+        g_autofree char *path = g_strdup_printf("%s/socket", dir);
+        g_autofree char *address = g_strdup_printf("unix:%s", path);
+        EvgrpcCallOptions wait = {.fail_fast_off = true, .timeout_usec = 60000000};
+        Order order = ORDER_INIT;
+        Fixture f = {.base = event_base_new()};
+        pid_t pid = start_server_process(address);
+        Story s;
+
+        g_assert_cmpint(evgrpc_channel_new(f.base, address, NULL, &f.channel), ==, 0);
+        order.count = 1024;
+        order.reply_size = 1 << 20;
+        story_start(&s, &f, "List", &order, &wait);
+        RUN_UNTIL(&f, s.messages > 0);
+        kill_and_reap(pid);
+        g_assert_cmpint(evgrpc_call_wait(s.call)->code, ==, EVGRPC_UNAVAILABLE);
+        g_assert_cmpuint(s.messages, <, order.count);
+        g_assert_cmpuint(s.bytes, ==, (uint64_t) s.messages << 20);
+        story_end(&s);
+        evgrpc_channel_free(f.channel);
+        event_base_free(f.base);
+        (void) unlink(path);
+        (void) rmdir(dir);
+}
+
 /* A port that nobody serves, and one whose server never says a word. */
 static int reserve_port(char **ret_address, int backlog)
 {
@@ -324,7 +352,7 @@ static void test_shutdown_lets_calls_end_and_takes_no_more(void)
         Fixture f;
 
         fixture_begin(&f);
-        order.delay_ms = 200;
+        order.delay_ms = 1000;
         story_start(&s, &f, "Unary", &order, NULL);
         RUN_UNTIL(&f, f.echo.living == 1);
         evgrpc_server_shutdown(f.server);
@@ -406,6 +434,7 @@ int main(int argc, char **argv)
         g_test_init(&argc, &argv, NULL);
         ADD("server-freed", test_server_freed_mid_call_is_unavailable_at_once);
         ADD("server-killed", test_server_process_killed_mid_call_and_started_again);
+        ADD("killed-mid-message", test_server_process_killed_mid_message);
         ADD("refused", test_refused_connection_is_unavailable_with_its_reason);
         ADD("silent-port", test_silent_port_is_unavailable_after_the_connect_timeout);
         ADD("http1-server", test_server_that_speaks_http1_is_unavailable);

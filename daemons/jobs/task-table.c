@@ -475,6 +475,21 @@ uint32_t task_table_rerun_lost(TaskTable *t, uint64_t now_usec)
         return count;
 }
 
+void task_table_settle(TaskTable *t)
+{
+        assert(task_table_is_complete(t));
+
+        for (uint32_t i = 0; i < t->sets[TASK_MAP].count; i++) {
+                Task *task = &t->sets[TASK_MAP].tasks[i];
+
+                if (task->state == TASK_DONE)
+                        continue;
+                task->output_lost = true;
+                t->done_without_output++;
+                set_state(&t->sets[TASK_MAP], i, TASK_DONE);
+        }
+}
+
 void task_table_restore(TaskTable *t, TaskKind kind, uint32_t index, uint32_t started,
                         uint32_t failed, uint32_t lost, bool done, uint32_t attempt,
                         uint32_t worker)

@@ -214,6 +214,10 @@ int task_table_recover_output(TaskTable *t, uint32_t map, uint32_t attempt, uint
  * many. To be called after reduce attempts ended or went back to their shuffle. */
 uint32_t task_table_rerun_lost(TaskTable *t, uint64_t now_usec);
 
+/* All reduces are DONE, so whatever a map left DONE for, its records are in the result: the maps are DONE, too,
+ * with or without an output. Attempts that still run are for nobody. */
+void task_table_settle(TaskTable *t);
+
 /* Restores what a database knows of a task, before anything was started. */
 void task_table_restore(TaskTable *t, TaskKind kind, uint32_t index, uint32_t started,
                         uint32_t failed, uint32_t lost, bool done, uint32_t attempt,

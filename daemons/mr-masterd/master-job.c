@@ -664,6 +664,14 @@ void job_finish(MasterJob *j)
         start_end_work(j, false);
 }
 
+/* A reduce may have had a map's records in hand while we believed that it still needs them. They count. */
+static void settle_maps(MasterJob *j)
+{
+        task_table_settle(j->table);
+        for (uint32_t map = 0; map < j->maps; map++)
+                job_count_map(j, map);
+}
+
 void job_check_complete(MasterJob *j)
 {
         if (j->state != JOB_RUNNING || j->ending != 0 || !task_table_is_complete(j->table))
@@ -671,6 +679,7 @@ void job_check_complete(MasterJob *j)
         job_kill_attempts(j);
         scheduler_remove_job(j->manager->scheduler,
                              j->table); /* a map may be idle again, for nobody */
+        settle_maps(j);
         j->state = JOB_COMMITTING;
         job_save(j);
         job_changed(j, CHANGED_STATE | CHANGED_NUMBERS);

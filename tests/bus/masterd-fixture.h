@@ -28,8 +28,9 @@ typedef struct Fixture {
 
 typedef enum Deed {
         SUCCEED,
-        HOLD, /* keep the call open; fake_release() ends it */
-        FAIL, /* result FAILED */
+        HOLD,        /* keep the call open; fake_release() ends it */
+        HOLD_UNTOLD, /* the same, without telling of any progress: a reduce is in its shuffle */
+        FAIL,        /* result FAILED */
         FAIL_FOR_GOOD,
         REJECT,
         BREAK_OFF, /* end the call without a result */
@@ -84,6 +85,8 @@ void fake_restart(FakeWorker *w, bool keeps_outputs); /* a new incarnation */
 void fake_silence(FakeWorker *w); /* cut off: no heartbeat any more, its calls stay open */
 void fake_kill(FakeWorker *w);    /* its process dies: connections are closed */
 void fake_release(FakeWorker *w); /* what it holds succeeds */
+/* Its first held reduce succeeds without another word: it has had all maps' first outputs in hand. */
+void fake_finish_reduce(FakeWorker *w);
 /* What the master calls a job towards workers; known once one of its attempts was started. */
 const char *fake_wire_id(const char *job);
 void fake_report_lost(FakeWorker *w, const char *job, uint32_t map, uint32_t attempt,

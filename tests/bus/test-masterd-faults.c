@@ -187,6 +187,57 @@ static void test_a_silent_worker_loses_its_maps_which_run_again(void)
         fixture_done(&f);
 }
 
+static Deed hold_reduces_untold(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        return spec->kind == MAPREDUCED__V1__TASK_KIND__REDUCE ? HOLD_UNTOLD : SUCCEED;
+}
+
+static Deed hold_all(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        return HOLD;
+}
+
+/* As that, but the reduce has read them all, and says so with its result only: before any map has run again. */
+static void test_records_count_once_though_the_reduce_ends_before_its_maps(void)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *counters = NULL;
+        g_autofree char *path = NULL, *input = NULL;
+        FakeWorker *w1, *w2;
+        const char *name;
+        uint64_t value;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w1 = fake_worker(&f, "w1", 4);
+        w1->deed = hold_reduces_untold;
+        path = write_input(&f, "input", 3 * 4096);
+        input = setting("Input", path);
+        submit(&f, SETTINGS("App=wordcount", input, "SplitSize=4096"), id);
+        wait_for_state(&f, id, "running");
+        fixture_wait(&f, all_maps_done, &f, "the maps");
+        wait_count(&f, &w1->reduces_started, 1, "the reduce");
+        w1->deed = hold_all;
+        w2 = fake_worker(&f, "w2", 1);
+        w2->deed = hold_all;
+        for (uint32_t map = 0; map < 2; map++)
+                fake_report_lost(w2, id, map, 0, w1, true);
+        g_assert_cmpuint(job_number(&f, id, "MapsDone"), ==, 1);
+        g_assert_cmpuint(job_number(&f, id, "MapOutputsLost"), ==, 2);
+        fake_finish_reduce(w1);
+        wait_for_state(&f, id, "done");
+        g_assert_cmpuint(job_number(&f, id, "MapsDone"), ==, 3);
+        g_assert_cmpint(sd_bus_get_property(
+                                f.bus, "org.mapreduced.Master1", "/org/mapreduced/Master1/job/1",
+                                "org.mapreduced.Master1.Job", "Counters", NULL, &counters, "a{st}"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_enter_container(counters, 'a', "{st}"), >, 0);
+        g_assert_cmpint(sd_bus_message_read(counters, "{st}", &name, &value), >, 0);
+        g_assert_cmpstr(name, ==, "maps-counted");
+        g_assert_cmpuint(value, ==, 3);
+        fixture_done(&f);
+}
+
 static void test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one(void)
 {
         g_autofree char *out = NULL, *output = NULL;
@@ -527,6 +578,8 @@ int main(int argc, char *argv[])
           test_a_rejected_task_is_offered_again_and_counts_for_nothing);
         T("a-silent-worker-loses-its-maps-which-run-again",
           test_a_silent_worker_loses_its_maps_which_run_again);
+        T("records-count-once-though-the-reduce-ends-before-its-maps",
+          test_records_count_once_though_the_reduce_ends_before_its_maps);
         T("a-shuffling-reduce-hears-of-a-lost-output-and-of-the-new-one",
           test_a_shuffling_reduce_hears_of_a_lost_output_and_of_the_new_one);
         T("one-report-does-not-cost-the-output-of-a-healthy-worker",

@@ -140,6 +140,29 @@ static void test_a_map_runs_again_only_while_a_reduce_needs_it(void)
         g_assert_cmpuint(task_table_outputs_lost(t), ==, 2);
 }
 
+/* The worker is lost, its map is to run again; but the reduce had all its input, and its word of that comes with its part. */
+static void test_maps_are_done_when_all_reduces_are(void)
+{
+        _cleanup_(task_table_freep) TaskTable *t = task_table_new(3, 1, 4, 0);
+        uint32_t r, attempt, worker;
+
+        for (uint32_t i = 0; i < 3; i++)
+                finish(t, TASK_MAP, i, W1);
+        r = start(t, TASK_REDUCE, 0, W2);
+        g_assert_cmpint(task_table_lose_output(t, 0, 0, 5), ==, 1);
+        g_assert_cmpint(task_table_lose_output(t, 1, 0, 5), ==, 1);
+        (void) start(t, TASK_MAP, 1, W2);
+        g_assert_cmpint(task_table_commit(t, TASK_REDUCE, 0, r), ==, 0);
+        task_table_settle(t);
+        g_assert_cmpuint(task_table_count_in(t, TASK_MAP, TASK_DONE), ==, 3);
+        g_assert_cmpuint(task_table_first_idle(t, TASK_MAP), ==, TASK_NONE);
+        g_assert_cmpuint(task_table_first_running(t, TASK_MAP), ==, TASK_NONE);
+        g_assert_cmpint(task_table_output(t, 0, &attempt, &worker), ==, 0);
+        g_assert_cmpint(task_table_end(t, TASK_MAP, 1, 1, ATTEMPT_KILLED, 9), ==, 0);
+        g_assert_cmpint(state(t, TASK_MAP, 1), ==, TASK_DONE);
+        g_assert_cmpuint(task_table_rerun_lost(t, 9), ==, 0);
+}
+
 /* The corrupt segment is found by the reduce that holds every input: its report comes before or after the news
  * that it shuffles again, and the map must run again either way. */
 static void test_a_reduce_back_in_its_shuffle_needs_maps_again(void)
@@ -356,6 +379,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/jobs/table/an-attempt-ends-once", test_an_attempt_ends_once);
         g_test_add_func("/jobs/table/a-map-runs-again-only-while-a-reduce-needs-it",
                         test_a_map_runs_again_only_while_a_reduce_needs_it);
+        g_test_add_func("/jobs/table/maps-are-done-when-all-reduces-are",
+                        test_maps_are_done_when_all_reduces_are);
         g_test_add_func("/jobs/table/a-reduce-back-in-its-shuffle-needs-maps-again",
                         test_a_reduce_back_in_its_shuffle_needs_maps_again);
         g_test_add_func("/jobs/table/a-finished-reduce-needs-nothing",

@@ -6,7 +6,8 @@
 #include "jobs/backup.h"
 
 typedef struct NodePace {
-        double score, sec; /* of its attempts, added up */
+        double score, sec;  /* of its attempts, added up */
+        uint32_t overtaken; /* attempts */
 } NodePace;
 
 struct BackupPace {
@@ -78,7 +79,8 @@ BackupPace *backup_pace_free(BackupPace *p)
         return NULL;
 }
 
-static void add_to_node(GHashTable *nodes, uint32_t worker, double score, uint64_t elapsed_usec)
+static NodePace *add_to_node(GHashTable *nodes, uint32_t worker, double score,
+                             uint64_t elapsed_usec)
 {
         NodePace *n = g_hash_table_lookup(nodes, GUINT_TO_POINTER(worker));
 
@@ -88,6 +90,7 @@ static void add_to_node(GHashTable *nodes, uint32_t worker, double score, uint64
         }
         n->score += score;
         n->sec += seconds(elapsed_usec);
+        return n;
 }
 
 void backup_pace_committed(BackupPace *p, uint32_t worker, uint64_t elapsed_usec)
@@ -96,7 +99,12 @@ void backup_pace_committed(BackupPace *p, uint32_t worker, uint64_t elapsed_usec
         p->rates[p->next] = backup_rate(1, elapsed_usec);
         p->next = (p->next + 1) % BACKUP_RATES_MAX;
         p->count = MIN(p->count + 1, BACKUP_RATES_MAX);
-        add_to_node(p->nodes, worker, 1, elapsed_usec);
+        (void) add_to_node(p->nodes, worker, 1, elapsed_usec);
+}
+
+void backup_pace_overtaken(BackupPace *p, uint32_t worker, uint64_t elapsed_usec)
+{
+        add_to_node(p->nodes, worker, 1, elapsed_usec)->overtaken++;
 }
 
 static GHashTable *copy_nodes(GHashTable *from)
@@ -116,17 +124,18 @@ static double node_rate(const NodePace *n)
         return n->sec > 0 ? n->score / n->sec : 0;
 }
 
-static double node_threshold(GHashTable *nodes)
+static void view_nodes(BackupView *v)
 {
-        g_autofree double *rates = g_new(double, g_hash_table_size(nodes) + 1);
+        g_autofree double *rates = g_new(double, g_hash_table_size(v->nodes) + 1);
         GHashTableIter iter;
         size_t count = 0;
         gpointer n;
 
-        g_hash_table_iter_init(&iter, nodes);
+        g_hash_table_iter_init(&iter, v->nodes);
         while (g_hash_table_iter_next(&iter, NULL, &n))
                 rates[count++] = node_rate(n);
-        return backup_percentile(rates, count, BACKUP_SLOW_PERCENTILE);
+        v->slow_node_rate = backup_percentile(rates, count, BACKUP_SLOW_PERCENTILE);
+        v->median_node_rate = sorted_percentile(rates, count, 50);
 }
 
 void backup_view_init(BackupView *v, const BackupPace *p, const BackupAttempt *attempts,
@@ -141,12 +150,12 @@ void backup_view_init(BackupView *v, const BackupPace *p, const BackupAttempt *a
                 const BackupAttempt *a = &attempts[i];
 
                 rates[p->count + i] = backup_rate(a->score, a->elapsed_usec);
-                add_to_node(v->nodes, a->worker, a->score, a->elapsed_usec);
+                (void) add_to_node(v->nodes, a->worker, a->score, a->elapsed_usec);
         }
         v->slow_task_rate = backup_percentile(rates, p->count + count, BACKUP_SLOW_PERCENTILE);
         median = sorted_percentile(rates, p->count + count, 50);
         v->typical_sec = median > 0 ? 1 / median : INFINITY;
-        v->slow_node_rate = node_threshold(v->nodes);
+        view_nodes(v);
 }
 
 void backup_view_done(BackupView *v)
@@ -173,4 +182,17 @@ bool backup_is_slow_node(const BackupView *v, uint32_t worker)
         const NodePace *n = g_hash_table_lookup(v->nodes, GUINT_TO_POINTER(worker));
 
         return n && node_rate(n) < v->slow_node_rate;
+}
+
+bool backup_is_proven_slow(const BackupView *v, uint32_t worker)
+{
+        const NodePace *n = g_hash_table_lookup(v->nodes, GUINT_TO_POINTER(worker));
+        double sec, median_sec;
+
+        if (!n || n->overtaken == 0 || node_rate(n) <= 0 || v->median_node_rate <= 0)
+                return false;
+        sec = 1 / node_rate(n);
+        median_sec = 1 / v->median_node_rate;
+        return sec >= BACKUP_SLOW_NODE_TIMES * median_sec &&
+               sec - median_sec >= seconds(BACKUP_MIN_USEC);
 }

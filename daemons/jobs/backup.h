@@ -24,6 +24,9 @@
  *     the time beyond that of its peers counts.
  *   - It must have run for BACKUP_MIN_USEC and a quarter of the time of its peers (in the paper: one
  *     minute), before which a score means nothing.
+ *   - What the maps have shown of a node holds for its reduces: one whose maps were overtaken by their backups, and
+ *     take BACKUP_SLOW_NODE_TIMES as long as the median node's, has its reduces backed up as soon as the maps are done,
+ *     and not after another while of watching them.
  */
 #pragma once
 
@@ -34,6 +37,8 @@
 /* §5.4: the time of a job falls until a cap of 20 % of the slots, and not beyond. */
 #define BACKUP_CAP_PERCENT 20U
 #define BACKUP_MIN_USEC (1 * USEC_PER_SEC)
+/* A backup that begins with its original still gains two thirds of the time. */
+#define BACKUP_SLOW_NODE_TIMES 3.0
 
 /* One running attempt, as it looks now. */
 typedef struct BackupAttempt {
@@ -56,13 +61,16 @@ BackupPace *backup_pace_new(void);
 BackupPace *backup_pace_free(BackupPace *p);
 DEFINE_CLEANUP(BackupPace, backup_pace_free);
 void backup_pace_committed(BackupPace *p, uint32_t worker, uint64_t elapsed_usec);
+/* An attempt that its backup has overtaken: it would have taken longer still. */
+void backup_pace_overtaken(BackupPace *p, uint32_t worker, uint64_t elapsed_usec);
 
 /* Committed and running attempts together, at one moment. */
 typedef struct BackupView {
         double slow_task_rate; /* SlowTaskThreshold */
         double slow_node_rate; /* SlowNodeThreshold */
-        double typical_sec;    /* of a fresh attempt; INFINITY: nothing is known */
-        GHashTable *nodes;     /* worker → its progress */
+        double median_node_rate;
+        double typical_sec; /* of a fresh attempt; INFINITY: nothing is known */
+        GHashTable *nodes;  /* worker → its progress */
 } BackupView;
 
 void backup_view_init(BackupView *v, const BackupPace *p, const BackupAttempt *attempts,
@@ -72,3 +80,6 @@ void backup_view_done(BackupView *v);
 /* How long this attempt will go on if it deserves a backup; 0 if it does not. */
 double backup_deserved_sec(const BackupView *v, const BackupAttempt *a);
 bool backup_is_slow_node(const BackupView *v, uint32_t worker);
+/* Not only slower than most: backups have overtaken it, and it takes BACKUP_SLOW_NODE_TIMES the median node's time, which is
+ * BACKUP_MIN_USEC more at least. */
+bool backup_is_proven_slow(const BackupView *v, uint32_t worker);

@@ -186,6 +186,11 @@ uint32_t scheduler_slots_used(const Scheduler *s)
         return s->pool.used;
 }
 
+uint32_t scheduler_backups(const Scheduler *s)
+{
+        return s->backups;
+}
+
 uint32_t scheduler_worker_used(const Scheduler *s, uint32_t worker)
 {
         const PoolWorker *w = worker_pool_find(&s->pool, worker);
@@ -579,6 +584,33 @@ static bool try_backups_of(Scheduler *s, SchedJob *job, TaskKind kind, uint64_t 
         return found;
 }
 
+/* A reduce on a node whose maps were overtaken: it is not waited for until it is seen to be late. */
+static bool try_proven_slow(Scheduler *s, SchedJob *job, uint64_t now_usec, Assignment *ret)
+{
+        uint32_t i = task_table_first_running(job->table, TASK_REDUCE);
+        BackupView view;
+        bool found = false;
+
+        if (i == TASK_NONE || task_table_first_idle(job->table, TASK_REDUCE) != TASK_NONE ||
+            task_table_count_in(job->table, TASK_MAP, TASK_DONE) <
+                    task_table_count(job->table, TASK_MAP) ||
+            !may_start(s, job, TASK_REDUCE))
+                return false;
+        backup_view_init(&view, job->pace[TASK_MAP], NULL, 0);
+        for (; !found && i != TASK_NONE; i = task_table_next_running(job->table, TASK_REDUCE, i)) {
+                const Task *task = task_table_get(job->table, TASK_REDUCE, i);
+                PoolWorker *w;
+
+                if (task->running_count > 1 || task->running[0].phase == ATTEMPT_COMMITTING ||
+                    !backup_is_proven_slow(&view, task->running[0].worker))
+                        continue;
+                w = choose_worker(s, job, TASK_REDUCE, task, true, &view, now_usec);
+                found = w && w->used < w->slots && start(s, job, TASK_REDUCE, i, w, now_usec, ret);
+        }
+        backup_view_done(&view);
+        return found;
+}
+
 static bool try_backups(Scheduler *s, SchedJob *job, uint64_t now_usec, Assignment *ret)
 {
         if (!job->options.backups || !job->running)
@@ -588,6 +620,7 @@ static bool try_backups(Scheduler *s, SchedJob *job, uint64_t now_usec, Assignme
                 return false;
         }
         if (try_backups_of(s, job, TASK_MAP, now_usec, ret) ||
+            try_proven_slow(s, job, now_usec, ret) ||
             try_backups_of(s, job, TASK_REDUCE, now_usec, ret))
                 return true;
         job->next_backup_usec = now_usec + SCHED_BACKUP_CHECK_USEC;
@@ -748,6 +781,7 @@ int scheduler_end(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint
                   AttemptEnd end, uint64_t now_usec)
 {
         const Attempt *a = task_table_attempt(t, kind, task, attempt);
+        SchedJob *job = find_job(s, t);
         PoolWorker *w;
 
         if (!a)
@@ -755,7 +789,11 @@ int scheduler_end(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint
         w = worker_pool_find(&s->pool, a->worker);
         if (w && end == ATTEMPT_FAILED)
                 worker_pool_failed(&s->pool, w);
-        account(s, find_job(s, t), kind, a, -1);
+        if (job && end == ATTEMPT_KILLED && !a->backup &&
+            task_table_get(t, kind, task)->state == TASK_DONE)
+                backup_pace_overtaken(job->pace[kind], a->worker,
+                                      now_usec > a->since_usec ? now_usec - a->since_usec : 0);
+        account(s, job, kind, a, -1);
         return task_table_end(t, kind, task, attempt, end, now_usec);
 }
 

@@ -103,6 +103,7 @@ uint32_t scheduler_take_news(Scheduler *s);
 
 uint32_t scheduler_slots(const Scheduler *s);      /* of all workers */
 uint32_t scheduler_slots_used(const Scheduler *s); /* of all workers */
+uint32_t scheduler_backups(const Scheduler *s);    /* that run */
 uint32_t scheduler_worker_used(const Scheduler *s, uint32_t worker);
 uint32_t scheduler_worker_attempts(const Scheduler *s, uint32_t worker); /* in any phase */
 uint32_t scheduler_user_used(const Scheduler *s, uint32_t uid);          /* slots */

@@ -367,6 +367,52 @@ static void test_a_reduce_counts_from_the_end_of_its_shuffle(void)
         fixture_done(&f);
 }
 
+/* W1's map was overtaken after 4 s, where others took one: its reduce is backed up though it runs for a moment only, and W2's,
+ * which is as old, is not. */
+static void test_a_reduce_on_a_node_that_was_overtaken_is_not_waited_for(void)
+{
+        Fixture f = {.s = scheduler_new(), .t = task_table_new(3, 3, 4, 0)};
+        Assignment map[3], backup, reduce[3], b, slow = {};
+        uint64_t now = 4 * USEC_PER_SEC;
+
+        for (uint32_t w = W1; w <= W3; w++)
+                scheduler_set_worker(f.s, w, 1);
+        scheduler_add_job(f.s, f.t, &(SchedJobOptions){.backups = true});
+        for (int i = 0; i < 3; i++)
+                g_assert_true(next_map(&f, 0, &map[i]));
+        for (int i = 0; i < 3; i++)
+                if (map[i].worker != W1)
+                        commit(&f, &map[i], USEC_PER_SEC);
+                else
+                        slow = map[i];
+        for (int i = 0; i < 3; i++) {
+                g_assert_cmpint(scheduler_next(f.s, USEC_PER_SEC, &reduce[i]), ==, 1);
+                g_assert_cmpint(reduce[i].kind, ==, TASK_REDUCE);
+        }
+        g_assert_true(next_map(&f, 3 * USEC_PER_SEC, &backup));
+        g_assert_true(backup.backup);
+        commit(&f, &backup, now);
+        g_assert_cmpint(
+                scheduler_end(f.s, f.t, TASK_MAP, slow.task, slow.attempt, ATTEMPT_KILLED, now), ==,
+                0);
+        for (int i = 0; i < 3; i++)
+                reduce_progress(&f, &reduce[i], ATTEMPT_RUNNING, 0, now);
+        g_assert_cmpint(scheduler_next(f.s, now, &b), ==, 0); /* no slot is free */
+        for (int i = 0; i < 3; i++)
+                if (reduce[i].worker == W3) {
+                        g_assert_cmpint(
+                                scheduler_grant(f.s, f.t, reduce[i].task, reduce[i].attempt), ==,
+                                0);
+                        commit(&f, &reduce[i], now + USEC_PER_SEC / 2);
+                }
+        g_assert_cmpint(scheduler_next(f.s, now + USEC_PER_SEC / 2, &b), ==, 1);
+        g_assert_true(b.backup);
+        g_assert_cmpint(b.kind, ==, TASK_REDUCE);
+        g_assert_cmpuint(task_table_attempt(f.t, TASK_REDUCE, b.task, 0)->worker, ==, W1);
+        g_assert_cmpuint(b.worker, ==, W3);
+        fixture_done(&f);
+}
+
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
@@ -399,5 +445,7 @@ int main(int argc, char *argv[])
                         test_a_lone_worker_makes_no_backup);
         g_test_add_func("/jobs/backup/a-reduce-counts-from-the-end-of-its-shuffle",
                         test_a_reduce_counts_from_the_end_of_its_shuffle);
+        g_test_add_func("/jobs/backup/a-reduce-on-a-node-that-was-overtaken-is-not-waited-for",
+                        test_a_reduce_on_a_node_that_was_overtaken_is_not_waited_for);
         return g_test_run();
 }

@@ -29,12 +29,13 @@ typedef struct Job {
         bool there, started;
         unsigned *commits[_TASK_KIND_MAX]; /* since the task last left DONE */
         GHashTable *good;                  /* set of map << 32 | attempt: committed outputs, ever */
+        GHashTable *readable;              /* of these, which are not lost */
 } Job;
 
 typedef struct Worker {
         uint32_t slots; /* 0: not there */
         uint32_t slowness;
-        bool broken, drained;
+        bool broken, drained, unreachable;
         uint32_t failures; /* in a row */
         uint64_t backoff_until_usec;
 } Worker;
@@ -75,6 +76,7 @@ static bool takes_slot(const Running *r)
 typedef struct Books {
         uint32_t worker_used[WORKERS + 1];
         uint32_t user_used[USERS], user_maps[USERS], user_reduces[USERS], user_jobs[USERS];
+        uint32_t shuffling[JOBS][WORKERS + 1], shuffling_all[JOBS]; /* reduces that hold no slot */
         uint32_t backups;
 } Books;
 
@@ -87,12 +89,16 @@ static Books add_up(const Model *m)
                 uint32_t uid = m->jobs[r->job].options.uid;
 
                 b.worker_used[r->a.worker] += takes_slot(r);
+                b.backups += r->a.backup;
+                if (!m->jobs[r->job].there)
+                        continue; /* it holds its worker's slot, and is nobody's */
                 b.user_used[uid] += takes_slot(r);
                 if (r->a.kind == TASK_MAP)
                         b.user_maps[uid]++;
                 else
                         b.user_reduces[uid]++;
-                b.backups += r->a.backup;
+                b.shuffling[r->job][r->a.worker] += !takes_slot(r);
+                b.shuffling_all[r->job] += !takes_slot(r);
         }
         for (unsigned j = 0; j < JOBS; j++)
                 if (m->jobs[j].there && m->jobs[j].started)
@@ -106,6 +112,7 @@ static void check_books(Model *m)
 
         for (uint32_t w = 1; w <= WORKERS; w++)
                 CHECK(m, scheduler_worker_used(m->s, w) == b.worker_used[w]);
+        CHECK(m, scheduler_backups(m->s) == b.backups);
         for (uint32_t u = 0; u < USERS; u++) {
                 CHECK(m, scheduler_user_used(m->s, u) == b.user_used[u]);
                 CHECK(m, b.user_maps[u] <= m->limits.user_maps_max);
@@ -114,20 +121,46 @@ static void check_books(Model *m)
         }
 }
 
-/* A map that any worker may take at once. */
-static bool has_plain_map(const Job *j)
+/* Idle, and any worker may take it at once: it never failed, or has waited long enough for another worker. */
+static bool is_plain(const Model *m, const Task *task)
 {
-        uint32_t i = task_table_first_idle(j->t, TASK_MAP);
+        return task->failed_on_count == 0 ||
+               m->now_usec >= task->idle_since_usec + SCHED_ELSEWHERE_USEC;
+}
 
-        return i != TASK_NONE && task_table_get(j->t, TASK_MAP, i)->failed_on_count == 0;
+/* Whether there is one of these, be it behind others that wait for a certain worker. */
+static bool has_plain(const Model *m, const Job *j, TaskKind kind)
+{
+        uint32_t i = task_table_first_idle(j->t, kind);
+
+        for (unsigned n = 0; i != TASK_NONE && n < SCHED_STEP_OVER_MAX; n++) {
+                if (is_plain(m, task_table_get(j->t, kind, i)))
+                        return true;
+                i = task_table_next_idle(j->t, kind, i);
+        }
+        return false;
+}
+
+static bool may_begin(const Model *m, const Books *b, const Job *j)
+{
+        return j->there &&
+               (j->started || b->user_jobs[j->options.uid] < m->limits.user_running_jobs_max);
 }
 
 static bool may_run_a_map(const Model *m, const Books *b, const Job *j)
 {
-        uint32_t uid = j->options.uid;
+        return may_begin(m, b, j) && has_plain(m, j, TASK_MAP) &&
+               b->user_maps[j->options.uid] < m->limits.user_maps_max;
+}
 
-        return j->there && has_plain_map(j) && b->user_maps[uid] < m->limits.user_maps_max &&
-               (j->started || b->user_jobs[uid] < m->limits.user_running_jobs_max);
+static bool may_shuffle_on(const Model *m, const Books *b, unsigned job, uint32_t w)
+{
+        const Job *j = &m->jobs[job];
+
+        return may_begin(m, b, j) && has_plain(m, j, TASK_REDUCE) && task_table_may_shuffle(j->t) &&
+               b->user_reduces[j->options.uid] < m->limits.user_reduces_max &&
+               b->shuffling_all[job] < scheduler_slots(m->s) &&
+               b->shuffling[job][w] < m->workers[w].slots;
 }
 
 static bool any_is_usable(const Model *m)
@@ -141,22 +174,29 @@ static bool any_is_usable(const Model *m)
         return false;
 }
 
-/* A worker that nothing speaks against, with a slot free. */
-static bool is_plainly_free(const Model *m, const Books *b, uint32_t w)
+/* A worker that nothing speaks against. */
+static bool is_sound(const Model *m, uint32_t w)
 {
         const Worker *x = &m->workers[w];
 
-        return x->slots > b->worker_used[w] && !x->drained &&
-               x->backoff_until_usec <= m->now_usec && x->failures < SCHED_PROBATION_FAILURES;
+        return x->slots > 0 && !x->drained && x->backoff_until_usec <= m->now_usec &&
+               x->failures < SCHED_PROBATION_FAILURES;
 }
 
+/* No slot is idle, and no shuffle not begun, while a task could be given to it. */
 static void check_work_conserving(Model *m)
 {
         Books b = add_up(m);
 
-        for (uint32_t w = 1; w <= WORKERS; w++)
-                for (unsigned j = 0; j < JOBS; j++)
-                        CHECK(m, !is_plainly_free(m, &b, w) || !may_run_a_map(m, &b, &m->jobs[j]));
+        for (uint32_t w = 1; w <= WORKERS; w++) {
+                if (!is_sound(m, w))
+                        continue;
+                for (unsigned j = 0; j < JOBS; j++) {
+                        CHECK(m, m->workers[w].slots <= b.worker_used[w] ||
+                                         !may_run_a_map(m, &b, &m->jobs[j]));
+                        CHECK(m, !may_shuffle_on(m, &b, j, w));
+                }
+        }
 }
 
 /* ---- Assignments ---- */
@@ -282,6 +322,11 @@ static void end_one(Model *m, guint index, AttemptEnd end)
         forget(m, index);
 }
 
+static gpointer output_key(uint32_t map, uint32_t attempt)
+{
+        return (gpointer) (((uintptr_t) map << 32) | attempt);
+}
+
 static void note_left_done(Job *j)
 {
         for (uint32_t i = 0; i < task_table_count(j->t, TASK_MAP); i++)
@@ -307,17 +352,25 @@ static void kill_losers(Model *m, const Assignment *a)
         }
 }
 
-static gpointer output_key(uint32_t map, uint32_t attempt)
-{
-        return (gpointer) (((uintptr_t) map << 32) | attempt);
-}
-
 /* All that a reduce has read are outputs that were committed, one of each map. */
 static void check_read(Model *m, const Running *r)
 {
         for (uint32_t i = 0; i < task_table_count(r->a.table, TASK_MAP); i++) {
                 CHECK(m, r->read[i] != TASK_NONE);
                 CHECK(m, g_hash_table_contains(m->jobs[r->job].good, output_key(i, r->read[i])));
+        }
+}
+
+/* The other attempt of a reduce, while this one puts its part in place. */
+static void refuse_grants(Model *m, const Assignment *a)
+{
+        for (guint i = 0; i < m->running->len; i++) {
+                const Running *r = &g_array_index(m->running, Running, i);
+
+                if (r->a.table == a->table && r->a.kind == a->kind && r->a.task == a->task &&
+                    r->a.attempt != a->attempt)
+                        CHECK(m, scheduler_grant(m->s, r->a.table, r->a.task, r->a.attempt) ==
+                                         -EALREADY);
         }
 }
 
@@ -329,11 +382,14 @@ static void commit_one(Model *m, guint index)
         if (r.a.kind == TASK_REDUCE) {
                 check_read(m, &r);
                 CHECK(m, scheduler_grant(m->s, r.a.table, r.a.task, r.a.attempt) == 0);
+                refuse_grants(m, &r.a);
         }
         CHECK(m,
               scheduler_commit(m->s, r.a.table, r.a.kind, r.a.task, r.a.attempt, m->now_usec) == 0);
-        if (r.a.kind == TASK_MAP)
+        if (r.a.kind == TASK_MAP) {
                 g_hash_table_add(j->good, output_key(r.a.task, r.a.attempt));
+                g_hash_table_add(j->readable, output_key(r.a.task, r.a.attempt));
+        }
         j->commits[r.a.kind][r.a.task]++;
         CHECK(m, j->commits[r.a.kind][r.a.task] == 1);
         m->workers[r.a.worker].failures = 0;
@@ -345,7 +401,7 @@ static void commit_one(Model *m, guint index)
 }
 
 /* Reads what is there of what it has not; whether it has all. An output once in hand is kept, whatever becomes of it. */
-static bool read_outputs(Running *r)
+static bool read_outputs(Model *m, Running *r)
 {
         bool all = true;
 
@@ -354,10 +410,12 @@ static bool read_outputs(Running *r)
 
                 if (r->read[i] != TASK_NONE)
                         continue;
-                if (task_table_output(r->a.table, i, &attempt, &worker))
-                        r->read[i] = attempt;
-                else
+                if (!task_table_output(r->a.table, i, &attempt, &worker)) {
                         all = false;
+                        continue;
+                }
+                CHECK(m, g_hash_table_contains(m->jobs[r->job].readable, output_key(i, attempt)));
+                r->read[i] = attempt;
         }
         return all;
 }
@@ -372,7 +430,7 @@ static void advance(Model *m, guint index)
                 rerun_lost(m);
         } else if (r->a.kind == TASK_REDUCE && r->phase == ATTEMPT_STARTED) {
                 r->ends_usec = m->now_usec + 100000;
-                if (!read_outputs(r)) /* the barrier */
+                if (!read_outputs(m, r)) /* the barrier */
                         return;
                 r->phase = ATTEMPT_RUNNING;
                 r->began_usec = m->now_usec;
@@ -411,9 +469,10 @@ static void lose_worker(Model *m, uint32_t w)
                 for (uint32_t i = 0; i < task_table_count(m->jobs[j].t, TASK_MAP); i++) {
                         uint32_t attempt, worker;
 
-                        if (task_table_output(m->jobs[j].t, i, &attempt, &worker) && worker == w)
-                                (void) task_table_lose_output(m->jobs[j].t, i, attempt,
-                                                              m->now_usec);
+                        if (!task_table_output(m->jobs[j].t, i, &attempt, &worker) || worker != w)
+                                continue;
+                        (void) task_table_lose_output(m->jobs[j].t, i, attempt, m->now_usec);
+                        (void) g_hash_table_remove(m->jobs[j].readable, output_key(i, attempt));
                 }
         rerun_lost(m);
         scheduler_remove_worker(m->s, w);
@@ -426,6 +485,7 @@ static void add_worker(Model *m, uint32_t w)
                 .slots = 1 + dice(m, 4),
                 .slowness = dice(m, 6) == 0 ? 10 : 1,
                 .broken = !m->calm && dice(m, 8) == 0,
+                .unreachable = !m->calm && dice(m, 12) == 0,
         };
         scheduler_set_worker(m->s, w, m->workers[w].slots);
 }
@@ -444,6 +504,14 @@ static void back_off(Model *m, uint32_t w)
         m->workers[w].backoff_until_usec = until;
 }
 
+/* Each time one of these is asked, it does not answer. */
+static void ask_the_unreachable(Model *m)
+{
+        for (uint32_t w = 1; w <= WORKERS; w++)
+                if (m->workers[w].unreachable)
+                        back_off(m, w);
+}
+
 static void report_lost(Model *m, uint32_t w)
 {
         Job *j = &m->jobs[dice(m, JOBS)];
@@ -452,17 +520,25 @@ static void report_lost(Model *m, uint32_t w)
         if (maps == 0)
                 return;
         map = dice(m, maps);
-        if (task_table_output(j->t, map, &attempt, &worker))
-                (void) task_table_report_lost(j->t, map, attempt, w, dice(m, 2), m->now_usec);
+        if (task_table_output(j->t, map, &attempt, &worker) &&
+            task_table_report_lost(j->t, map, attempt, w, dice(m, 2), m->now_usec) == 1)
+                (void) g_hash_table_remove(j->readable, output_key(map, attempt));
         note_left_done(j);
 }
 
+/* Its attempts end before it is forgotten, or after. */
 static void cancel(Model *m, unsigned job)
 {
         Job *j = &m->jobs[job];
+        bool first = dice(m, 2);
 
         if (!j->there)
                 return;
+        if (first) {
+                scheduler_remove_job(m->s, j->t);
+                j->there = false;
+                check_books(m);
+        }
         for (guint i = m->running->len; i-- > 0;)
                 if (g_array_index(m->running, Running, i).job == job)
                         end_one(m, i, ATTEMPT_KILLED);
@@ -515,6 +591,7 @@ static void calm_down(Model *m)
                 if (m->workers[w].slots == 0)
                         add_worker(m, w);
                 m->workers[w].drained = m->workers[w].broken = false;
+                m->workers[w].unreachable = false;
                 scheduler_set_drained(m->s, w, false);
         }
         for (guint i = 0; i < m->running->len; i++)
@@ -581,6 +658,7 @@ static void model_init(Model *m, guint32 seed)
                 j->commits[TASK_MAP] = g_new0(unsigned, maps + 1);
                 j->commits[TASK_REDUCE] = g_new0(unsigned, reduces);
                 j->good = g_hash_table_new(NULL, NULL);
+                j->readable = g_hash_table_new(NULL, NULL);
                 scheduler_add_job(m->s, j->t, &j->options);
         }
 }
@@ -597,6 +675,7 @@ static void model_done(Model *m)
                 g_free(j->commits[TASK_MAP]);
                 g_free(j->commits[TASK_REDUCE]);
                 g_hash_table_unref(j->good);
+                g_hash_table_unref(j->readable);
         }
         g_array_unref(m->running);
         scheduler_free(m->s);
@@ -621,6 +700,7 @@ static void run_history(guint32 seed, Seen *seen)
                         calm_down(&m);
                 if (steps < faulty_steps && dice(&m, 3) == 0)
                         something_happens(&m);
+                ask_the_unreachable(&m);
                 assign_all(&m);
                 step(&m);
                 check_books(&m);

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -250,6 +251,7 @@ static int send_done(Attempt *a, int result)
         }
         done.stderr_tail = tail;
         done.permanent = a->permanent;
+        done.bad_record = a->bad_record;
         done.bad_segment = a->bad_segment;
         done.bad_map = a->bad_map;
         done.bad_attempt = a->bad_attempt;
@@ -280,8 +282,8 @@ static int attempt_check_start(Attempt *a)
 {
         const Mapreduced__Task__V1__AttemptStart *s = a->start;
 
-        if (a->message.fd_count != 3)
-                return attempt_failf(a, EPROTO, "the worker sent %zu descriptors, not 3",
+        if (a->message.fd_count != 3 && a->message.fd_count != 5)
+                return attempt_failf(a, EPROTO, "the worker sent %zu descriptors, not 3 or 5",
                                      a->message.fd_count);
         if (!s->program)
                 return attempt_failf(a, EPROTO, "the worker named no program");
@@ -289,6 +291,35 @@ static int attempt_check_start(Attempt *a)
                 return attempt_failf(a, EINVAL, "%u reduces are not possible: %d at most are",
                                      s->partitions, RECORD_MAX_PARTITIONS);
         return attempt_set_fields(a, s->program);
+}
+
+/* The page and the stderr of a plugin, which the worker sees also when it crashes. */
+static int open_plugin_fds(Attempt *a, int *ret_stderr)
+{
+        void *page;
+
+        if (a->message.fd_count < 5)
+                return 0;
+        page = mmap(NULL, sizeof(RecordPage), PROT_READ | PROT_WRITE, MAP_SHARED, a->message.fds[3],
+                    0);
+        if (page == MAP_FAILED)
+                return attempt_failf(a, errno, "cannot map the record page: %s", error_text(errno));
+        a->page = page;
+        *ret_stderr = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+        if (*ret_stderr < 0 || dup2(a->message.fds[4], STDERR_FILENO) < 0)
+                return attempt_failf(a, errno, "cannot give it a stderr: %s", error_text(errno));
+        return 0;
+}
+
+static void close_plugin_fds(Attempt *a, int saved_stderr)
+{
+        if (a->page != &a->own_page)
+                (void) munmap((void *) a->page, sizeof(RecordPage));
+        if (saved_stderr < 0)
+                return;
+        (void) fflush(stderr);
+        (void) dup2(saved_stderr, STDERR_FILENO);
+        safe_close(saved_stderr);
 }
 
 static int attempt_work(Attempt *a)
@@ -372,12 +403,16 @@ int attempt_run(int link, Message *m)
                 .progress_usec = attempt_now_usec(),
                 .cpu_usec = cpu_usec(),
         };
-        int r;
+        int saved_stderr = -EBADF, r;
 
         *m = (Message){};
         a.ticker = (Ticker){.tick = attempt_tick, .userdata = &a};
-        r = attempt_work(&a);
-        if (a.message.fd_count == 3)
+        a.page = &a.own_page;
+        r = open_plugin_fds(&a, &saved_stderr);
+        if (r >= 0)
+                r = attempt_work(&a);
+        close_plugin_fds(&a, saved_stderr);
+        if (a.message.fd_count >= 3)
                 remove_our_directories(a.message.fds[2]);
         if (r != LINK_ENDED)
                 r = send_done(&a, r);

@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "records/key-fields.h"
+#include "records/record.h"
+#include "records/record-page.h"
 #include "mr-task/link.h"
 
 #define ATTEMPT_MEMORY_DEFAULT MIB(64)
@@ -58,6 +60,10 @@ typedef struct Attempt {
 
         Error error;
         bool permanent;
+        RecordPage own_page;       /* where the worker gave none */
+        volatile RecordPage *page; /* what map() has in hand */
+        bool bad_record;           /* it has refused that */
+        uint32_t piece;            /* the next one's index */
         bool bad_segment;
         uint32_t bad_map;
         uint32_t bad_attempt;

@@ -1,11 +1,14 @@
 /*
  * Map by plugin — see map-plugin.h.
  */
+#include <inttypes.h>
+
 #include "mr-task/app.h"
 #include "mr-task/map-command.h"
 #include "mr-task/map-plugin.h"
 
 #define READ_BYTES (128 * 1024)
+#define SKIP_RECORD_SHOWN_BYTES (16 * 1024) /* kept of a skipped record; a packet holds it */
 
 static uint32_t partition(void *userdata, const uint8_t *key, size_t size)
 {
@@ -50,9 +53,70 @@ int map_plugin_begin_part(Plugin *p, Output *out)
 
 /* ---- records of a piece ---- */
 
-static int map_record(Plugin *p, const uint8_t *record, size_t size)
+/* What map() did not want of its own accord is the record's affair; what it could not store is not. */
+static int blame_record(Plugin *p, int code, uint64_t offset)
 {
-        return plugin_result(p, p->code->map(&p->task, p->state, record, size), "map()");
+        g_autofree char *sentence = NULL;
+        Attempt *a = p->attempt;
+
+        if (!p->refused_by_program) {
+                a->page->in_hand = 0;
+                return code;
+        }
+        sentence = g_strdup(error_message(&a->error, code));
+        error_done(&a->error);
+        a->bad_record = true;
+        return error_setf(&a->error, code, "%s, on the record at byte %" PRIu64, sentence, offset);
+}
+
+static const Mapreduced__Task__V1__BadRecord *find_bad(const Plugin *p, uint64_t offset)
+{
+        const Mapreduced__Task__V1__AttemptStart *s = p->attempt->start;
+
+        for (size_t i = 0; i < s->n_bad; i++)
+                if (s->bad[i]->offset == offset && s->bad[i]->piece == p->attempt->page->piece)
+                        return s->bad[i];
+        return NULL;
+}
+
+static int skip_record(Plugin *p, const Mapreduced__Task__V1__BadRecord *bad, const uint8_t *record,
+                       size_t size)
+{
+        Mapreduced__V1__SkippedRecord skipped = MAPREDUCED__V1__SKIPPED_RECORD__INIT;
+        size_t whole = p->attempt->page->length;
+
+        skipped.path = p->piece->path;
+        skipped.offset = bad->offset;
+        skipped.length = whole;
+        skipped.data = (ProtobufCBinaryData){.data = (uint8_t *) record,
+                                             .len = MIN(size, (size_t) SKIP_RECORD_SHOWN_BYTES)};
+        skipped.error = bad->error;
+        p->skipped++;
+        p->skipped_bytes += whole;
+        return attempt_skip_record(p->attempt, &skipped);
+}
+
+/* @whole: with its newline. The page is written before map() is called, and says so until it has returned. */
+static inline int map_record(Plugin *p, const uint8_t *record, size_t size, size_t whole)
+{
+        volatile RecordPage *page = p->attempt->page;
+        uint64_t offset = p->base + (uint64_t) (record - p->lines.buffer);
+        int r;
+
+        page->offset = offset;
+        page->length = whole;
+        if (p->attempt->start->n_bad > 0) {
+                const Mapreduced__Task__V1__BadRecord *bad = find_bad(p, offset);
+
+                if (bad)
+                        return skip_record(p, bad, record, whole);
+        }
+        page->in_hand = 1;
+        r = p->code->map(&p->task, p->state, record, size);
+        if (r < 0 || p->failed < 0)
+                return blame_record(p, plugin_result(p, r, "map()"), offset);
+        page->in_hand = 0;
+        return 0;
 }
 
 static int map_lines(Plugin *p, bool final)
@@ -62,7 +126,7 @@ static int map_lines(Plugin *p, bool final)
         int r = 0;
 
         while (r >= 0 && lines_next(&p->lines, final, &line, &size))
-                r = map_record(p, line, size);
+                r = map_record(p, line, size, p->lines.begin - (size_t) (line - p->lines.buffer));
         return r;
 }
 
@@ -72,7 +136,7 @@ static int map_fixed(Plugin *p)
         int r = 0;
 
         for (; r >= 0 && l->end - l->begin >= p->record_bytes; l->begin += p->record_bytes)
-                r = map_record(p, l->buffer + l->begin, p->record_bytes);
+                r = map_record(p, l->buffer + l->begin, p->record_bytes, p->record_bytes);
         l->scanned = l->begin;
         return r;
 }
@@ -94,6 +158,7 @@ static int map_block(Plugin *p, PieceReader *reader)
         if (n < 0)
                 return (int) n;
         lines_filled(&p->lines, (size_t) n);
+        p->base = reader->begin + reader->bytes - p->lines.end;
         r = p->record_bytes > 0 ? map_fixed(p) : map_lines(p, n == 0);
         return r < 0 ? r : n > 0;
 }
@@ -105,6 +170,9 @@ int map_plugin_piece(Plugin *p, const Mapreduced__V1__Piece *piece, PieceReader 
         p->info.input = piece->path;
         p->info.offset = piece->offset;
         p->info.length = piece->length;
+        p->piece = piece;
+        p->skipped = p->skipped_bytes = 0;
+        p->attempt->page->piece = p->attempt->piece++;
         if (p->app && p->app->map_piece)
                 r = plugin_result(p, p->app->map_piece(p, reader), "map()");
         else {
@@ -115,6 +183,8 @@ int map_plugin_piece(Plugin *p, const Mapreduced__V1__Piece *piece, PieceReader 
                         r = plugin_result(p, p->code->map_end(&p->task, p->state), "map_end()");
         }
         p->info.input = NULL;
+        reader->lines -= p->skipped;
+        reader->bytes -= p->skipped_bytes;
         return r;
 }
 

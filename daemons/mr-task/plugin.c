@@ -239,6 +239,8 @@ static int host_fail(MrTask *t, const char *sentence)
         g_autofree char *valid =
                 attempt_valid_text(sentence, strlen(sentence), ERROR_MAX_BYTES / 2);
 
+        if (plugin_of(t)->failed == 0)
+                plugin_of(t)->refused_by_program = true;
         return refusef(plugin_of(t), -ECANCELED, "%s", valid);
 }
 
@@ -363,6 +365,7 @@ int plugin_result(Plugin *p, int r, const char *what)
                 return p->failed;
         if (r >= 0)
                 return 0;
+        p->refused_by_program = true;
         return refusef(p, r, "%s of %s returned %d", what, p->code->name, r);
 }
 

@@ -30,6 +30,7 @@ typedef struct Plugin {
         void *state;
         bool is_set_up;
         int failed; /* the first refusal */
+        bool refused_by_program;
 
         /* map: one of them */
         Combiner *combiner;
@@ -37,6 +38,9 @@ typedef struct Plugin {
         uint8_t *packed; /* a key with what follows it */
         size_t packed_capacity;
         Lines lines;
+        uint64_t base; /* offset in the input of what is at lines.buffer */
+        const Mapreduced__V1__Piece *piece;
+        uint64_t skipped_bytes, skipped; /* of this piece */
 
         /* combine and reduce */
         Groups *groups;

@@ -11,6 +11,7 @@
 
 #include "mr-workerd/worker-attempt.h"
 #include "mr-workerd/worker-job.h"
+#include "mr-workerd/worker-output.h"
 #include "mr-workerd/worker-shuffle.h"
 
 typedef Mapreduced__V1__TaskSpec TaskSpec;
@@ -20,6 +21,8 @@ typedef Mapreduced__V1__TaskOutcome TaskOutcome;
 typedef Mapreduced__Task__V1__Done TaskDone;
 
 #define OUTCOME(x) MAPREDUCED__V1__TASK_OUTCOME__##x
+
+typedef struct Gasp Gasp;
 
 typedef enum Phase {
         PHASE_FILES,
@@ -46,12 +49,12 @@ struct Attempt {
         Shuffle *shuffle;
         TaskSlot *slot;
         DiskSync *sync;
-        OpenRequest *opening; /* the next pieces of a map */
+        ThreadWork *opening;     /* the next pieces of a map */
+        ThreadWork *output_work; /* open or finish, of: */
+        OutputFile *output;      /* NULL: the output is in the spool */
 
         int out_fd, scratch_fd, work_fd;
-        char *stable_path; /* a map with intermediate_dir: likewise */
-        char *part_path;   /* a part, with output_dir: what is to be removed on failure */
-        uint32_t next;     /* piece or segment to hand out */
+        uint32_t next; /* piece or segment to hand out */
         bool last_is_sent;
         uint32_t bad_segments;
         TaskDone *done;        /* what mr-task said at the end */
@@ -64,6 +67,7 @@ struct Attempt {
         uint64_t alive_usec;  /* when it was something new */
         GPtrArray *skipped;   /* Mapreduced__V1__SkippedRecord *; NULL: none */
         size_t skipped_bytes; /* of data in them */
+        Gasp *gasp;           /* of a plugin; NULL: none */
 
         uint64_t total_bytes, read_bytes;
         char *status;

@@ -5,6 +5,7 @@
 
 #include "base/parse.h"
 #include "mr-workerd/worker-attempt-impl.h"
+#include "mr-workerd/worker-gasp.h"
 #include "mr-workerd/worker-spec.h"
 #include "platform/message-ids.h"
 
@@ -21,14 +22,6 @@ static LogFields log_fields(const Attempt *a)
 
 /* ---- The end ---- */
 
-static void remove_part(Attempt *a)
-{
-        if (!a->part_path)
-                return;
-        (void) unlink(a->part_path);
-        (void) rmdir(a->spec->output_dir); /* the attempt's own; left if something else is in it */
-}
-
 void attempt_free(Attempt *a)
 {
         const TaskSpec *s = a->spec;
@@ -38,24 +31,26 @@ void attempt_free(Attempt *a)
         shuffle_free(a->shuffle);
         task_slot_kill(a->slot);
         disk_sync_forget(a->sync);
-        open_request_forget(a->opening);
-        safe_close(a->out_fd);
+        thread_work_forget(a->opening);
+        thread_work_forget(a->output_work);
         safe_close(a->scratch_fd);
         if (a->work_fd >= 0) {
                 safe_close(a->work_fd);
                 job_work_remove(a->job, a->work_name);
         }
         if (!a->committed) {
-                if (a->stable_path)
-                        (void) unlink(a->stable_path);
+                if (a->output)
+                        output_file_discard(a->manager->threads, s->job_id, a->output,
+                                            TAKE_FD(a->out_fd));
                 else if (!attempt_makes_part(a))
                         spool_output_discard(a->manager->spool, s->job_id, s->task, s->attempt);
-                else
-                        remove_part(a);
         }
+        safe_close(a->out_fd);
+        output_file_free(a->output);
         evgrpc_server_call_unref(a->call);
         loop_timer_free(a->grace);
         loop_timer_free(a->patience);
+        gasp_free(a->gasp);
         if (a->skipped)
                 g_ptr_array_unref(a->skipped);
         mapreduced__v1__task_result__free_unpacked(a->kept, NULL);
@@ -64,8 +59,6 @@ void attempt_free(Attempt *a)
         g_free(a->key);
         g_free(a->task_name);
         g_free(a->work_name);
-        g_free(a->part_path);
-        g_free(a->stable_path);
         g_free(a->status);
         g_free(a);
 }
@@ -103,7 +96,8 @@ void attempt_finish(Attempt *a, TaskResult *result)
 {
         if (result != a->kept)
                 note_finished(a, result);
-        a->out_fd = safe_close(a->out_fd); /* a network file system writes at close */
+        if (!a->output)
+                a->out_fd = safe_close(a->out_fd);
         if (!a->call && a->grace && !a->kept &&
             (result->outcome == OUTCOME(SUCCEEDED) || result->outcome == OUTCOME(FAILED))) {
                 attempt_keep(a, result);
@@ -126,7 +120,7 @@ void attempt_end(Attempt *a, TaskOutcome outcome, const char *sentence)
 void attempt_fail(Attempt *a, bool permanent, const char *format, ...)
 {
         TaskResult result = MAPREDUCED__V1__TASK_RESULT__INIT;
-        g_autofree char *what = NULL, *sentence = NULL;
+        g_autofree char *what = NULL, *sentence = NULL, *tail = NULL;
         va_list ap;
 
         va_start(ap, format);
@@ -137,6 +131,9 @@ void attempt_fail(Attempt *a, bool permanent, const char *format, ...)
         result.outcome = OUTCOME(FAILED);
         result.error = sentence;
         result.permanent = permanent;
+        tail = a->gasp ? gasp_stderr(a->gasp) : NULL;
+        if (tail)
+                result.stderr_tail = tail;
         attempt_finish(a, &result);
 }
 
@@ -179,10 +176,11 @@ bool attempt_can_reuse(const Manager *m, const TaskSpec *spec)
 void attempt_finish_done(Attempt *a, TaskOutcome outcome)
 {
         TaskResult result = MAPREDUCED__V1__TASK_RESULT__INIT;
+        g_autofree char *tail = a->gasp ? gasp_stderr(a->gasp) : NULL;
 
         result.outcome = outcome;
         result.error = a->done->error;
-        result.stderr_tail = a->done->stderr_tail;
+        result.stderr_tail = tail ? tail : a->done->stderr_tail;
         result.n_counters = a->done->n_counters;
         result.counters = a->done->counters;
         result.output_bytes = a->output_bytes;

@@ -37,33 +37,34 @@ void attempt_stream_on(Attempt *a)
                 attempt_finish_done(a, OUTCOME(SUCCEEDED));
 }
 
-static void commit(Attempt *a)
+static void committed(Attempt *a)
+{
+        a->committed = true;
+        attempt_finish_done(a, OUTCOME(SUCCEEDED));
+}
+
+static void on_finished(int error, uint64_t size_bytes, void *userdata)
+{
+        Attempt *a = userdata;
+
+        a->output_work = NULL;
+        a->output_bytes = size_bytes;
+        if (error < 0)
+                attempt_fail_disk(a, error, "cannot write its output to disk");
+        else
+                committed(a);
+}
+
+static void commit_in_spool(Attempt *a)
 {
         const TaskSpec *s = a->spec;
         int r;
 
-        if (attempt_is_map(a) && a->stable_path) {
-                g_autofree char *path =
-                        stable_output_path(s->intermediate_dir, s->task, s->attempt, false);
-
-                if (rename(a->stable_path, path) < 0) {
-                        attempt_fail_disk(a, -errno, "cannot keep its output");
-                        return;
-                }
-        } else if (!attempt_makes_part(a)) {
-                r = spool_output_commit(a->manager->spool, s->job_id, s->task, s->attempt,
-                                        a->output_bytes);
-                if (r < 0) {
-                        attempt_fail_disk(a, r, "cannot keep its output");
-                        return;
-                }
-        } else if (!a->part_path) {
-                attempt_set_phase(a, PHASE_STREAMING);
-                attempt_stream_on(a);
-                return;
-        }
-        a->committed = true;
-        attempt_finish_done(a, OUTCOME(SUCCEEDED));
+        r = spool_output_commit(a->manager->spool, s->job_id, s->task, s->attempt, a->output_bytes);
+        if (r < 0)
+                attempt_fail_disk(a, r, "cannot keep its output");
+        else
+                committed(a);
 }
 
 static void on_synced(int error, void *userdata)
@@ -74,25 +75,35 @@ static void on_synced(int error, void *userdata)
         if (error < 0)
                 attempt_fail_disk(a, error, "cannot write its output to disk");
         else
-                commit(a);
+                commit_in_spool(a);
 }
 
 void attempt_commit(Attempt *a)
 {
+        Manager *m = a->manager;
         struct stat st;
         int r;
 
+        attempt_set_phase(a, PHASE_SYNCING);
+        if (a->output) {
+                a->output_work =
+                        output_file_finish(m->threads, a->spec->job_id, a->output,
+                                           TAKE_FD(a->out_fd), !m->conf.ephemeral, on_finished, a);
+                return;
+        }
         if (fstat(a->out_fd, &st) < 0) {
                 attempt_fail_disk(a, -errno, "cannot read its output");
                 return;
         }
         a->output_bytes = (uint64_t) st.st_size;
-        attempt_set_phase(a, PHASE_SYNCING);
-        if (a->manager->conf.ephemeral || (attempt_makes_part(a) && !a->part_path)) {
-                commit(a);
-                return;
+        if (attempt_makes_part(a)) {
+                attempt_set_phase(a, PHASE_STREAMING);
+                attempt_stream_on(a);
+        } else if (m->conf.ephemeral) {
+                commit_in_spool(a);
+        } else {
+                r = disk_sync(m->disk, a->out_fd, on_synced, a, &a->sync);
+                if (r < 0)
+                        attempt_fail_disk(a, r, "cannot write its output to disk");
         }
-        r = disk_sync(a->manager->disk, a->out_fd, on_synced, a, &a->sync);
-        if (r < 0)
-                attempt_fail_disk(a, r, "cannot write its output to disk");
 }

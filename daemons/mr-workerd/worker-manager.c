@@ -103,9 +103,9 @@ static int prepare_spool(Manager *m)
                 if (r < 0)
                         return log_error_errno(r, "%s", error_message(&e, r));
         }
-        r = opener_new(m->loop, &m->opener);
+        r = threads_new(m->loop, &m->threads);
         if (r < 0)
-                return log_error_errno(r, "Failed to prepare for opening inputs: %m");
+                return log_error_errno(r, "Failed to prepare threads for jobs' files: %m");
         r = disk_new(m->loop, &m->disk);
         return r < 0 ? log_error_errno(r, "Failed to start the disk thread: %m") : 0;
 }
@@ -183,7 +183,7 @@ Manager *manager_free(Manager *m)
         peers_free(m->peers);
         keys_free(m->keys);
         task_pool_free(m->pool);
-        opener_free(m->opener);
+        threads_free(m->threads);
         disk_free(m->disk);
         cache_free(m->cache);
         spool_free(m->spool);

@@ -13,7 +13,7 @@
 #include "mr-workerd/worker-cache.h"
 #include "mr-workerd/worker-conf.h"
 #include "mr-workerd/worker-disk.h"
-#include "mr-workerd/worker-open.h"
+#include "mr-workerd/worker-threads.h"
 #include "mr-workerd/worker-spool.h"
 #include "mr-workerd/worker-task.h"
 #include "platform/log.h"
@@ -31,7 +31,7 @@ typedef struct Manager {
         Spool *spool;
         Cache *cache; /* NULL: an ephemeral worker keeps nothing */
         Disk *disk;
-        Opener *opener;
+        Threads *threads;
         TaskPool *pool;
         Peers *peers;
         WorkerKeys *keys;     /* NULL: in no cluster */

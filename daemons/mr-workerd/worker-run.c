@@ -6,7 +6,9 @@
 
 #include "base/fs.h"
 #include "mr-workerd/worker-attempt-impl.h"
+#include "mr-workerd/worker-gasp.h"
 #include "mr-workerd/worker-input.h"
+#include "mr-workerd/worker-open.h"
 
 /* A reduce that meets so many bad segments will hardly meet the last one. */
 #define BAD_SEGMENTS_MAX 3u
@@ -14,6 +16,7 @@
 #define SKIPPED_DATA_MAX_BYTES MIB(2)
 
 static void shuffle_or_wait(Attempt *a);
+static void run_when_granted(Attempt *a);
 
 /* ---- With mr-task ---- */
 
@@ -122,7 +125,8 @@ static void open_pieces(Attempt *a)
                input_batch_has_room_for_piece(&b, s->pieces[a->next + count]))
                 input_batch_add_piece(&b, s->pieces[a->next + count++], -EBADF);
         input_batch_done(&b);
-        a->opening = opener_start(a->manager->opener, s->pieces + a->next, count, on_opened, a);
+        a->opening = open_pieces_start(a->manager->threads, s->job_id, s->pieces + a->next, count,
+                                       on_opened, a);
 }
 
 static void send_input(Attempt *a)
@@ -141,6 +145,25 @@ static void send_input(Attempt *a)
         if (fill_segments(a, &b) >= 0)
                 send_batch(a, &b);
         input_batch_done(&b);
+}
+
+/* A plugin's map() has failed on a record, @how. Whether that is settled: there is another run, without it or to see
+ * whether it does so again, or there may be no more and the attempt has ended. @sentence: why, at length. */
+static bool run_again(Attempt *a, const char *how, const char *sentence)
+{
+        g_autofree char *more = NULL;
+
+        if (!a->gasp)
+                return false;
+        if (gasp_try_again(a->gasp, a->spec, how, &more)) {
+                a->slot = task_slot_kill(a->slot);
+                a->scratch_fd = safe_close(a->scratch_fd);
+                run_when_granted(a);
+                return true;
+        }
+        if (more)
+                attempt_fail(a, false, "%s, %s", sentence, more);
+        return more;
 }
 
 static TaskDone *done_copy(const TaskDone *d)
@@ -166,6 +189,8 @@ static void on_task_done(Attempt *a, const TaskDone *d)
                 return;
         }
         a->slot = task_slot_release(a->slot);
+        if (d->bad_record && run_again(a, d->error, d->error))
+                return;
         if (d->bad_segment && !attempt_is_map(a) && d->bad_map < a->spec->maps)
                 shuffle_again(a, d->bad_map, d->bad_attempt, d->error, true);
         else
@@ -208,6 +233,7 @@ static void arm_patience(Attempt *a, uint64_t delay_usec)
 
 static void on_patience_over(void *userdata)
 {
+        g_autofree char *where = NULL;
         Attempt *a = userdata;
         uint64_t now = loop_now_usec(a->manager->loop), until;
 
@@ -218,10 +244,19 @@ static void on_patience_over(void *userdata)
                 arm_patience(a, until - now);
                 return;
         }
+        if (a->output_work) {
+                attempt_fail(
+                        a, false,
+                        "time limit: its output %s could not be opened for %g s (TaskTimeout=)",
+                        a->output->path, (double) a->spec->timeout_usec / USEC_PER_SEC);
+                return;
+        }
+        where = a->gasp ? gasp_where(a->gasp, a->spec) : NULL;
         attempt_fail(a, false,
                      "time limit: no input read, no output written and no status told for %g s "
-                     "(TaskTimeout=)",
-                     (double) a->spec->timeout_usec / USEC_PER_SEC);
+                     "(TaskTimeout=)%s%s",
+                     (double) a->spec->timeout_usec / USEC_PER_SEC, where ? ", " : "",
+                     where ? where : "");
 }
 
 static int begin_patience(Attempt *a)
@@ -278,7 +313,13 @@ static void on_message(const Mapreduced__Task__V1__FromTask *m, void *userdata)
 
 static void on_lost(const char *how, void *userdata)
 {
-        attempt_fail(userdata, false, "mr-task %s", how);
+        Attempt *a = userdata;
+        g_autofree char *where = a->gasp ? gasp_where(a->gasp, a->spec) : NULL;
+        g_autofree char *sentence =
+                g_strdup_printf("mr-task %s%s%s", how, where ? " " : "", where ? where : "");
+
+        if (!run_again(a, how, sentence))
+                attempt_fail(a, false, "%s", sentence);
 }
 
 static void on_unavailable(int error, void *userdata)
@@ -290,70 +331,45 @@ static void on_unavailable(int error, void *userdata)
         attempt_end(a, OUTCOME(REJECTED), sentence);
 }
 
-static int open_part(Attempt *a)
+/* Where the output is to be; NULL: in the spool. */
+static OutputFile *output_of(const Attempt *a)
 {
         const TaskSpec *s = a->spec;
-        int fd;
+        g_autofree char *path = NULL, *name = NULL;
 
-        a->part_path = g_build_filename(s->output_dir, s->part_name, NULL);
-        /* The master made what is above it. If that is gone, so is the job, and must not come back. */
-        if (mkdir(s->output_dir, 0777) < 0 && errno != EEXIST)
-                return -errno;
-        (void) unlink(a->part_path);
-        fd = open(a->part_path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
-        if (fd < 0)
-                return -errno;
-        a->out_fd = fd;
-        return 0;
+        if (!attempt_makes_part(a) && *s->intermediate_dir) {
+                path = stable_output_path(s->intermediate_dir, s->task, s->attempt, true);
+                name = stable_output_path(s->intermediate_dir, s->task, s->attempt, false);
+                return output_file_new(NULL, path, name);
+        }
+        if (!attempt_makes_part(a) || !*s->output_dir)
+                return NULL;
+        path = g_build_filename(s->output_dir, s->part_name, NULL);
+        return output_file_new(s->output_dir, path, NULL);
 }
 
-static int open_stable(Attempt *a)
-{
-        const TaskSpec *s = a->spec;
-        int fd;
-
-        a->stable_path = stable_output_path(s->intermediate_dir, s->task, s->attempt, true);
-        fd = open(a->stable_path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0660);
-        if (fd < 0)
-                return -errno;
-        a->out_fd = fd;
-        return 0;
-}
-
-static int open_output(Attempt *a)
+static int open_in_spool(Attempt *a)
 {
         const TaskSpec *s = a->spec;
 
-        if (a->out_fd >= 0) /* the second run after a bad segment */
+        if (a->output)
+                return 0;
+        if (a->out_fd >= 0) /* the second run after a bad segment or record */
                 return ftruncate(a->out_fd, 0) < 0 || lseek(a->out_fd, 0, SEEK_SET) < 0 ? -errno
                                                                                         : 0;
-        if (!attempt_makes_part(a) && *s->intermediate_dir)
-                return open_stable(a);
         if (!attempt_makes_part(a))
                 return spool_output_create(a->manager->spool, s->job_id, s->task, s->attempt,
                                            &a->out_fd);
-        return *s->output_dir ? open_part(a) : spool_scratch_make(a->manager->spool, &a->out_fd);
+        return spool_scratch_make(a->manager->spool, &a->out_fd);
 }
 
 static int prepare_files(Attempt *a)
 {
         int r;
 
-        r = open_output(a);
-        if (r == -ENOENT && a->stable_path) {
-                attempt_fail(a, false,
-                             "worker %s does not see %s, which the master has made: "
-                             "Intermediate=stable: needs a directory that the master and all "
-                             "workers share",
-                             a->manager->conf.name, a->spec->intermediate_dir);
-                return r;
-        }
+        r = open_in_spool(a);
         if (r < 0) {
-                g_autofree char *what =
-                        g_strdup_printf("cannot make its output%s%s", a->part_path ? " " : "",
-                                        a->part_path ? a->part_path : "");
-
-                attempt_fail_disk(a, r, what);
+                attempt_fail_disk(a, r, "cannot make its output");
                 return r;
         }
         r = spool_scratch_make(a->manager->spool, &a->scratch_fd);
@@ -364,22 +380,30 @@ static int prepare_files(Attempt *a)
         return r;
 }
 
-static void on_granted(void *userdata)
+/* A command has a stderr of its own, and built-in programs do not crash. */
+static int begin_gasp(Attempt *a, Mapreduced__Task__V1__AttemptStart *start)
+{
+        if (!g_str_has_suffix(a->spec->program->app, ".so"))
+                return 0;
+        if (!a->gasp)
+                a->gasp = gasp_new(a->manager->loop, a->spec->skip_records);
+        return a->gasp ? gasp_begin(a->gasp, start) : -ENOMEM;
+}
+
+/* In a slot, with its output open. */
+static void run(Attempt *a)
 {
         Mapreduced__Task__V1__AttemptStart start = MAPREDUCED__TASK__V1__ATTEMPT_START__INIT;
         Mapreduced__Task__V1__ToTask m = MAPREDUCED__TASK__V1__TO_TASK__INIT;
-        Attempt *a = userdata;
         const TaskSpec *s = a->spec;
+        int fds[5];
+        size_t fd_count = 3;
 
-        attempt_set_phase(a, PHASE_RUNNING);
         if (prepare_files(a) < 0)
                 return;
-        if (begin_patience(a) < 0) {
-                attempt_fail(a, false, "cannot make a timer for TaskTimeout=");
-                return;
-        }
-        if (a->skipped) /* of a run before, over bad segments */
+        if (a->skipped) /* of a run before, over bad segments or records */
                 g_ptr_array_set_size(a->skipped, 0);
+        a->skipped_bytes = 0;
         a->next = 0;
         a->last_is_sent = false;
         a->read_bytes = 0;
@@ -398,7 +422,58 @@ static void on_granted(void *userdata)
         start.skip_records = s->skip_records;
         m.kind_case = MAPREDUCED__TASK__V1__TO_TASK__KIND_START;
         m.start = &start;
-        (void) send_to_task(a, &m, (int[]){a->out_fd, a->scratch_fd, a->work_fd}, 3);
+        fds[0] = a->out_fd;
+        fds[1] = a->scratch_fd;
+        fds[2] = a->work_fd;
+        if (begin_gasp(a, &start) < 0) {
+                attempt_fail(a, false, "cannot make the pipe for its stderr");
+                return;
+        }
+        if (a->gasp) {
+                gasp_fds(a->gasp, fds + fd_count);
+                fd_count += 2;
+        }
+        if (send_to_task(a, &m, fds, fd_count) >= 0 && a->gasp)
+                gasp_sent(a->gasp);
+}
+
+static void on_output_opened(int fd, void *userdata)
+{
+        Attempt *a = userdata;
+        g_autofree char *what = NULL;
+
+        a->output_work = NULL;
+        if (fd >= 0) {
+                a->out_fd = fd;
+                run(a);
+        } else if (fd == -ENOENT && !attempt_makes_part(a)) {
+                attempt_fail(a, false,
+                             "worker %s does not see %s, which the master has made: "
+                             "Intermediate=stable: needs a directory that the master and all "
+                             "workers share",
+                             a->manager->conf.name, a->spec->intermediate_dir);
+        } else {
+                what = g_strdup_printf("cannot make its output %s", a->output->path);
+                attempt_fail_disk(a, fd, what);
+        }
+}
+
+static void on_granted(void *userdata)
+{
+        Attempt *a = userdata;
+
+        attempt_set_phase(a, PHASE_RUNNING);
+        if (begin_patience(a) < 0) {
+                attempt_fail(a, false, "cannot make a timer for TaskTimeout=");
+                return;
+        }
+        if (!a->output)
+                a->output = output_of(a);
+        if (!a->output)
+                run(a);
+        else
+                a->output_work = output_file_open(a->manager->threads, a->spec->job_id, a->output,
+                                                  TAKE_FD(a->out_fd), on_output_opened, a);
 }
 
 static void run_when_granted(Attempt *a)

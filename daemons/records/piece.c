@@ -34,6 +34,7 @@ void piece_reader_init_fixed(PieceReader *p, int fd, uint64_t offset, uint64_t l
         p->skipping = false;
         p->at = (offset + record_bytes - 1) / record_bytes * record_bytes;
         p->end = MIN((end + record_bytes - 1) / record_bytes * record_bytes, file_size);
+        p->begin = p->at;
         p->done = p->done || p->at >= p->end;
         p->lines = p->done ? 0 : (p->end - p->at) / record_bytes;
 }
@@ -89,6 +90,7 @@ static ssize_t read_first(PieceReader *p, uint8_t *buffer, size_t size, Error *e
                         continue;
                 p->skipping = false;
                 rest = (size_t) (buffer + n - (newline + 1));
+                p->begin = p->at - rest;
                 if (rest > 0) {
                         memmove(buffer, newline + 1, rest);
                         return (ssize_t) rest;

@@ -19,8 +19,9 @@
 
 typedef struct PieceReader {
         int fd;
-        uint64_t at;  /* next byte to read */
-        uint64_t end; /* of the piece */
+        uint64_t at;    /* next byte to read */
+        uint64_t begin; /* offset of the first byte given; of the text, where it is compressed */
+        uint64_t end;   /* of the piece */
         uint64_t file_size;
         bool skipping; /* before the first newline */
         bool done;

@@ -101,8 +101,11 @@ class FaultCase(mr.ClusterCase):
                 self.assertTrue(low <= got <= high, f"{got} attempts of {kind}s, not {low} to {high}: {self.events(job)}")
         self.assertNothingIsLeft()
 
-    def assertNothingIsLeft(self):
-        """No job's file in any living worker's spool, none in the master's state, no temporary file."""
+    def assertNothingIsLeft(self, shipped=False):
+        """No job's file in any living worker's spool, none in the master's state, no temporary file.
+
+        @shipped: but the files of a job that failed, which `mrctl retry` submits again.
+        """
         living = [i for i, w in enumerate(self.workers) if w.alive()]
         def left():
             found = []
@@ -110,7 +113,7 @@ class FaultCase(mr.ClusterCase):
                 spool = self.dir / f"spool-w{i}"
                 for part in ("tmp", "jobs"):
                     found += [p for p in (spool / part).iterdir()]
-            found += list((self.dir / "master" / "jobs").glob("*/*"))
+            found += [p for p in (self.dir / "master" / "jobs").glob("*/*") if not (shipped and p.name == "files")]
             return found + list(self.tmp.iterdir())
         try:
             mr.wait_for("the spools to be empty", lambda: not left(), 20)
@@ -445,6 +448,105 @@ class BadRecords(FaultCase):
         job = self.count_job("--skip-bad-records", 5, "--max-attempts", 2, mapper="exit 3")
         self.assertFails(self.ctl("wait", job), "no input at all", "exited with status 3")
         self.assertNothingIsLeft()
+
+
+class BadRecordsOfPlugins(FaultCase):
+    """A plugin that dies on some records: by a signal, by exit(), by an error of its own."""
+
+    PLUGIN = """
+#include <mapreduce.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int map(MrTask *t, void *state, const void *line, size_t size)
+{
+        const char *l = line;
+        size_t begin = 0;
+
+        for (size_t i = 0; i <= size; i++) {
+                if (i < size && l[i] != ' ')
+                        continue;
+                if (i - begin == 6 && memcmp(l + begin, "poison", 6) == 0) {
+                        fprintf(stderr, "at: %.*s\\n", (int) size, l);
+                        *(volatile int *) 8 = 0;
+                }
+                if (i - begin == 4 && memcmp(l + begin, "exit", 4) == 0)
+                        exit(3);
+                if (i - begin == 4 && memcmp(l + begin, "fail", 4) == 0)
+                        return mr_fail(t, "this is no word");
+                if (i > begin) {
+                        int r = mr_emit_number(t, l + begin, i - begin, 1);
+
+                        if (r < 0)
+                                return r;
+                }
+                begin = i + 1;
+        }
+        return 0;
+}
+
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "words", .op = MR_OP_SUM, .map = map};
+"""
+
+    def plugin_job(self, bad, *args):
+        """@bad: {file: {line number: word}}. The wanted answer is that without those lines."""
+        so = self.dir / "words.so"
+        p = subprocess.run(["cc", "-O1", "-shared", "-fPIC", f"-I{mr.SOURCE}/include", "-o", so, self.file("words.c", self.PLUGIN)],
+                           stderr=subprocess.PIPE, check=False)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        good = []
+        self.places = []
+        self.lines = 0
+        for i in range(3):
+            rows = text(700 + i).splitlines(True)
+            for n, word in bad.get(i, {}).items():
+                rows.insert(n, b"some %s in line %d\n" % (word.encode(), n))
+            path = self.file(f"in/f{i}", b"".join(rows))
+            marks = [b"some %s in" % w.encode() for w in bad.get(i, {}).values()]
+            offset = 0
+            for row in rows:
+                if any(m in row for m in marks):
+                    self.places.append((path, offset, len(row), row))
+                offset += len(row)
+            kept = [r for r in rows if not any(m in r for m in marks)]
+            good.append(self.file(f"good/f{i}", b"".join(kept)))
+            self.lines += len(kept)
+        self.want = mr.coreutils_wordcount(good)
+        self.out = self.dir / "out"
+        self.reduces = 2
+        return self.submit("--app", so, "--input", self.dir / "in", "--reduces", 2, "--output", self.out, *args)
+
+    def test_plugin_bad_records_are_skipped(self):
+        """records that kill a plugin are known by their offset, skipped, counted, and kept in a side file"""
+        job = self.plugin_job({0: {0: "poison", 300: "exit", 699: "poison"}, 2: {20: "fail"}},
+                              "--skip-bad-records", 3, "--split-size", "8K")
+        self.assertOk(self.ctl("wait", "-q", job))
+        side = (self.out / "_skipped-records").read_bytes()
+        want = b"".join(b"%s\t%d\t%d\t%s" % (p.encode(), o, n, row) for p, o, n, row in self.places)
+        self.assertSameLines(side, want)
+        self.assertEqual(self.job_get(job, "Counters")["map_skipped_records"], 4)
+        (self.out / "_skipped-records").unlink()
+        failed = self.job_get(job, "AttemptsFailed")
+        self.assertIn(failed, (2, 3, 4))  # of each map that has a bad one, the first attempt
+        self.assertRight(job, maps=self.job_get(job, "Maps") + failed)
+        for how in ("killed by SIGSEGV", "exited with status 3", "this is no word"):
+            self.assertRegex(self.events(job), f"byte [0-9]+ .*{how}")
+
+    def test_plugin_crash_names_its_record(self):
+        """without SkipBadRecords= a plugin that crashes fails the job, which names task, input, offset and what it said"""
+        job = self.plugin_job({1: {350: "poison"}}, "--max-attempts", 2)
+        self.assertFails(self.ctl("wait", job), "killed by SIGSEGV", f"in map() on the record at {self.dir}/in/f1 byte {self.places[0][1]}",
+                         "map task", "at: some poison in line 350")
+        self.assertEqual(self.job_get(job, "AttemptsFailed"), 2)
+        self.assertFalse(self.out.exists())
+        self.assertNothingIsLeft(shipped=True)
+
+    def test_plugin_more_bad_records_than_allowed(self):
+        """one record more that kills a plugin than SkipBadRecords= allows fails the job, and says where it is"""
+        job = self.plugin_job({0: {10: "poison", 20: "exit", 30: "fail"}}, "--skip-bad-records", 2, "--max-attempts", 2)
+        self.assertFails(self.ctl("wait", job), f"on the record at byte {self.places[2][1]}", "SkipBadRecords=2")
+        self.assertNothingIsLeft(shipped=True)
 
 
 class Limits(FaultCase):

@@ -14,6 +14,7 @@
 #include "mr-task/attempt.h"
 #include "mr-task/command.h"
 #include "mr-task/map.h"
+#include "mr-task/memory.h"
 #include "mr-task/reduce.h"
 #include "platform/packet.h"
 
@@ -311,6 +312,19 @@ static int open_plugin_fds(Attempt *a, int *ret_stderr)
         return 0;
 }
 
+/* Beside MemoryLimit= it may have what our own buffers may, for they cannot be told apart. */
+static int watch_memory(Attempt *a, MemoryWatch **ret)
+{
+        uint64_t limit = a->start->memory_limit_bytes;
+        int r;
+
+        if (a->message.fd_count < 5 || limit == 0)
+                return 0;
+        r = memory_watch_new(memory_of_self() + limit + a->memory_bytes, &a->page->over_limit_bytes,
+                             ret);
+        return r < 0 ? attempt_failf(a, r, "cannot watch its memory: %s", error_text(r)) : 0;
+}
+
 static void close_plugin_fds(Attempt *a, int saved_stderr)
 {
         if (a->page != &a->own_page)
@@ -403,6 +417,7 @@ int attempt_run(int link, Message *m)
                 .progress_usec = attempt_now_usec(),
                 .cpu_usec = cpu_usec(),
         };
+        MemoryWatch *memory = NULL;
         int saved_stderr = -EBADF, r;
 
         *m = (Message){};
@@ -410,7 +425,10 @@ int attempt_run(int link, Message *m)
         a.page = &a.own_page;
         r = open_plugin_fds(&a, &saved_stderr);
         if (r >= 0)
+                r = watch_memory(&a, &memory);
+        if (r >= 0)
                 r = attempt_work(&a);
+        memory = memory_watch_free(memory);
         close_plugin_fds(&a, saved_stderr);
         if (a.message.fd_count >= 3)
                 remove_our_directories(a.message.fds[2]);

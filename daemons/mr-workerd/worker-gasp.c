@@ -156,6 +156,14 @@ static bool read_page(const Gasp *g, const TaskSpec *spec, RecordPage *ret)
         return true;
 }
 
+uint64_t gasp_over_limit_bytes(const Gasp *g)
+{
+        RecordPage page;
+
+        return pread(g->page_fd, &page, sizeof(page), 0) == sizeof(page) ? page.over_limit_bytes
+                                                                         : 0;
+}
+
 char *gasp_where(const Gasp *g, const TaskSpec *spec)
 {
         g_autofree char *path = NULL;

@@ -26,6 +26,9 @@ void gasp_sent(Gasp *g);
 /* What it wrote to stderr last, as text. */
 char *gasp_stderr(Gasp *g);
 
+/* It was ended for holding more memory than it may: so much; else 0. */
+uint64_t gasp_over_limit_bytes(const Gasp *g);
+
 /* Where it was; NULL when it had no record in hand. Caller frees. */
 char *gasp_where(const Gasp *g, const TaskSpec *spec);
 

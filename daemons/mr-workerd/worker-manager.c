@@ -103,6 +103,7 @@ static int prepare_spool(Manager *m)
                 if (r < 0)
                         return log_error_errno(r, "%s", error_message(&e, r));
         }
+        m->indices = index_cache_new(INDEX_CACHE_BYTES);
         r = threads_new(m->loop, &m->threads);
         if (r < 0)
                 return log_error_errno(r, "Failed to prepare threads for jobs' files: %m");
@@ -184,6 +185,7 @@ Manager *manager_free(Manager *m)
         keys_free(m->keys);
         task_pool_free(m->pool);
         threads_free(m->threads);
+        index_cache_free(m->indices);
         disk_free(m->disk);
         cache_free(m->cache);
         spool_free(m->spool);

@@ -13,6 +13,7 @@
 #include "mr-workerd/worker-cache.h"
 #include "mr-workerd/worker-conf.h"
 #include "mr-workerd/worker-disk.h"
+#include "mr-workerd/worker-index.h"
 #include "mr-workerd/worker-threads.h"
 #include "mr-workerd/worker-spool.h"
 #include "mr-workerd/worker-task.h"
@@ -32,6 +33,7 @@ typedef struct Manager {
         Cache *cache; /* NULL: an ephemeral worker keeps nothing */
         Disk *disk;
         Threads *threads;
+        IndexCache *indices;
         TaskPool *pool;
         Peers *peers;
         WorkerKeys *keys;     /* NULL: in no cluster */

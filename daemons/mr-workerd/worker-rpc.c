@@ -9,7 +9,6 @@
 #include "mr-workerd/worker-attempt.h"
 #include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-rpc.h"
-#include "records/run-file.h"
 
 #define CHUNK_BYTES KIB(512)
 #define CHUNK_DATA_FIELD 1u /* Chunk.data in cluster.proto */
@@ -91,7 +90,8 @@ static int open_segment(Manager *m, const Mapreduced__V1__ReadMapOutputRequest *
         if (r < 0)
                 return error_setf(e, r, "the output of map %u, attempt %u is not here: %s",
                                   what->map, what->attempt, error_text(r));
-        r = run_file_segment(fd, what->partitions, what->partition, ret_offset, ret_length, e);
+        r = index_cache_segment(m->indices, fd, what->partitions, what->partition, ret_offset,
+                                ret_length, e);
         if (r < 0)
                 return r;
         *ret_fd = TAKE_FD(fd);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/fs.h"
+#include "base/parse.h"
 #include "mr-workerd/worker-attempt-impl.h"
 #include "mr-workerd/worker-gasp.h"
 #include "mr-workerd/worker-input.h"
@@ -311,12 +312,29 @@ static void on_message(const Mapreduced__Task__V1__FromTask *m, void *userdata)
         }
 }
 
+/* @how it ended; "memory limit: …" when it was that. Caller frees. */
+static char *last_words(const Attempt *a, const char *how)
+{
+        uint64_t bytes = a->gasp ? gasp_over_limit_bytes(a->gasp) : 0;
+        g_autofree char *has = NULL, *may = NULL;
+
+        if (bytes == 0)
+                return g_strdup_printf("mr-task %s", how);
+        has = format_size(bytes);
+        may = format_size(a->spec->memory_limit_bytes);
+        return g_strdup_printf(
+                "memory limit: the plugin's process uses %s, more than MemoryLimit=%s "
+                "beside its buffers",
+                has, may);
+}
+
 static void on_lost(const char *how, void *userdata)
 {
         Attempt *a = userdata;
         g_autofree char *where = a->gasp ? gasp_where(a->gasp, a->spec) : NULL;
+        g_autofree char *what = last_words(a, how);
         g_autofree char *sentence =
-                g_strdup_printf("mr-task %s%s%s", how, where ? " " : "", where ? where : "");
+                g_strdup_printf("%s%s%s", what, where ? " " : "", where ? where : "");
 
         if (!run_again(a, how, sentence))
                 attempt_fail(a, false, "%s", sentence);

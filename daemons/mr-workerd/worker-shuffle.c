@@ -6,7 +6,6 @@
 #include "mr-workerd/worker-master.h"
 #include "mr-workerd/worker-peers.h"
 #include "mr-workerd/worker-shuffle.h"
-#include "records/run-file.h"
 
 #define TRIES 3u
 #define BACKOFF_USEC (150 * USEC_PER_MSEC) /* before the second try; twice that before the third */
@@ -233,7 +232,8 @@ static void take_local(Shuffle *s, uint32_t map)
 
         r = open_local(s, map, &fd);
         if (r >= 0)
-                r = run_file_segment(fd, s->partitions, s->partition, &offset, &length, &e);
+                r = index_cache_segment(s->manager->indices, fd, s->partitions, s->partition,
+                                        &offset, &length, &e);
         if (r < 0)
                 give_up(s, map, error_message(&e, r), LOST_GONE);
         else

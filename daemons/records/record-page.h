@@ -18,4 +18,5 @@ typedef struct RecordPage {
         uint64_t length;  /* with its newline */
         uint32_t piece;   /* of the map's, counted from 0 */
         uint32_t in_hand; /* 1: map() was called and has not returned */
+        uint64_t over_limit_bytes; /* not 0: it was ended for holding so much memory */
 } RecordPage;

@@ -168,32 +168,47 @@ static int read_head(int fd, uint32_t partitions, uint8_t **ret, Error *e)
         return 0;
 }
 
-int run_file_segment(int fd, uint32_t partitions, uint32_t partition, uint64_t *ret_offset,
-                     uint64_t *ret_length, Error *e)
+int run_file_index(int fd, uint32_t partitions, uint64_t **ret, Error *e)
 {
         _cleanup_free_ uint8_t *head = NULL;
-        uint64_t bounds[2];
+        uint64_t *bounds, least = head_size(partitions);
         struct stat st;
         int r;
 
-        if (partitions == 0 || partitions > RECORD_MAX_PARTITIONS || partition >= partitions)
-                return error_setf(e, EINVAL, "no partition %u of %u", partition, partitions);
+        if (partitions == 0 || partitions > RECORD_MAX_PARTITIONS)
+                return error_setf(e, EINVAL, "no run file has %u partitions", partitions);
         r = read_head(fd, partitions, &head, e);
         if (r < 0)
                 return r;
         if (fstat(fd, &st) < 0)
                 return error_setf(e, errno, "cannot stat a run file: %s", error_text(errno));
+        memmove(head, head + sizeof(RunHeader), (partitions + 1) * sizeof(uint64_t));
+        bounds = (uint64_t *) (void *) head;
+        for (uint32_t i = 0; i <= partitions; i++) {
+                bounds[i] = GUINT64_FROM_LE(bounds[i]);
+                if (bounds[i] < least || bounds[i] > (uint64_t) st.st_size)
+                        return error_setf(e, EBADMSG,
+                                          "a run file of %" PRIu64 " bytes with a partition at "
+                                          "%" PRIu64 ", behind one at %" PRIu64,
+                                          (uint64_t) st.st_size, bounds[i], least);
+                least = bounds[i];
+        }
+        *ret = (uint64_t *) (void *) TAKE_PTR(head);
+        return 0;
+}
 
-        memcpy(bounds, head + sizeof(RunHeader) + partition * sizeof(uint64_t), sizeof(bounds));
-        bounds[0] = GUINT64_FROM_LE(bounds[0]);
-        bounds[1] = GUINT64_FROM_LE(bounds[1]);
-        if (bounds[0] < head_size(partitions) || bounds[1] < bounds[0] ||
-            bounds[1] > (uint64_t) st.st_size)
-                return error_setf(e, EBADMSG,
-                                  "a run file of %" PRIu64 " bytes whose partition %u is at "
-                                  "%" PRIu64 "-%" PRIu64,
-                                  (uint64_t) st.st_size, partition, bounds[0], bounds[1]);
-        *ret_offset = bounds[0];
-        *ret_length = bounds[1] - bounds[0];
+int run_file_segment(int fd, uint32_t partitions, uint32_t partition, uint64_t *ret_offset,
+                     uint64_t *ret_length, Error *e)
+{
+        _cleanup_free_ uint64_t *bounds = NULL;
+        int r;
+
+        if (partition >= partitions)
+                return error_setf(e, EINVAL, "no partition %u of %u", partition, partitions);
+        r = run_file_index(fd, partitions, &bounds, e);
+        if (r < 0)
+                return r;
+        *ret_offset = bounds[partition];
+        *ret_length = bounds[partition + 1] - bounds[partition];
         return 0;
 }

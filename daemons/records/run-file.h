@@ -38,6 +38,14 @@ RunWriter *run_writer_free(RunWriter *w);
 DEFINE_CLEANUP(RunWriter, run_writer_free);
 
 /**
+ * run_file_index() - where all partitions are
+ * @ret: partitions + 1 offsets, never falling; free() by the caller
+ *
+ * Return: as below.
+ */
+int run_file_index(int fd, uint32_t partitions, uint64_t **ret, Error *e);
+
+/**
  * run_file_segment() - where a partition is
  * @partitions: how many the file must have, so that a wrong file is noticed
  *

@@ -1,49 +1,46 @@
 /*
  * Splits — see split.h.
  */
+#include "records/record.h"
 #include "records/split.h"
 
 /* Files may be many and small: the split count alone would not bound the pieces. */
 #define MAX_PIECES_OF_PLAN (64 * (size_t) SPLIT_MAX_COUNT)
+#define HASH_BITS 64U
+
+typedef struct Small {
+        uint64_t hash; /* of its path */
+        size_t file;
+} Small;
 
 typedef struct Planner {
+        const SplitFile *files;
         GArray *pieces; /* SplitPiece */
         GArray *splits; /* Split */
+        GArray *small;  /* Small */
         uint64_t split_size_bytes;
-        size_t open_path_bytes; /* of the last split */
         bool combine;
 } Planner;
 
-static bool fits_open_split(const Planner *p, uint64_t length, size_t path_bytes)
+static int open_split(Planner *p)
 {
-        const Split *open;
+        Split fresh = {.first = p->pieces->len};
 
-        if (!p->combine || p->splits->len == 0)
-                return false;
-        open = &g_array_index(p->splits, Split, p->splits->len - 1);
-        return open->count < SPLIT_MAX_PIECES && open->size_bytes < p->split_size_bytes &&
-               length <= p->split_size_bytes - open->size_bytes &&
-               path_bytes <= SPLIT_MAX_PATH_BYTES - MIN(p->open_path_bytes, SPLIT_MAX_PATH_BYTES);
+        if (p->splits->len >= SPLIT_MAX_COUNT)
+                return -E2BIG;
+        g_array_append_val(p->splits, fresh);
+        return 0;
 }
 
-static int add_piece(Planner *p, const SplitPiece *piece, size_t path_bytes)
+/* To the split that was opened last. */
+static int add_piece(Planner *p, const SplitPiece *piece)
 {
-        Split *open;
+        Split *open = &g_array_index(p->splits, Split, p->splits->len - 1);
 
         if (p->pieces->len >= MAX_PIECES_OF_PLAN)
                 return -E2BIG;
-        if (!fits_open_split(p, piece->length, path_bytes)) {
-                Split fresh = {.first = p->pieces->len};
-
-                if (p->splits->len >= SPLIT_MAX_COUNT)
-                        return -E2BIG;
-                g_array_append_val(p->splits, fresh);
-                p->open_path_bytes = 0;
-        }
-        open = &g_array_index(p->splits, Split, p->splits->len - 1);
         open->count++;
         open->size_bytes += piece->length;
-        p->open_path_bytes += path_bytes;
         g_array_append_vals(p->pieces, piece, 1);
         return 0;
 }
@@ -52,11 +49,8 @@ static int add_piece(Planner *p, const SplitPiece *piece, size_t path_bytes)
 static int cut_file(Planner *p, size_t index, const SplitFile *f)
 {
         uint64_t count, base, longer, offset = 0;
-        size_t path_bytes = strlen(f->path);
         int r;
 
-        if (f->size_bytes == 0)
-                return 0;
         count = f->whole ? 1 : (f->size_bytes - 1) / p->split_size_bytes + 1;
         if (count > SPLIT_MAX_COUNT)
                 return -E2BIG;
@@ -70,7 +64,9 @@ static int cut_file(Planner *p, size_t index, const SplitFile *f)
                         .length = base + (i < longer ? 1 : 0),
                 };
 
-                r = add_piece(p, &piece, path_bytes);
+                r = open_split(p);
+                if (r >= 0)
+                        r = add_piece(p, &piece);
                 if (r < 0)
                         return r;
                 offset += piece.length;
@@ -78,14 +74,109 @@ static int cut_file(Planner *p, size_t index, const SplitFile *f)
         return 0;
 }
 
+static int add_file(Planner *p, size_t index)
+{
+        const SplitFile *f = &p->files[index];
+        Small small = {.file = index};
+
+        if (f->size_bytes == 0)
+                return 0;
+        if (!p->combine || f->size_bytes > p->split_size_bytes / 2)
+                return cut_file(p, index, f);
+        small.hash = XXH3_64bits(f->path, strlen(f->path));
+        g_array_append_val(p->small, small);
+        return 0;
+}
+
+/* ---- Small files ---- */
+
+static int by_hash(const void *a, const void *b)
+{
+        const Small *x = a, *y = b;
+
+        if (x->hash != y->hash)
+                return x->hash < y->hash ? -1 : 1;
+        return x->file < y->file ? -1 : x->file > y->file;
+}
+
+static int by_file(const void *a, const void *b)
+{
+        const Small *x = a, *y = b;
+
+        return x->file < y->file ? -1 : x->file > y->file;
+}
+
+/* How many of them, from the first one on, fit in one split. */
+static size_t count_fitting(const Planner *p, const Small *small, size_t count)
+{
+        uint64_t bytes = 0;
+        size_t paths = 0, n = 0;
+
+        for (; n < MIN(count, (size_t) SPLIT_MAX_PIECES); n++) {
+                const SplitFile *f = &p->files[small[n].file];
+
+                bytes += f->size_bytes;
+                paths += strlen(f->path);
+                if (n > 0 && (bytes > p->split_size_bytes || paths > SPLIT_MAX_PATH_BYTES))
+                        break;
+        }
+        return n;
+}
+
+static int add_pack(Planner *p, Small *small, size_t count)
+{
+        int r;
+
+        qsort(small, count, sizeof(*small), by_file);
+        r = open_split(p);
+        for (size_t i = 0; r >= 0 && i < count; i++) {
+                const SplitFile *f = &p->files[small[i].file];
+
+                r = add_piece(p, &(SplitPiece){.file = small[i].file, .length = f->size_bytes});
+        }
+        return r;
+}
+
+/* Those whose hashes begin with the same @bit bits, in the order of their hashes. */
+static int pack(Planner *p, Small *small, size_t count, unsigned bit)
+{
+        size_t fitting = count_fitting(p, small, count), zeros = 0;
+        int r;
+
+        if (count == 0)
+                return 0;
+        if (fitting == count)
+                return add_pack(p, small, count);
+        if (bit == HASH_BITS) { /* one path, very often */
+                r = add_pack(p, small, fitting);
+                return r < 0 ? r : pack(p, small + fitting, count - fitting, bit);
+        }
+        while (zeros < count && !(small[zeros].hash >> (HASH_BITS - 1 - bit) & 1))
+                zeros++;
+        r = pack(p, small, zeros, bit + 1);
+        return r < 0 ? r : pack(p, small + zeros, count - zeros, bit + 1);
+}
+
+static int pack_all(Planner *p)
+{
+        Small *small = (Small *) (void *) p->small->data;
+
+        if (p->small->len > 1)
+                qsort(small, p->small->len, sizeof(*small), by_hash);
+        return pack(p, small, p->small->len, 0);
+}
+
 int split_plan_new(const SplitFile *files, size_t file_count, uint64_t split_size_bytes,
                    bool combine, SplitPlan **ret)
 {
         g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(SplitPiece));
         g_autoptr(GArray) splits = g_array_new(FALSE, FALSE, sizeof(Split));
+        g_autoptr(GArray) small = g_array_new(FALSE, FALSE, sizeof(Small));
         Planner p = {
+                .files = files,
                 .pieces = pieces,
                 .splits = splits,
+                .small = small,
                 .split_size_bytes = split_size_bytes,
                 .combine = combine,
         };
@@ -95,10 +186,13 @@ int split_plan_new(const SplitFile *files, size_t file_count, uint64_t split_siz
         if (split_size_bytes == 0)
                 return -EINVAL;
         for (size_t i = 0; i < file_count; i++) {
-                r = cut_file(&p, i, &files[i]);
+                r = add_file(&p, i);
                 if (r < 0)
                         return r;
         }
+        r = pack_all(&p);
+        if (r < 0)
+                return r;
 
         plan = g_new0(SplitPlan, 1);
         plan->piece_count = pieces->len;

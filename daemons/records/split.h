@@ -5,10 +5,17 @@
  * lines belong to a piece that was cut like this. So planning costs one stat() a file and reads nothing.
  *
  *      files      |------ a ------|-- b --|-c-|------------- d -------------|
- *      pieces     |   a   |   a   |   b   | c |    d    |    d    |    d    |
- *      splits     |   0   |   1   |     2     |    3    |    4    |    5    |     (combined)
+ *      pieces     |   a   |   a   |    d    |    d    |    d    |   b   | c |
+ *      splits     |   0   |   1   |    2    |    3    |    4    |     5     |     (combined)
  *
  * A file is cut into equal pieces no longer than the split size, so that no split is a sliver.
+ *
+ * Small files (of half a split at most) share splits, behind all others. Which ones share one is said by the hashes of
+ * their paths: they are all together, and as long as some are too many for one split, parted by the next bit of their hashes. So
+ * another small file among them changes the split that it comes into, which may become two, and no other; one that
+ * goes away, its own, which may become one with its neighbour. Outputs of maps are known again by this
+ * (master-lineage.h). Packing them in order of their names would move every file behind a new one.
+ * Source: the buckets of extendible hashing (Fagin, Nievergelt, Pippenger & Strong, ACM TODS 4(3), 1979), which are about 70 % full.
  */
 #pragma once
 
@@ -40,7 +47,8 @@ typedef struct Split {
 } Split;
 
 typedef struct SplitPlan {
-        SplitPiece *pieces; /* in the order of the files, then of offsets */
+        SplitPiece *
+                pieces; /* in the order of the files, then of offsets; in splits that are shared, likewise */
         size_t piece_count;
         Split *splits;
         size_t split_count;
@@ -50,9 +58,8 @@ typedef struct SplitPlan {
  * split_plan_new() - cut files into splits
  * @files:            in the order wanted; the plan refers to them by index and keeps no pointer
  * @split_size_bytes: the most bytes in one split, at least 1
- * @combine:          true: neighbouring small pieces share a split, up to the limits above (built-in
- *                    programs); false: each piece is a split of its own (commands, which are told the
- *                    name of their input file)
+ * @combine:          true: small files share splits, up to the limits above (built-in programs); false: each
+ *                    piece is a split of its own (commands, which are told the name of their input file)
  *
  * Empty files make no piece; a plan without any byte has no split, and that is no error.
  *

@@ -6,8 +6,8 @@
 static void check_plan(const SplitFile *files, size_t n, uint64_t size, bool combine,
                        const SplitPlan *plan)
 {
-        size_t file = 0, piece = 0;
-        uint64_t at = 0;
+        g_autofree uint64_t *at = g_new0(uint64_t, n + 1); /* of each file: what is in a piece */
+        size_t piece = 0;
 
         for (size_t i = 0; i < plan->split_count; i++) {
                 const Split *s = &plan->splits[i];
@@ -20,17 +20,14 @@ static void check_plan(const SplitFile *files, size_t n, uint64_t size, bool com
                 for (; piece < s->first + s->count; piece++) {
                         const SplitPiece *p = &plan->pieces[piece];
 
-                        while (at == files[file].size_bytes) {
-                                file++;
-                                at = 0;
-                        }
-                        g_assert_cmpuint(p->file, ==, file);
-                        g_assert_cmpuint(p->offset, ==, at);
+                        g_assert_cmpuint(p->file, <, n);
+                        g_assert_cmpuint(p->offset, ==, at[p->file]);
                         g_assert_cmpuint(p->length, >, 0);
-                        at += p->length;
+                        at[p->file] += p->length;
                         sum += p->length;
-                        paths += strlen(files[file].path);
-                        g_assert_cmpuint(at, <=, files[file].size_bytes);
+                        paths += strlen(files[p->file].path);
+                        if (piece > s->first)
+                                g_assert_cmpuint(p->file, >, p[-1].file);
                 }
                 g_assert_cmpuint(s->size_bytes, ==, sum);
                 g_assert_cmpuint(sum, <=, size);
@@ -38,8 +35,8 @@ static void check_plan(const SplitFile *files, size_t n, uint64_t size, bool com
                         g_assert_cmpuint(paths, <=, SPLIT_MAX_PATH_BYTES);
         }
         g_assert_cmpuint(piece, ==, plan->piece_count);
-        for (; file < n; file++, at = 0)
-                g_assert_cmpuint(at, ==, files[file].size_bytes);
+        for (size_t i = 0; i < n; i++)
+                g_assert_cmpuint(at[i], ==, files[i].size_bytes);
 }
 
 static void test_every_byte_is_in_exactly_one_piece(void)
@@ -96,6 +93,72 @@ static void test_small_files_share_a_split_up_to_its_limits(void)
         check_plan(files, N, MIB(64), true, paths);
 }
 
+/* A split by the paths in it. */
+static GHashTable *splits_of(const SplitFile *files, size_t n, uint64_t size)
+{
+        GHashTable *set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        _cleanup_(split_plan_freep) SplitPlan *plan = NULL;
+
+        g_assert_cmpint(split_plan_new(files, n, size, true, &plan), ==, 0);
+        check_plan(files, n, size, true, plan);
+        for (size_t i = 0; i < plan->split_count; i++) {
+                const Split *s = &plan->splits[i];
+                GString *text = g_string_new(NULL);
+
+                for (size_t k = 0; k < s->count; k++) {
+                        const SplitPiece *p = &plan->pieces[s->first + k];
+
+                        g_string_append_printf(text, "%s+%" G_GUINT64_FORMAT " ",
+                                               files[p->file].path, p->offset);
+                }
+                g_hash_table_add(set, g_string_free(text, FALSE));
+        }
+        return set;
+}
+
+/* Of any files, one more: whether large or small, first or last, one split that was there is gone at most. */
+static void test_another_file_changes_no_split_but_its_own(void)
+{
+        enum { N = 300 };
+
+        for (int round = 0; round < 100; round++) {
+                SplitFile files[N + 1], more[N + 1];
+                size_t n = (size_t) g_test_rand_int_range(1, N);
+                size_t place = (size_t) g_test_rand_int_range(0, (int) n + 1);
+                GHashTable *before, *after;
+                unsigned gone = 0, fresh = 0;
+                GHashTableIter iter;
+                gpointer split;
+
+                for (size_t i = 0; i <= n; i++)
+                        more[i] = (SplitFile){
+                                .path = g_strdup_printf("/in/%d-%zu", g_test_rand_int(), i),
+                                .size_bytes = (uint64_t) g_test_rand_int_range(
+                                        0, g_test_rand_bit() ? 200 : 3000),
+                        };
+                memcpy(files, more, place * sizeof(*files));
+                memcpy(files + place, more + place + 1, (n - place) * sizeof(*files));
+                before = splits_of(files, n, 1000);
+                after = splits_of(more, n + 1, 1000);
+
+                g_hash_table_iter_init(&iter, before);
+                while (g_hash_table_iter_next(&iter, &split, NULL))
+                        gone += !g_hash_table_contains(after, split);
+                g_hash_table_iter_init(&iter, after);
+                while (g_hash_table_iter_next(&iter, &split, NULL))
+                        fresh += !g_hash_table_contains(before, split);
+                g_assert_cmpuint(gone, <=, 1);
+                if (more[place].size_bytes > 500) {
+                        g_assert_cmpuint(gone, ==, 0);
+                        g_assert_cmpuint(fresh, <=, 3);
+                }
+                g_hash_table_unref(before);
+                g_hash_table_unref(after);
+                for (size_t i = 0; i <= n; i++)
+                        g_free((char *) more[i].path);
+        }
+}
+
 static void test_no_bytes_are_no_splits(void)
 {
         SplitFile f = {.path = "a", .size_bytes = 0};
@@ -127,6 +190,8 @@ int main(int argc, char *argv[])
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/records/split/every-byte-is-in-exactly-one-piece",
                         test_every_byte_is_in_exactly_one_piece);
+        g_test_add_func("/records/split/another-file-changes-no-split-but-its-own",
+                        test_another_file_changes_no_split_but_its_own);
         g_test_add_func("/records/split/pieces-of-a-file-are-equally-long",
                         test_pieces_of_a_file_are_equally_long);
         g_test_add_func("/records/split/small-files-share-a-split-up-to-its-limits",

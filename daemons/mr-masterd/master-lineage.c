@@ -3,6 +3,7 @@
  */
 #include "config.h"
 #include "mr-masterd/master-lineage.h"
+#include "mr-masterd/master-store-keys.h"
 #include "records/run-file.h"
 
 #define KEY_BYTES 32U
@@ -16,9 +17,18 @@ typedef struct Seen {
         Key split, program;
 } Seen;
 
+/* Of one map in the store. */
+typedef struct SeenRow {
+        Key place, split, program;
+        uint8_t why, unused[7];
+} SeenRow;
+
 struct LineageIndex {
         GHashTable *holders; /* Key *, owned → worker number */
         GHashTable *seen;    /* Key * of a place (path and offset), owned → Seen *, owned */
+        GHashTable *
+                planned; /* job number → GArray of SeenRow, owned: as it was planned before our start */
+        uint64_t stored; /* maps in the store */
 };
 
 struct JobLineage {
@@ -101,6 +111,8 @@ LineageIndex *lineage_new(void)
         *l = (LineageIndex){
                 .holders = g_hash_table_new_full(key_hash, same_key, g_free, NULL),
                 .seen = g_hash_table_new_full(key_hash, same_key, g_free, g_free),
+                .planned = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                                 (GDestroyNotify) g_array_unref),
         };
         return l;
 }
@@ -111,6 +123,7 @@ LineageIndex *lineage_free(LineageIndex *l)
                 return NULL;
         g_hash_table_unref(l->holders);
         g_hash_table_unref(l->seen);
+        g_hash_table_unref(l->planned);
         g_free(l);
         return NULL;
 }
@@ -286,46 +299,106 @@ static bool is_settled(const MasterJob *j, const Split *split)
         return true;
 }
 
-/* And remembers what was seen. */
-static LineageWhy why_run(LineageIndex *l, const Key *place, const Key *split, const Key *program)
+static void remember(LineageIndex *l, const SeenRow *row)
 {
-        Seen *seen = g_hash_table_lookup(l->seen, place);
-        LineageWhy why = WHY_NEW_INPUT;
+        Seen *seen = g_hash_table_lookup(l->seen, &row->place);
 
         if (!seen) {
                 if (g_hash_table_size(l->seen) >= LINEAGE_HISTORY_MAX)
                         g_hash_table_remove_all(l->seen); /* it only explains */
                 seen = g_new(Seen, 1);
-                g_hash_table_insert(l->seen, g_memdup2(place, sizeof(*place)), seen);
-        } else if (!same_key(&seen->split, split))
-                why = WHY_INPUT_CHANGED;
-        else
-                why = same_key(&seen->program, program) ? WHY_NOT_KEPT : WHY_PROGRAM_CHANGED;
-        *seen = (Seen){.split = *split, .program = *program};
-        return why;
+                g_hash_table_insert(l->seen, g_memdup2(&row->place, sizeof(row->place)), seen);
+        }
+        *seen = (Seen){.split = row->split, .program = row->program};
 }
 
-static void map_key(JobLineage *jl, const MasterJob *j, const Key *program, uint32_t map)
+static LineageWhy why_run(const LineageIndex *l, const SeenRow *row)
+{
+        const Seen *seen = g_hash_table_lookup(l->seen, &row->place);
+
+        if (!seen)
+                return WHY_NEW_INPUT;
+        if (!same_key(&seen->split, &row->split))
+                return WHY_INPUT_CHANGED;
+        return same_key(&seen->program, &row->program) ? WHY_NOT_KEPT : WHY_PROGRAM_CHANGED;
+}
+
+static void on_seen(uint64_t job, const void *maps, size_t size, void *userdata)
+{
+        LineageIndex *l = userdata;
+        GArray *rows = g_array_new(FALSE, FALSE, sizeof(SeenRow));
+
+        g_array_append_vals(rows, maps, (guint) (size / sizeof(SeenRow)));
+        for (guint i = 0; i < rows->len; i++)
+                if (!key_is_none(&g_array_index(rows, SeenRow, i).place))
+                        remember(l, &g_array_index(rows, SeenRow, i));
+        l->stored += rows->len;
+        g_hash_table_insert(l->planned, g_memdup2(&job, sizeof(job)), rows);
+}
+
+int lineage_restore(LineageIndex *l, Store *s)
+{
+        return store_each_seen(s, on_seen, l);
+}
+
+void lineage_restored(LineageIndex *l)
+{
+        g_hash_table_remove_all(l->planned);
+}
+
+/* All jobs before this one are forgotten when there are too many maps: as in memory. */
+static void store_rows(LineageIndex *l, MasterJob *j, const GArray *rows)
+{
+        l->stored += rows->len;
+        if (l->stored > LINEAGE_HISTORY_MAX) {
+                store_trim_seen(j->manager->store, j->number);
+                l->stored = rows->len;
+        }
+        store_put_seen(j->manager->store, j->number, rows->data,
+                       (size_t) rows->len * sizeof(SeenRow));
+}
+
+/* @row: zeroed; its place stays so for a map without a key. */
+static void map_key(JobLineage *jl, const MasterJob *j, const Key *program, uint32_t map,
+                    SeenRow *row)
 {
         const Split *split = &j->splits->splits[map];
         GChecksum *sum;
-        Key split_key, place;
 
         if (!is_settled(j, split)) {
-                jl->why[map] = WHY_TOO_FRESH;
+                jl->why[map] = row->why = WHY_TOO_FRESH;
                 return;
         }
-        split_keys(j, split, &split_key, &place);
+        split_keys(j, split, &row->split, &row->place);
+        row->program = *program;
         sum = g_checksum_new(G_CHECKSUM_SHA256);
         add_bytes(sum, program, sizeof(*program));
-        add_bytes(sum, &split_key, sizeof(split_key));
+        add_bytes(sum, &row->split, sizeof(row->split));
         finish(sum, &jl->keys[map]);
-        jl->why[map] = (uint8_t) why_run(jl->lineage, &place, &split_key, program);
+        jl->why[map] = row->why = (uint8_t) why_run(jl->lineage, row);
+}
+
+/* As it was said when the job was planned, where that was before our start; else against what was seen until now. */
+static void explain_maps(JobLineage *jl, MasterJob *j, GArray *rows)
+{
+        const GArray *before = g_hash_table_lookup(jl->lineage->planned, &j->number);
+
+        if (before && before->len == rows->len) {
+                for (uint32_t map = 0; map < j->maps; map++)
+                        jl->why[map] = g_array_index(before, SeenRow, map).why;
+                (void) g_hash_table_remove(jl->lineage->planned, &j->number);
+                return;
+        }
+        for (guint i = 0; i < rows->len; i++)
+                if (!key_is_none(&g_array_index(rows, SeenRow, i).place))
+                        remember(jl->lineage, &g_array_index(rows, SeenRow, i));
+        store_rows(jl->lineage, j, rows);
 }
 
 JobLineage *job_lineage_new(MasterJob *j)
 {
         JobLineage *jl = g_new(JobLineage, 1);
+        g_autoptr(GArray) rows = NULL;
         LineageWhy why = WHY_UNKNOWN;
         Key program;
 
@@ -349,8 +422,10 @@ JobLineage *job_lineage_new(MasterJob *j)
         }
         jl->keys = g_new0(Key, j->maps);
         program_key(j, &program);
+        rows = g_array_set_size(g_array_new(FALSE, TRUE, sizeof(SeenRow)), j->maps);
         for (uint32_t map = 0; map < j->maps; map++)
-                map_key(jl, j, &program, map);
+                map_key(jl, j, &program, map, &g_array_index(rows, SeenRow, map));
+        explain_maps(jl, j, rows);
         return jl;
 }
 

@@ -16,7 +16,8 @@
  * LINEAGE_SETTLED_USEC before it was looked at may be written again within the same tick and show nothing: as
  * with git's index ("racily clean"), such an input is not trusted, and its maps have no key.
  *
- * Where outputs are is what workers say: at registration, and with each map that succeeds. Nothing of it is stored.
+ * Where outputs are is what workers say: at registration, and with each map that succeeds. Nothing of it is stored. What inputs
+ * were when they were seen last, and so why a map is run, is: a row for each job that was planned.
  * Source of the idea: lineage of RDDs (Zaharia et al., NSDI 2012); names from the digest of what made them:
  * Nectar (Gunda et al., OSDI 2010).
  */
@@ -49,6 +50,9 @@ const char *lineage_why_to_string(LineageWhy why); /* a sentence */
 
 LineageIndex *lineage_new(void);
 LineageIndex *lineage_free(LineageIndex *l);
+/* What the store knows of inputs seen, before any job of it is taken up. */
+int lineage_restore(LineageIndex *l, Store *s);
+void lineage_restored(LineageIndex *l); /* they all are */
 
 /* What a worker holds, instead of what was known of it; what it made or lost. Keys are 64 hexadecimal digits. */
 void lineage_set_worker(LineageIndex *l, uint32_t worker, char *const *keys, size_t count);

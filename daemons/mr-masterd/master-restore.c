@@ -249,7 +249,9 @@ int manager_restore(Manager *m, Error *e)
         Restore x = {.m = m, .expected = expected};
         int r;
 
-        r = store_each_worker(m->store, on_worker, &x);
+        r = lineage_restore(m->lineage, m->store);
+        if (r >= 0)
+                r = store_each_worker(m->store, on_worker, &x);
         if (r >= 0)
                 r = store_each_job(m->store, on_job, &x);
         if (r >= 0)
@@ -263,6 +265,7 @@ int manager_restore(Manager *m, Error *e)
         if (r < 0)
                 return error_setf(e, r, "cannot read the state in %s: %s", m->conf->state_dir,
                                   error_text(r));
+        lineage_restored(m->lineage);
         remove_strays(m, "jobs");
         remove_strays(m, "results");
         return 0;

@@ -8,6 +8,8 @@
 #include "mr-masterd/master-store.h"
 
 extern const char store_keys_schema[]; /* master-store-keys.c */
+/* Added later, to a file that may be there already. */
+extern const char store_seen_schema[];
 
 sqlite3 *store_db(Store *s);
 int store_begin(

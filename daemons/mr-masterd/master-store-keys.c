@@ -17,6 +17,9 @@ const char store_keys_schema[] =
         "CREATE TABLE once_replies(client INTEGER, seq INTEGER, record BLOB,"
         " PRIMARY KEY(client, seq)) WITHOUT ROWID;";
 
+const char store_seen_schema[] =
+        "CREATE TABLE IF NOT EXISTS seen(job INTEGER PRIMARY KEY, maps BLOB)";
+
 typedef void (*RowFn)(sqlite3_stmt *row, void *userdata);
 
 /* The values by @format: i an int64_t, s a text, b a blob and its size. */
@@ -291,4 +294,32 @@ int store_load_reply(Store *s, const char *principal, const char *client, uint64
         *ret_record = record.data;
         *ret_size = record.size;
         return 1;
+}
+
+/* ---- What inputs were when a job was planned ---------------------------------------------------- */
+
+void store_put_seen(Store *s, uint64_t job, const void *maps, size_t size)
+{
+        (void) write_values(s, "REPLACE INTO seen VALUES(?,?)", "ib", I(job), maps, size);
+}
+
+void store_trim_seen(Store *s, uint64_t before_job)
+{
+        (void) write_values(s, "DELETE FROM seen WHERE job < ?", "i", I(before_job));
+}
+
+static void on_seen(sqlite3_stmt *row, void *userdata)
+{
+        Reader *reader = userdata;
+
+        ((StoreSeenFn) reader->fn)((uint64_t) sqlite3_column_int64(row, 0),
+                                   sqlite3_column_blob(row, 1),
+                                   (size_t) sqlite3_column_bytes(row, 1), reader->userdata);
+}
+
+int store_each_seen(Store *s, StoreSeenFn fn, void *userdata)
+{
+        Reader reader = {.fn = (void (*)(void)) fn, .userdata = userdata};
+
+        return read_values(s, "SELECT job, maps FROM seen ORDER BY job", on_seen, &reader, "");
 }

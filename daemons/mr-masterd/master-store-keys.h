@@ -52,3 +52,10 @@ int store_save_reply(Store *s, const char *principal, const char *client, uint64
                      uint64_t acknowledged, const void *record, size_t size);
 int store_load_reply(Store *s, const char *principal, const char *client, uint64_t seq,
                      void **ret_record, size_t *ret_size);
+
+/* What the maps of a job were made from: master-lineage.c has the format. */
+void store_put_seen(Store *s, uint64_t job, const void *maps, size_t size);
+void store_trim_seen(Store *s, uint64_t before_job);
+
+typedef void (*StoreSeenFn)(uint64_t job, const void *maps, size_t size, void *userdata);
+int store_each_seen(Store *s, StoreSeenFn fn, void *userdata); /* oldest first */

@@ -245,6 +245,8 @@ static int set_up(Store *s, Error *e)
                         r = exec(s, "COMMIT");
         }
         if (r >= 0)
+                r = exec(s, store_seen_schema);
+        if (r >= 0)
                 r = prepare_all(s);
         return r;
 }

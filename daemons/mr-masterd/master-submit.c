@@ -504,7 +504,12 @@ int bus_method_retry(sd_bus_message *message, void *userdata, sd_bus_error *ret_
         int r;
 
         g_array_set_clear_func(fds, clear_fd);
-        r = bus_authorise(j->manager, message, ACTION_SUBMIT, NULL, ret_error);
+        /* Another's job has settings and files that are not for everybody: as its results. */
+        r = bus_sender_uid(message, &uid);
+        if (r >= 0)
+                r = bus_authorise(j->manager, message,
+                                  uid == j->uid ? ACTION_SUBMIT : ACTION_READ_RESULTS, NULL,
+                                  ret_error);
         if (r <= 0)
                 return r < 0 ? r : 1;
         if (j->state != JOB_FAILED && j->state != JOB_CANCELLED)
@@ -515,8 +520,6 @@ int bus_method_retry(sd_bus_message *message, void *userdata, sd_bus_error *ret_
         r = open_files(j, fds, &e);
         if (r >= 0)
                 r = copy_description(j->desc, &d, &e);
-        if (r >= 0)
-                r = bus_sender_uid(message, &uid);
         if (r < 0)
                 return bus_error_setf(ret_error, error_name(r), "%s", error_message(&e, r));
         r = check_room(j->manager, uid, ret_error);

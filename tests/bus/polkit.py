@@ -2,7 +2,7 @@
 """Who may change what: mr-masterd on a system bus of its own, with a real polkitd, asked by several users.
 
 The users are uids that the bus and polkitd alone know, from a passwd and group file in a mount namespace:
-alice is a member of the group mapreduce, bob is not.
+alice and carol are members of the group mapreduce, bob is not.
 """
 
 import os
@@ -20,7 +20,7 @@ import mr  # noqa: E402
 import tap  # noqa: E402
 
 POLKITD = "/usr/lib/polkit-1/polkitd"
-ROOT, ALICE, BOB = 0, 54321, 54322
+ROOT, ALICE, BOB, CAROL = 0, 54321, 54322, 54323
 BUS_NAME = "org.mapreduced.Master1"
 MANAGER = "/org/mapreduced/Master1"
 REFUSED = ("Access denied", "AccessDenied", "InteractiveAuthorizationRequired", "Interactive authentication required",
@@ -52,7 +52,13 @@ BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Config
 """
 
 
-class Polkit(mr.Scratch):
+class SeveralUsers(mr.Scratch):
+    """The bus, polkitd, a master and workers, and ways to ask the master as somebody."""
+
+    master_settings = ""
+    workers_wanted = 1
+    slots = 1
+
     def setUp(self):
         if os.geteuid() != 0:
             self.skipTest("only root can be several users")
@@ -72,12 +78,14 @@ class Polkit(mr.Scratch):
         mr.wait_for("the bus", lambda: os.path.exists(self.dir / "bus"))
         self.polkit = self.inside("polkit", f"{POLKITD} --no-debug")
         mr.wait_for("polkitd", lambda: "org.freedesktop.PolicyKit1" in self.busctl(ROOT, "list", "--acquired").stdout)
-        self.daemon("master", mr.MASTERD, "--bus=system", f"--listen=unix:{self.dir}/rpc", f"--state={self.dir}/state",
+        conf = self.file("master.conf", "[Master]\n" + self.master_settings)
+        self.daemon("master", mr.MASTERD, f"--config={conf}", "--bus=system", f"--listen=unix:{self.dir}/rpc", f"--state={self.dir}/state",
                     "--lease=3", "--heartbeat=500ms")
         mr.wait_for("the master", lambda: self.call(ROOT, "", "ListJobs", "u", "0").returncode == 0)
-        self.daemon("worker", mr.WORKERD, "--bus=none", f"--master=unix:{self.dir}/rpc",
-                    f"--listen=unix:{self.dir}/one", f"--spool={self.dir}/spool", "--slots=1")
-        self.worker = mr.wait_for("the worker", self.find_worker)
+        for i in range(self.workers_wanted):
+            self.daemon(f"worker{i}", mr.WORKERD, "--bus=none", f"--master=unix:{self.dir}/rpc",
+                        f"--listen=unix:{self.dir}/w{i}", f"--spool={self.dir}/spool{i}", f"--slots={self.slots}")
+        self.worker = mr.wait_for("the workers", self.find_worker)
 
     def daemon(self, name, *args):
         self.daemons.append(mr.Daemon(list(args), self.dir / f"{name}.log", self.env))
@@ -92,9 +100,10 @@ class Polkit(mr.Scratch):
     def make_files(self):
         """Our actions and rules, and two users more than this machine has."""
         passwd = pathlib.Path("/etc/passwd").read_text()
-        self.file("passwd", f"{passwd}alice:x:{ALICE}:{ALICE}::/:/bin/sh\nbob:x:{BOB}:{BOB}::/:/bin/sh\n")
+        self.file("passwd", f"{passwd}alice:x:{ALICE}:{ALICE}::/:/bin/sh\nbob:x:{BOB}:{BOB}::/:/bin/sh\n"
+                            f"carol:x:{CAROL}:{CAROL}::/:/bin/sh\n")
         groups = [g for g in pathlib.Path("/etc/group").read_text().splitlines() if not g.startswith("mapreduce:")]
-        self.file("group", "\n".join(groups) + f"\nmapreduce:x:54320:alice\nalice:x:{ALICE}:\nbob:x:{BOB}:\n")
+        self.file("group", "\n".join(groups) + f"\nmapreduce:x:54320:alice,carol\nalice:x:{ALICE}:\nbob:x:{BOB}:\ncarol:x:{CAROL}:\n")
         for kind, name in (("actions", "org.mapreduced.master1.policy"), ("rules.d", "mapreduced.rules")):
             (self.dir / kind).mkdir()
             shutil.copy(mr.SOURCE / "dbus" / name, self.dir / kind)
@@ -122,7 +131,7 @@ class Polkit(mr.Scratch):
 
     def find_worker(self):
         words = self.call(ROOT, "", "ListWorkers").stdout.split()
-        return words[2].strip('"') if len(words) > 2 and words[1] == "1" else None
+        return words[2].strip('"') if len(words) > 2 and words[1] == str(self.workers_wanted) else None
 
     def submit(self, uid):
         p = self.call(uid, "", *JOB)
@@ -137,6 +146,8 @@ class Polkit(mr.Scratch):
         self.assertNotEqual(p.returncode, 0, p.stdout)
         self.assertTrue(any(r in p.stdout for r in REFUSED), p.stdout)
 
+
+class Polkit(SeveralUsers):
     def test_strangers(self):
         """each method that changes something refuses a user whom nobody allowed it"""
         job = self.submit(ROOT)

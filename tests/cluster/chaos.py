@@ -8,6 +8,7 @@ A seed chooses everything but the machine's own timing. It is printed; it and th
 
     CHAOS_SEED=4711 CHAOS_ROUND=3 BUILD_ROOT=build python3 tests/cluster/chaos.py
     CHAOS_ROUNDS=1000 BUILD_ROOT=build python3 tests/cluster/chaos.py          # by hand; 20 rounds otherwise
+    CHAOS_SEED=4711 CHAOS_PLANS=20 python3 tests/cluster/chaos.py              # the schedules alone
 """
 
 import json
@@ -28,6 +29,7 @@ import tap  # noqa: E402
 SEED = int(os.environ.get("CHAOS_SEED", random.SystemRandom().randrange(1 << 32)))
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "20"))
 ONLY = os.environ.get("CHAOS_ROUND")
+PLANS = int(os.environ.get("CHAOS_PLANS", "0"))
 WORKERS = 3
 LEASE_S = 1.0
 SUBNET = "198.18.77"  # of the range for benchmarks (RFC 2544); inside the namespaces alone
@@ -113,8 +115,27 @@ class Plan:
         where = "directory" if self.directory else "streamed"
         events = ", ".join(f"{kind}{'' if kind == 'master' else f' w{target}'} at {at:.2f} s for {lasts:.2f} s"
                            for at, kind, target, lasts, _ in self.events)
-        how = f"reuse={self.reuse}{', stable' if self.stable else ''}"
+        how = f"pauses {self.map_pause} and {self.reduce_pause}, reuse={self.reuse}{', stable' if self.stable else ''}"
         return f"round {self.number}: {what}, {self.reduces} reduces, {where}, {how}: {events}"
+
+
+class Schedule(unittest.TestCase):
+    def plans(self, seed, rounds, only=None):
+        env = dict(os.environ, CHAOS_SEED=str(seed), CHAOS_PLANS=str(rounds), PYTHONHASHSEED="random")
+        if only is not None:
+            env["CHAOS_ROUND"] = str(only)
+        p = subprocess.run([sys.executable, __file__], env=env, stdout=subprocess.PIPE, check=True)
+        return p.stdout.decode().splitlines()
+
+    def test_seed_gives_the_schedule_again(self):
+        """a seed gives the same rounds each time, each of them also by itself, and another seed others"""
+        first = self.plans(4711, 30)
+        self.assertEqual(len(first), 30)
+        self.assertEqual(self.plans(4711, 30), first)
+        self.assertEqual(self.plans(4711, 30, only=17), [first[17]])
+        self.assertEqual(len(set(first) & set(self.plans(4712, 30))), 0)
+        for kind in Plan.KINDS:
+            self.assertTrue(any(f"{kind} " in row for row in first), f"no round has the fault {kind}")
 
 
 @unittest.skipUnless(can_make_namespaces(), "makes network namespaces and small file systems: root only")
@@ -340,4 +361,7 @@ def parent(pid):
 
 
 if __name__ == "__main__":
+    if PLANS:
+        print("\n".join(str(Plan(n)) for n in ([int(ONLY)] if ONLY else range(PLANS))))
+        sys.exit()
     tap.main()

@@ -265,4 +265,4 @@ class Memory(mr.ClusterCase):
             self.assertLess(a - b, 1024, "more than 1 MiB in 200 jobs")
 
 
-tap.main()
+tap.main(at_once=3)

@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -599,6 +600,63 @@ class Limits(FaultCase):
         hang.end()
         self.assertRight(job)
 
+    def test_plugin_memory_limit(self):
+        """a plugin that takes more than MemoryLimit= is ended with that word and names its record; on a cluster and with --local"""
+        source = """
+#include <mapreduce.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int map(MrTask *t, void *state, const void *line, size_t size)
+{
+        if (size > 3 && memcmp(line, "eat", 3) == 0)
+                for (int i = 0; i < 1000; i++) {
+                        memset(malloc(1 << 20), 1, 1 << 20);
+                        usleep(2000);
+                }
+        return mr_emit_number(t, line, size, 1);
+}
+
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "eater", .op = MR_OP_SUM, .map = map};
+"""
+        so = self.dir / "eater.so"
+        p = subprocess.run(["cc", "-shared", "-fPIC", f"-I{mr.SOURCE}/include", "-o", so, self.file("eater.c", source)],
+                           stderr=subprocess.PIPE, check=False)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        data = self.file("in/data", "little\n" * 100 + "eat much\n" + "little\n")
+        args = ["--app", so, "--input", data, "--memory-limit", "32M", "--max-attempts", 1]
+        for p in (self.ctl("run", "-q", *args), self.local("-q", *args)):
+            self.assertFails(p, "memory limit: ", "MemoryLimit=32", f"on the record at {data} byte 700")
+        with open(data, "w") as f:
+            f.write("little\n" * 100)
+        p = self.local("-q", *args)
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"little\t100\n")
+
+    @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/fuse"), "only root can mount a file system that hangs")
+    def test_output_hangs(self):
+        """an output directory on a file system that hangs: its attempts alone wait; workers and other jobs go on, and so does the job"""
+        self.job_input(6)
+        job = self.count_job("--task-timeout", "2s", "--max-attempts", 50, mapper=self.holding("*", WORDS))
+        self.wait_maps(job, 0, 6)
+        temporary, aside = self.out / "_temporary", self.dir / "aside"
+        os.rename(temporary, aside)
+        hang = Hang(self.dir / "hang")
+        self.addCleanup(hang.end)
+        temporary.symlink_to(self.dir / "hang")
+        self.hold.touch()
+        mr.wait_for("the maps", lambda: self.job_get(job, "MapsDone") == 6)
+        mr.wait_for("the time limit", lambda: re.search("time limit: its output .* could not be opened", self.events(job)), 20)
+        p = self.ctl("run", "-q", "--app", "wordcount", "--input", self.dir / "in/f000", "--output", self.dir / "other")
+        self.assertOk(p)
+        self.assertEqual(self.get("WorkersAlive"), 3)
+        self.assertEqual(self.job_get(job, "AttemptsLost"), 0)
+        temporary.unlink()
+        os.rename(aside, temporary)
+        hang.end()
+        self.assertRight(job)
+
     @unittest.skipUnless(os.geteuid() == 0, "only root can mount the small file system")
     def test_disk_full(self):
         """a worker whose spool fills up: its attempts fail with that word, leave nothing, and run elsewhere"""
@@ -642,14 +700,21 @@ class Reuse(FaultCase):
         job = self.submit(*program, "--split-size", "16K", "--input", self.dir / "in", "--output", out, *args)
         self.assertRight(job)
         self.last = job
-        rows = json.loads(self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}",
-                                      "org.mapreduced.Master1.Job", "ExplainTasks", "suu", "map", "0", "0").stdout)["data"][0]
+        rows = self.explain(job)
         how = [r["How"]["data"] for r in rows]
         run = [i for i, h in enumerate(how) if h == "run"]
         reused = [i for i, h in enumerate(how) if h == "reused"]
         self.assertEqual(len(run) + len(reused), self.job_get(job, "Maps"))
         self.assertEqual(self.job_get(job, "Counters").get("maps_reused", 0), len(reused))
         return run, reused, [r["Why"]["data"] for r in rows]
+
+    def explain(self, job):
+        return json.loads(self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}",
+                                      "org.mapreduced.Master1.Job", "ExplainTasks", "suu", "map", "0", "0").stdout)["data"][0]
+
+    def whys(self, job):
+        """Of each map; None of one that is not done."""
+        return [r["Why"]["data"] if "Why" in r else None for r in self.explain(job)]
 
     def touch(self, path, content):
         """Another content, and time enough to be trusted."""
@@ -680,6 +745,47 @@ class Reuse(FaultCase):
         run, reused, why = self.job()
         self.assertEqual((run, len(reused)), ([3], self.FILES))
         self.assertIn("not seen before", why[3])
+
+    def test_reuse_new_small_file(self):
+        """one new file among many small ones, which share splits: of the maps that were, one at most is another"""
+        for i in range(60):
+            self.file(f"in/s{i:02}", text(40 + i))
+        self.lines = sum(40 + i for i in range(60))
+        self.want = mr.coreutils_wordcount(mr.text_files([str(self.dir / "in")]))
+        time.sleep(2.1)
+        run, reused, _ = self.job()
+        self.assertGreater(len(run), 3)
+        self.assertLess(len(run), 20)
+        self.touch(self.dir / "in" / "s29b", text(35))
+        again, reused, _ = self.job()
+        self.assertGreaterEqual(len(reused), len(run) - 1)
+        self.assertIn(len(again), (1, 2, 3))  # its split, or what that fell into
+
+    def test_explain_outlives_the_master(self):
+        """why maps are run is known to a master that was killed and started again: of jobs that are over, that run, and to come"""
+        self.reuse_input()
+        self.job()
+        first = self.last
+        self.touch(self.dir / "in" / "f004", text(650))
+        self.kill_master()
+        self.wait_for_workers(3)
+        self.assertEqual(set(self.whys(first)), {"this piece of input was not seen before"})
+        run, _, why = self.job("--reduces", 3)  # to come
+        self.assertEqual(len(run), self.FILES)
+        self.assertIn("its input has changed", why[4])
+        self.assertIn("the program, its files", why[3])
+        self.out, self.reduces = self.dir / "held", 2
+        held = self.submit("--mapper", self.holding("*f00[1-5]", WORDS), "--reducer", SUM, "--reuse=yes", "--split-size", "16K",
+                           "--reduces", 2, "--input", self.dir / "in", "--output", self.out)
+        mr.wait_for("the first map", lambda: self.job_get(held, "MapsDone") == 1)
+        before = self.whys(held)
+        self.assertIn("the program, its files", before[0])
+        self.assertEqual(set(before[1:]), {None})
+        self.kill_master()
+        self.wait_for_workers(3)
+        self.hold.touch()
+        self.assertRight(held)
+        self.assertEqual(set(self.whys(held)), {before[0]})  # also of those that were run by the new master
 
     def test_reuse_changed_byte(self):
         """one byte of one file changed in place, its size and even its time of change put back: that file alone is mapped"""

@@ -161,4 +161,4 @@ class Network(mr.ClusterCase):
         self.assertSameLines(name.stdout, want)
 
 
-tap.main()
+tap.main(at_once=3)

@@ -241,4 +241,4 @@ class Limits(mr.ClusterCase):
         self.assertLess(began[third], began[second], "the higher priority came last")
 
 
-tap.main()
+tap.main(at_once=4)

@@ -1,5 +1,7 @@
 """Runs unittest cases and prints TAP, one line a case, so that meson counts and names each of them."""
 
+import concurrent.futures
+import subprocess
 import sys
 import traceback
 import unittest
@@ -48,8 +50,11 @@ class TapResult(unittest.TestResult):
         super().addSubTest(test, subtest, err)
 
 
-def main(module="__main__"):
-    """Runs every case of the module, or those whose name contains an argument; "=NAME" is the whole name."""
+def main(module="__main__", at_once=1):
+    """Runs every case of the module, or those whose name contains an argument; "=NAME" is the whole name.
+
+    @at_once: so many at a time, each in a process of its own, for cases that wait more than they work.
+    """
     loader = unittest.TestLoader()
     suite = loader.loadTestsFromModule(sys.modules[module])
     cases = list(flatten(suite))
@@ -58,14 +63,38 @@ def main(module="__main__"):
         if not cases:
             sys.exit(f"no case is named {' or '.join(sys.argv[1:])}")
     print(f"1..{len(cases)}", flush=True)
+    if at_once > 1 and len(cases) > 1:
+        sys.exit(0 if run_apart(cases, at_once) else 1)
     result = TapResult(sys.stdout)
     unittest.TestSuite(cases).run(result)
     sys.exit(0 if result.wasSuccessful() else 1)
 
 
+def run_apart(cases, at_once):
+    """Their lines in the order in which they end. A process that says nothing of its case has failed."""
+    def run(case):
+        p = subprocess.run([sys.executable, sys.argv[0], f"={case.id().split('.', 1)[-1]}"], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+        return case, p
+    well = True
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        for n, done in enumerate(concurrent.futures.as_completed([pool.submit(run, c) for c in cases]), 1):
+            case, p = done.result()
+            rows = [r for r in p.stdout.splitlines() if not r.startswith("1..")]
+            verdict = next((r for r in rows if r.startswith(("ok 1", "not ok 1"))), None)
+            for row in rows:
+                if row != verdict:
+                    print(row if row.startswith("#") else f"# {row}")
+            if not verdict or (p.returncode != 0 and verdict.startswith("ok")):
+                verdict = f"not ok 1 {case.id()}: ended with {p.returncode}"
+            print(verdict.replace(" 1 ", f" {n} ", 1), flush=True)
+            well = well and verdict.startswith("ok")
+    return well
+
+
 def is_meant(name, argument):
     if argument.startswith("="):
-        return name.endswith(f".test_{argument[1:]}")
+        return name.endswith(f".test_{argument[1:]}") or name.endswith(f".{argument[1:]}")
     return argument in name
 
 

@@ -227,7 +227,7 @@ static void test_garbage_is_refused_by_its_field(Harness *h, gconstpointer data)
         _cleanup_(task_freep) Task *a = NULL, *b = NULL;
         Spec s;
 
-        spec_map(&s, path, NULL, 0, 0);
+        spec_map(&s, path, NULL, 0, 65537); /* 0 is a job without reduces */
         a = task_start(w, &s.spec);
         spec_map(&s, path, NULL, 0, 1);
         s.spec.job_id = (char *) "../../tmp";

@@ -217,8 +217,11 @@ static void on_resolve_deferred(evutil_socket_t fd, short what, void *userdata)
         if (!ch->dns)
                 ch->dns = evdns_base_new(ch->base, EVDNS_BASE_INITIALIZE_NAMESERVERS |
                                                            EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-        if (!ch->dns)
-                ch->dns = evdns_base_new(ch->base, 0); /* no name server: /etc/hosts may do */
+        if (!ch->dns) { /* no name server: /etc/hosts may do */
+                ch->dns = evdns_base_new(ch->base, 0);
+                if (ch->dns)
+                        (void) evdns_base_load_hosts(ch->dns, "/etc/hosts");
+        }
         if (!ch->dns) {
                 attempt_failed(ch, "No resolver");
                 return;

@@ -9,6 +9,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import unittest
@@ -17,6 +18,7 @@ import xml.etree.ElementTree as ET
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import container  # noqa: E402
 import mr  # noqa: E402
+import pages  # noqa: E402
 import tap  # noqa: E402
 
 MASTER = "mr-masterd.service"
@@ -524,6 +526,83 @@ class Hosts(unittest.TestCase):
                           "-not -path '/proc/*' -not -path '/sys/*' -not -path '/var/log/*' -not -path '/run/systemd/*' "
                           "-not -path '/srv/*'").stdout
         self.assertEqual(left, "")
+
+
+# Blocks of the pages that are no host's, and what runs them instead.
+ELSEWHERE = {
+    "bootstrap": ("packaging/bootstrap run", "packaging/bootstrap test"),  # test_fresh_debian; .ci/run
+    "build": ("packaging/build-deb",),  # by container.build_debs()
+}
+
+
+class Pages(unittest.TestCase):
+    """What README.md and docs/ tell an administrator to type, typed: on two fresh hosts, from the text."""
+
+    maxDiff = 2000
+
+    @classmethod
+    def setUpClass(cls):
+        reason = "sanitized programs are not installed" if mr.SANITIZED else container.why_not(packages=not SHORT)
+        if reason:
+            raise unittest.SkipTest(reason)
+        cls.cluster = container.Cluster("build" if SHORT else None)
+        cls.addClassCleanup(cls.cluster.close)
+        cls.hosts = {name: cls.cluster.add(name) for name in ("master", "worker")}
+        for host in cls.hosts.values():
+            if not SHORT:
+                container.build_debs()
+                host.binds.append(f"{container.DEBS}:/root/build/deb")
+            host.boot(wait=False)
+        for host in cls.hosts.values():
+            host.wait_booted()
+        cls.token = None
+
+    def test_commands(self):
+        """every command that is a host's succeeds, in the order of the pages"""
+        count = 0
+        for page in pages.PAGES:
+            for where, name, commands, line in pages.blocks(page):
+                if where != "container":
+                    continue
+                host, _, condition = name.partition(", once ")
+                lines = [c for c in commands.splitlines() if c.strip() and not c.startswith("#")]
+                if host in ELSEWHERE:
+                    typed = tuple(c.split("#")[0].replace("sudo ", "").strip() for c in lines)
+                    self.assertEqual(typed, ELSEWHERE[host], f"{page}:{line}")
+                    continue
+                if condition:
+                    self.wait_until(condition)
+                for command in lines:
+                    self.type(self.hosts[host], command, f"{page}:{line}")
+                    count += 1
+        self.assertGreaterEqual(count, 15)
+
+    def wait_until(self, condition):
+        self.assertEqual(condition, "the worker is there")
+        self.hosts["master"].wait_until(condition, lambda: "alive" in self.hosts["master"].run(
+            "mrctl", "workers", "--no-legend", check=False).stdout, 30)
+
+    def type(self, host, command, where):
+        if SHORT and command.startswith("apt-get"):  # what they install is there
+            return
+        if "TOKEN" in command:
+            self.assertTrue(self.token, f"{where}: no token yet")
+            command = command.replace("TOKEN", self.token)
+        p = host.shell(f"cd /root; {command}", check=False)
+        self.assertEqual(p.returncode, 0, f"{where}: {command}\n{p.stdout}")
+        found = re.search(r"mrjoin1_\S+", p.stdout)
+        self.token = found.group() if found else self.token
+
+    @long_form
+    def test_installed_tests(self):
+        """the packages' own tests pass where the packages are installed"""
+        host = self.hosts["master"]
+        host.shell("systemctl disable -q --now mr-masterd.service; cd /root; apt-get install -y ./build/deb/mr-worker_*.deb")
+        for name in ("local", "services"):
+            host.write(f"/root/{name}", (container.SOURCE / "packaging/debian/tests" / name).read_text(), 0o755)
+            p = host.run(f"/root/{name}", check=False, timeout=120)
+            self.assertEqual(p.returncode, 0, p.stdout)
+            self.assertIn("expected", p.stdout)
 
 
 GARBAGE = """

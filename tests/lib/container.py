@@ -44,7 +44,7 @@ MAX_HOSTS = 16
 NO_MIRROR = re.compile("Could not resolve|Failed to fetch|Could not connect|Unable to connect")
 BASE_PACKAGES = sorted("""
     dbus iproute2 netcat-openbsd openssl polkitd procps python3-minimal systemd systemd-sysv util-linux
-    libevent-2.1-7 libevent-openssl-2.1-7 libglib2.0-0 libinih1 libjansson4 libnghttp2-14 libprotobuf-c1
+    libarchive13 libevent-2.1-7 libevent-openssl-2.1-7 libglib2.0-0 libinih1 libjansson4 libnghttp2-14 libprotobuf-c1
     libsmartcols1 libsqlite3-0 libssl3 libxxhash0 libcurl4 liblz4-1 libzstd1 libbz2-1.0 zlib1g
 """.split())
 # In this order dpkg needs no second look.

@@ -1,4 +1,4 @@
-"""Runs the commands of README.md and docs/administration.md from the text itself.
+"""Runs the commands of README.md and the pages below docs/ from the text itself.
 
 Each block of commands has a comment before it that says where it is run:
 
@@ -18,9 +18,9 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import mr  # noqa: E402
+import pages  # noqa: E402
 import tap  # noqa: E402
 
-PAGES = ("README.md", "docs/administration.md")
 DAEMONS = ":".join(f"{mr.BUILD}/daemons/{d}" for d in ("mr-masterd", "mr-workerd", "mr-task", "timesyncd-lite"))
 
 # What the text takes for granted, by the name of the shell.
@@ -51,35 +51,19 @@ def until(condition):
     raise AssertionError(f"nothing is known that waits until {condition}")
 
 
-def blocks(page):
-    """(where, name, commands, line) of each fenced block."""
-    lines = (mr.SOURCE / page).read_text().split("\n")
-    inside, found, start = False, [], 0
-    for i, line in enumerate(lines):
-        if not line.startswith("```"):
-            continue
-        inside = not inside
-        if inside:
-            start = i
-            continue
-        m = re.fullmatch(r"<!-- (run|container): (.*) -->", lines[start - 1])
-        found.append((m and m.group(1), m and m.group(2), "\n".join(lines[start + 1:i]) + "\n", start + 1))
-    return found
-
-
 class Docs(mr.Scratch):
     def test_every_block_is_marked(self):
         """each block of commands says where it is run"""
-        for page in PAGES:
-            found = blocks(page)
-            self.assertGreater(len(found), 3)
+        for page in pages.PAGES:
+            found = pages.blocks(page)
+            self.assertGreater(len(found), 1)
             for where, name, commands, line in found:
                 self.assertIsNotNone(where, f"{page}:{line}: no comment before these commands:\n{commands}")
 
     def shells(self, page):
         """name → script"""
         scripts = {}
-        for where, name, commands, line in blocks(page):
+        for where, name, commands, line in pages.blocks(page):
             if where != "run":
                 continue
             name, _, condition = name.partition(", once ")
@@ -118,7 +102,7 @@ cd /var/tmp/home
         if str(mr.BUILD).startswith(("/tmp", "/var/tmp")):
             self.skipTest("the build folder is below /tmp, which is hidden from the commands")
         count = 0
-        for page in PAGES:
+        for page in pages.PAGES:
             for name, script in self.shells(page).items():
                 with self.subTest(page=page, shell=name):
                     self.doCleanups()

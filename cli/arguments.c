@@ -23,6 +23,9 @@ enum {
         OPT_COMBINER,
         OPT_REDUCER,
         OPT_REDUCES,
+        OPT_INTERMEDIATE_COMPRESSION,
+        OPT_OUTPUT_COMPRESSION,
+        OPT_INPUT_FORMAT,
         OPT_MAP_FIELD_SEPARATOR,
         OPT_MAP_KEY_FIELDS,
         OPT_PARTITION_KEY_FIELDS,
@@ -80,6 +83,9 @@ static const OptionInfo options[] = {
         {"combiner", required_argument, OPT_COMBINER, JOB},
         {"reducer", required_argument, OPT_REDUCER, JOB},
         {"reduces", required_argument, OPT_REDUCES, JOB},
+        {"intermediate-compression", required_argument, OPT_INTERMEDIATE_COMPRESSION, JOB},
+        {"output-compression", required_argument, OPT_OUTPUT_COMPRESSION, JOB},
+        {"input-format", required_argument, OPT_INPUT_FORMAT, JOB},
         {"map-field-separator", required_argument, OPT_MAP_FIELD_SEPARATOR, JOB},
         {"map-key-fields", required_argument, OPT_MAP_KEY_FIELDS, JOB},
         {"partition-key-fields", required_argument, OPT_PARTITION_KEY_FIELDS, JOB},
@@ -270,6 +276,15 @@ static int parse_env(const char *s, GPtrArray *env, Error *e)
 static int parse_field_option(int value, const char *s, JobArguments *j, Error *e)
 {
         switch (value) {
+        case OPT_INTERMEDIATE_COMPRESSION:
+                j->intermediate_compression = s;
+                return 0;
+        case OPT_OUTPUT_COMPRESSION:
+                j->output_compression = s;
+                return 0;
+        case OPT_INPUT_FORMAT:
+                j->input_format = s;
+                return 0;
         case OPT_MAP_FIELD_SEPARATOR:
                 j->map_separator = s;
                 return 0;

@@ -33,6 +33,7 @@ typedef struct JobArguments {
         bool has_task_timeout, has_reduces;
         uint64_t memory_limit_bytes;
         const char *backups, *priority;
+        const char *intermediate_compression, *output_compression, *input_format;
         const char *map_separator, *reduce_separator;
         uint32_t map_key_fields, partition_key_fields;
         uint64_t split_size_bytes;

@@ -12,6 +12,7 @@ struct JobFile {
         char *name, *output, *app, *mapper, *combiner, *reducer, *reuse, *intermediate;
         char *backups, *priority;
         char *map_separator, *reduce_separator;
+        char *intermediate_compression, *output_compression, *input_format;
         GPtrArray *inputs, *args, *env, *ship, *archives; /* of char *; NULL: none was given */
         uint32_t reduces, max_attempts;
         uint32_t skip_bad_records, task_timeout_sec;
@@ -36,6 +37,9 @@ JobFile *job_file_free(JobFile *f)
         g_free(f->backups);
         g_free(f->priority);
         g_free(f->map_separator);
+        g_free(f->intermediate_compression);
+        g_free(f->output_compression);
+        g_free(f->input_format);
         g_free(f->reduce_separator);
         g_clear_pointer(&f->inputs, g_ptr_array_unref);
         g_clear_pointer(&f->args, g_ptr_array_unref);
@@ -193,6 +197,11 @@ static void fill(JobArguments *a, JobFile *f)
         a->intermediate = a->intermediate ? a->intermediate : f->intermediate;
         a->backups = a->backups ? a->backups : f->backups;
         a->priority = a->priority ? a->priority : f->priority;
+        a->intermediate_compression = a->intermediate_compression ? a->intermediate_compression
+                                                                  : f->intermediate_compression;
+        a->output_compression =
+                a->output_compression ? a->output_compression : f->output_compression;
+        a->input_format = a->input_format ? a->input_format : f->input_format;
         a->map_separator = a->map_separator ? a->map_separator : f->map_separator;
         a->reduce_separator = a->reduce_separator ? a->reduce_separator : f->reduce_separator;
         a->map_key_fields = a->map_key_fields ? a->map_key_fields : f->map_key_fields;
@@ -226,6 +235,9 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Job", "MemoryLimit", conf_parse_size, &f->memory_limit_bytes},
                 {"Job", "Reuse", parse_reuse, &f->reuse},
                 {"Job", "Intermediate", parse_intermediate, &f->intermediate},
+                {"Job", "IntermediateCompression", conf_parse_string, &f->intermediate_compression},
+                {"Job", "OutputCompression", conf_parse_string, &f->output_compression},
+                {"Job", "InputFormat", conf_parse_string, &f->input_format},
                 {"Job", "Backups", parse_backups, &f->backups},
                 {"Job", "Priority", conf_parse_string, &f->priority},
                 {"Map", "Exec", conf_parse_string, &f->mapper},
@@ -355,6 +367,9 @@ static void put_job(Writer *w, const JobRequest *q)
         put_number(w, "MemoryLimit", a->memory_limit_bytes);
         put(w, "Reuse", a->reuse);
         put(w, "Intermediate", a->intermediate);
+        put(w, "IntermediateCompression", a->intermediate_compression);
+        put(w, "OutputCompression", a->output_compression);
+        put(w, "InputFormat", a->input_format);
         put(w, "Backups", a->backups);
         put(w, "Priority", a->priority);
 }

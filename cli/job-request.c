@@ -369,6 +369,9 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                      {"Reuse", a->reuse},
                      {"Intermediate", a->intermediate},
                      {"Priority", a->priority},
+                     {"IntermediateCompression", a->intermediate_compression},
+                     {"OutputCompression", a->output_compression},
+                     {"InputFormat", a->input_format},
                      {"MapFieldSeparator", a->map_separator},
                      {"ReduceFieldSeparator", a->reduce_separator}};
         int r = 0;

@@ -58,6 +58,20 @@ static int open_from_master(const Source *s, uint32_t part, int *ret_fd, Error *
         return 0;
 }
 
+/* Is there a part of that name, with an ending? */
+static bool is_compressed(const char *path)
+{
+        static const char *const endings[] = {".gz", ".bz2", ".zst", ".lz4", ".xz"};
+
+        for (size_t i = 0; i < ELEMENTSOF(endings); i++) {
+                g_autofree char *name = g_strconcat(path, endings[i], NULL);
+
+                if (access(name, F_OK) >= 0)
+                        return true;
+        }
+        return false;
+}
+
 static int open_part(void *userdata, uint32_t part, int *ret_fd, Error *e)
 {
         const Source *s = userdata;
@@ -68,6 +82,11 @@ static int open_part(void *userdata, uint32_t part, int *ret_fd, Error *e)
                 return open_from_master(s, part, ret_fd, e);
         path = g_strdup_printf("%s/part-%05u", s->job->output, part);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (fd < 0 && errno == ENOENT && is_compressed(path))
+                return error_setf(e, EINVAL,
+                                  "the parts in %s are compressed: unpack them with the program of "
+                                  "their names' ending",
+                                  s->job->output);
         if (fd < 0)
                 return error_setf(e, errno, "cannot open %s: %s", path, error_text(errno));
         *ret_fd = fd;

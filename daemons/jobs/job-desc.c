@@ -47,6 +47,10 @@ static const Key keys[] = {
         {"MemoryLimit", 'n', offsetof(JobDesc, memory_limit_bytes), 0, JOB_SPLIT_SIZE_MAX},
         {"Reuse", 's', offsetof(JobDesc, reuse), 0, JOB_NAME_MAX_BYTES},
         {"Intermediate", 's', offsetof(JobDesc, intermediate), 0, JOB_PATH_MAX_BYTES},
+        {"IntermediateCompression", 's', offsetof(JobDesc, intermediate_compression), 0,
+         JOB_NAME_MAX_BYTES},
+        {"OutputCompression", 's', offsetof(JobDesc, output_compression), 0, JOB_NAME_MAX_BYTES},
+        {"InputFormat", 's', offsetof(JobDesc, input_format), 0, JOB_NAME_MAX_BYTES},
         {"Backups", 'b', offsetof(JobDesc, backups), 0, 1},
         {"Priority", 's', offsetof(JobDesc, priority), 0, JOB_NAME_MAX_BYTES},
         {"RequestId", 's', offsetof(JobDesc, request_id), 0, JOB_REQUEST_ID_MAX_BYTES},
@@ -152,7 +156,7 @@ static int unknown_key(const char *key, Error *e)
                 "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
                 "Combiner, Reducer, Reduces, MapFieldSeparator, MapKeyFields, PartitionKeyFields, "
                 "ReduceFieldSeparator, SplitSize, Env, Archives, MaxAttempts, SkipBadRecords, "
-                "TaskTimeout, MemoryLimit, Reuse, Intermediate, Backups, Priority, RequestId)",
+                "TaskTimeout, MemoryLimit, Reuse, Intermediate, IntermediateCompression, OutputCompression, InputFormat, Backups, Priority, RequestId)",
                 key);
 }
 
@@ -443,6 +447,47 @@ const char *job_desc_stable_dir(const JobDesc *d)
                                                             : NULL;
 }
 
+static bool is_one_of(const char *value, const char *words)
+{
+        g_auto(GStrv) all = g_strsplit(words, ", ", -1);
+
+        return !*value || g_strv_contains((const char *const *) all, value);
+}
+
+static int check_choice(const char *key, const char *value, const char *words, Error *e)
+{
+        return is_one_of(value, words)
+                       ? 0
+                       : error_setf(e, EINVAL, "%s=%.40s: it is one of %s", key, value, words);
+}
+
+static int check_formats(const JobDesc *d, Error *e)
+{
+        bool packed = *d->output_compression && !g_str_equal(d->output_compression, "none");
+        int r;
+
+        r = check_choice("IntermediateCompression", d->intermediate_compression, "none, lz4, zstd",
+                         e);
+        if (r >= 0)
+                r = check_choice("OutputCompression", d->output_compression,
+                                 "none, gzip, bzip2, zstd, lz4, xz", e);
+        if (r >= 0)
+                r = check_choice("InputFormat", d->input_format, "lines, whole", e);
+        if (r < 0)
+                return r;
+        if (packed && !*d->output)
+                return error_setf(e, EINVAL,
+                                  "OutputCompression=%s needs an Output: a result that is printed "
+                                  "is text",
+                                  d->output_compression);
+        if (g_str_equal(d->input_format, "whole") && *d->app && !catalog_is_plugin(d->app))
+                return error_setf(e, EINVAL,
+                                  "InputFormat=whole goes with Mapper and plugins: App=%s reads "
+                                  "lines",
+                                  d->app);
+        return 0;
+}
+
 static int check_choices(const JobDesc *d, Error *e)
 {
         const char *stable = job_desc_stable_dir(d);
@@ -546,6 +591,8 @@ int job_desc_check(JobDesc *d, Error *e)
                 r = check_choices(d, e);
         if (r >= 0)
                 r = check_archives(d, e);
+        if (r >= 0)
+                r = check_formats(d, e);
         if (r >= 0)
                 r = check_priority(d, e);
         if (r >= 0)

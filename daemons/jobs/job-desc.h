@@ -54,12 +54,15 @@ typedef struct JobDesc {
         char *combiner;
         char *reducer;
         char *request_id;
-        char *reuse;            /* "" and "auto" are one; "yes", "no" */
-        char *intermediate;     /* "" and "local" are one; "stable:PATH" */
-        char *priority;         /* "very-low" to "very-high"; "" is "normal" */
-        char *map_separator;    /* between the fields of what commands' maps write; "" is TAB */
-        char *reduce_separator; /* between key and value of what their reduces read; "" is TAB */
-        GPtrArray *inputs;      /* of char * */
+        char *reuse;                    /* "" and "auto" are one; "yes", "no" */
+        char *intermediate;             /* "" and "local" are one; "stable:PATH" */
+        char *priority;                 /* "very-low" to "very-high"; "" is "normal" */
+        char *intermediate_compression; /* "" and "none" are one; "lz4", "zstd" */
+        char *output_compression; /* "" and "none" are one; "gzip", "bzip2", "zstd", "lz4", "xz" */
+        char *input_format;       /* "" and "lines" are one; "whole" */
+        char *map_separator;      /* between the fields of what commands' maps write; "" is TAB */
+        char *reduce_separator;   /* between key and value of what their reduces read; "" is TAB */
+        GPtrArray *inputs;        /* of char * */
         GPtrArray *args;
         GPtrArray *env;
         GPtrArray *archives; /* "FILE" or "FILE#DIRECTORY" of files, to be unpacked */

@@ -181,7 +181,7 @@ static int method_open_part(sd_bus_message *message, void *userdata, sd_bus_erro
                 return bus_error_setf(ret_error, BUS_ERROR_NO_SUCH_PART,
                                       "Job %s has %u parts, from 0 on, and no part %u", j->id,
                                       job_part_count(j), part);
-        name = g_strdup_printf(OUTPUT_PART_FORMAT, part);
+        name = g_strdup_printf(OUTPUT_PART_FORMAT, part, "");
         path = g_build_filename(j->output_dir, name, NULL);
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0)

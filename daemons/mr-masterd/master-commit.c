@@ -22,6 +22,7 @@ typedef struct PartWork {
         MasterJob *job;
         FinishedAttempt f;
         char *output_dir, *attempt_dir;
+        const char *ending;
         bool sync;
         int result;
         Error error;
@@ -31,8 +32,8 @@ static void part_work(void *data)
 {
         PartWork *w = data;
 
-        w->result =
-                output_commit_part(w->output_dir, w->attempt_dir, w->f.task, w->sync, &w->error);
+        w->result = output_commit_part(w->output_dir, w->attempt_dir, w->f.task, w->ending, w->sync,
+                                       &w->error);
 }
 
 static void part_work_free(PartWork *w)
@@ -107,6 +108,7 @@ void job_commit_part(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__Tas
         f->counters = NULL;
         w->output_dir = g_strdup(j->output_dir);
         w->attempt_dir = job_attempt_dir(j, f->kind, f->task, f->attempt, f->worker);
+        w->ending = job_part_ending(j);
         w->sync = !j->manager->conf->ephemeral;
         j->working++;
         job_changed(j, CHANGED_NUMBERS);

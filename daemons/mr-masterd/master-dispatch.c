@@ -325,7 +325,7 @@ static void on_progress(AttemptCall *c, const Mapreduced__V1__TaskProgress *prog
 static int open_streamed_output(AttemptCall *c)
 {
         g_autofree char *dir = job_attempt_dir(c->job, c->kind, c->task, c->attempt, c->worker);
-        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, c->task);
+        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, c->task, "");
         g_autofree char *path = g_build_filename(dir, name, NULL);
         int r;
 
@@ -469,6 +469,9 @@ static void fill_program(Spec *s, const JobDesc *d)
                         (uint8_t *) g_bytes_get_data(d->bounds->pdata[i], &s->bounds[i].len);
         s->program.n_archives = d->archives->len;
         s->program.archives = (char **) d->archives->pdata;
+        s->program.intermediate_compression = d->intermediate_compression;
+        s->program.output_compression = d->output_compression;
+        s->program.whole_files = g_str_equal(d->input_format, "whole");
         s->program.map_separator = separator(d->map_separator, s->map_separator);
         s->program.reduce_separator = separator(d->reduce_separator, s->reduce_separator);
         s->program.map_key_fields = d->map_key_fields;
@@ -539,7 +542,7 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
         /* A result that comes back to the caller is merged from its parts and must be in order; what a
          * command writes into an output directory is its own affair, and so is what maps alone write. */
         s->spec.sort_output = a->kind == TASK_REDUCE && (*j->desc->app || !*j->desc->output);
-        s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task);
+        s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task, job_part_ending(j));
         s->spec.part_name = s->part_name;
         if (!j->streamed) {
                 s->output_dir = job_attempt_dir(j, a->kind, a->task, a->attempt, a->worker);

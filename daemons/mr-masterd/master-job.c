@@ -75,6 +75,11 @@ uint32_t job_part_count(const MasterJob *j)
         return j->reduces > 0 ? j->reduces : j->maps;
 }
 
+const char *job_part_ending(const MasterJob *j)
+{
+        return codec_ending(codec_of_name(j->desc->output_compression));
+}
+
 /* Drops what only a running job needs. */
 static void forget_tasks(MasterJob *j)
 {
@@ -435,7 +440,7 @@ void job_plan(MasterJob *j)
 int job_make_splits(const MasterJob *j, const PlanFiles *plan, SplitPlan **ret, Error *e)
 {
         g_autofree SplitFile *files = g_new(SplitFile, plan->files->len);
-        bool combine = *j->desc->app;
+        bool combine = *j->desc->app, whole = g_str_equal(j->desc->input_format, "whole");
         int r;
 
         for (guint i = 0; i < plan->files->len; i++) {
@@ -445,7 +450,7 @@ int job_make_splits(const MasterJob *j, const PlanFiles *plan, SplitPlan **ret, 
                         .path = f->path,
                         .size_bytes = f->size_bytes,
                         .mtime_ns = f->mtime_ns,
-                        .whole = codec_of_path(f->path) != CODEC_NONE,
+                        .whole = whole || codec_of_path(f->path) != CODEC_NONE,
                 };
         }
         r = split_plan_new(files, plan->files->len, j->desc->split_size_bytes, combine, ret);
@@ -561,6 +566,7 @@ typedef struct EndWork {
         char *stable_dir;    /* NULL: none */
         GByteArray *skipped; /* NULL: none */
         uint32_t parts;
+        const char *ending; /* of their names */
         bool discard, created, own, sync;
         int result;
         Error error;
@@ -573,11 +579,13 @@ static void end_work(void *data)
         if (w->discard && w->own)
                 w->result = rm_rf_at(AT_FDCWD, w->output_dir);
         else if (w->discard)
-                w->result = output_discard(w->output_dir, w->parts, w->created, &w->error);
+                w->result =
+                        output_discard(w->output_dir, w->parts, w->ending, w->created, &w->error);
         else if (w->skipped)
                 w->result = output_write_skipped(w->output_dir, w->skipped, w->sync, &w->error);
         if (!w->discard && w->result >= 0)
-                w->result = output_finish(w->output_dir, w->parts, !w->own, w->sync, &w->error);
+                w->result = output_finish(w->output_dir, w->parts, w->ending, !w->own, w->sync,
+                                          &w->error);
         if (!w->discard) /* what failed or was cancelled may be submitted again, with its files */
                 (void) rm_rf_at(AT_FDCWD, w->files_dir);
         if (w->stable_dir)
@@ -649,6 +657,7 @@ static void start_end_work(MasterJob *j, bool discard)
         w->files_dir = manager_state_path(j->manager, "jobs", j);
         w->stable_dir = g_strdup(j->stable_dir);
         w->parts = job_part_count(j);
+        w->ending = job_part_ending(j);
         w->discard = discard;
         w->skipped = discard ? NULL : job_list_skipped(j);
         w->created = j->output_created;

@@ -96,8 +96,8 @@ static void discard_unfinished(Manager *m)
                 const MasterJob *j = m->by_age->pdata[i];
 
                 if (j->output_prepared && *j->desc->output && !job_is_over(j))
-                        (void) output_discard(j->output_dir, job_part_count(j), j->output_created,
-                                              NULL);
+                        (void) output_discard(j->output_dir, job_part_count(j), job_part_ending(j),
+                                              j->output_created, NULL);
         }
 }
 

@@ -284,6 +284,7 @@ void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
 void worker_lose_attempts(MasterWorker *w, const char *why);
 TaskKind job_part_kind(const MasterJob *j); /* maps, where there are no reduces */
 uint32_t job_part_count(const MasterJob *j);
+const char *job_part_ending(const MasterJob *j);   /* of their names: ".gz"; a constant */
 double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R' reduces: summed */
 
 /* ---- master-commit.c: parts ---- */

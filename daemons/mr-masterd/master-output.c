@@ -145,9 +145,10 @@ static int sync_file(const char *path)
         return fsync(fd) < 0 ? -errno : 0;
 }
 
-int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, bool sync, Error *e)
+int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, const char *ending,
+                       bool sync, Error *e)
 {
-        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, part);
+        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, part, ending);
         g_autofree char *from = g_build_filename(attempt_dir, name, NULL);
         g_autofree char *to = g_build_filename(dir, name, NULL);
         int r = 0;
@@ -194,10 +195,10 @@ static int write_mark(const char *path, bool sync)
         return sync && fsync(fd) < 0 ? -errno : 0;
 }
 
-static int check_parts(const char *dir, uint32_t parts, Error *e)
+static int check_parts(const char *dir, uint32_t parts, const char *ending, Error *e)
 {
         for (uint32_t i = 0; i < parts; i++) {
-                g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, i);
+                g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, i, ending);
                 g_autofree char *path = g_build_filename(dir, name, NULL);
                 struct stat st;
 
@@ -228,13 +229,14 @@ int output_write_skipped(const char *dir, const GByteArray *records, bool sync, 
                      : 0;
 }
 
-int output_finish(const char *dir, uint32_t parts, bool mark, bool sync, Error *e)
+int output_finish(const char *dir, uint32_t parts, const char *ending, bool mark, bool sync,
+                  Error *e)
 {
         g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
         g_autofree char *success = g_build_filename(dir, OUTPUT_SUCCESS, NULL);
         int r;
 
-        r = check_parts(dir, parts, e);
+        r = check_parts(dir, parts, ending, e);
         if (r < 0)
                 return r;
         r = output_remove_all(temporary);
@@ -249,7 +251,7 @@ int output_finish(const char *dir, uint32_t parts, bool mark, bool sync, Error *
                      : 0;
 }
 
-int output_discard(const char *dir, uint32_t parts, bool created, Error *e)
+int output_discard(const char *dir, uint32_t parts, const char *ending, bool created, Error *e)
 {
         g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
         g_autofree char *success = g_build_filename(dir, OUTPUT_SUCCESS, NULL);
@@ -260,7 +262,7 @@ int output_discard(const char *dir, uint32_t parts, bool created, Error *e)
         (void) unlink(skipped);
         r = output_remove_all(temporary);
         for (uint32_t i = 0; i < parts; i++) {
-                g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, i);
+                g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, i, ending);
                 g_autofree char *path = g_build_filename(dir, name, NULL);
 
                 if (unlink(path) < 0 && errno != ENOENT && r >= 0)

@@ -19,7 +19,7 @@
 #define OUTPUT_TEMPORARY "_temporary"
 #define OUTPUT_SKIPPED "_skipped-records"
 #define OUTPUT_SUCCESS "_SUCCESS"
-#define OUTPUT_PART_FORMAT "part-%05u"
+#define OUTPUT_PART_FORMAT "part-%05u%s" /* the number, and the ending of its compression or "" */
 
 /**
  * output_prepare() - take a directory into use
@@ -31,18 +31,19 @@
 int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e);
 
 /* Puts @attempt_dir/part-N in place. Repeating it is harmless. @sync: survives a power cut. */
-int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, bool sync,
-                       Error *e);
+int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, const char *ending,
+                       bool sync, Error *e);
 
 /* The side file of records that mappers failed on: OUTPUT/_skipped-records. */
 int output_write_skipped(const char *dir, const GByteArray *records, bool sync, Error *e);
 
 /* Sees that parts 0 to @parts - 1 are there, removes _temporary, then writes _SUCCESS if @mark. Repeating it is
  * harmless. -ENOENT for a part that somebody took away. */
-int output_finish(const char *dir, uint32_t parts, bool mark, bool sync, Error *e);
+int output_finish(const char *dir, uint32_t parts, const char *ending, bool mark, bool sync,
+                  Error *e);
 
 /* A tree that attempts which were just told to stop may still write to. */
 int output_remove_all(const char *path);
 
 /* Removes what the job wrote: parts 0 to @parts - 1 and _temporary; and @dir itself if @created and then empty. */
-int output_discard(const char *dir, uint32_t parts, bool created, Error *e);
+int output_discard(const char *dir, uint32_t parts, const char *ending, bool created, Error *e);

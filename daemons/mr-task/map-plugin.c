@@ -141,6 +141,34 @@ static int map_fixed(Plugin *p)
         return r;
 }
 
+/* All of a file, which is one record. */
+static int map_whole(Plugin *p, PieceReader *reader)
+{
+        Attempt *a = p->attempt;
+        Lines *l = &p->lines;
+        uint8_t *space;
+        size_t size;
+        ssize_t n;
+        int r;
+
+        do {
+                r = lines_space(l, READ_BYTES, &space, &size);
+                if (r == -E2BIG)
+                        return error_setf(&a->error, r,
+                                          "a file that is one record is at most 1 GiB");
+                if (r < 0)
+                        return r;
+                n = piece_reader_read(reader, space, MIN(size, (size_t) READ_BYTES), &a->error);
+                if (n < 0)
+                        return (int) n;
+                lines_filled(l, (size_t) n);
+        } while (n > 0);
+        p->base = reader->begin + reader->bytes - l->end;
+        r = map_record(p, l->buffer + l->begin, l->end - l->begin, l->end - l->begin);
+        l->begin = l->scanned = l->end;
+        return r;
+}
+
 static int map_block(Plugin *p, PieceReader *reader)
 {
         Attempt *a = p->attempt;
@@ -176,9 +204,11 @@ int map_plugin_piece(Plugin *p, const Mapreduced__V1__Piece *piece, PieceReader 
         if (p->app && p->app->map_piece)
                 r = plugin_result(p, p->app->map_piece(p, reader), "map()");
         else {
-                do
-                        r = map_block(p, reader);
-                while (r > 0);
+                if (p->attempt->start->program->whole_files)
+                        r = map_whole(p, reader);
+                else
+                        while ((r = map_block(p, reader)) > 0)
+                                ;
                 if (r >= 0 && p->code->map_end)
                         r = plugin_result(p, p->code->map_end(&p->task, p->state), "map_end()");
         }

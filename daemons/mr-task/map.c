@@ -10,6 +10,7 @@
 #include "mr-task/map-command.h"
 #include "mr-task/map-plugin.h"
 #include "mr-task/map-skip.h"
+#include "mr-task/packed-output.h"
 #include "records/run-file.h"
 
 #define PATH_SHOWN_BYTES 1024
@@ -154,6 +155,13 @@ static int map_all_input(Attempt *a, const MapSink *sink)
         return r;
 }
 
+static BlockCodec block_codec_of(const char *name)
+{
+        return g_str_equal(name, "lz4")    ? BLOCK_LZ4
+               : g_str_equal(name, "zstd") ? BLOCK_ZSTD
+                                           : BLOCK_PLAIN;
+}
+
 int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_records)
 {
         _cleanup_(run_writer_freep) RunWriter *w = NULL;
@@ -166,6 +174,9 @@ int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_r
                 return r;
         if (!sorted)
                 run_writer_set_unsorted(w);
+        r = run_writer_set_codec(w, block_codec_of(a->start->program->intermediate_compression));
+        if (r < 0)
+                return r;
         while ((r = stream->next(stream, &record)) > 0) {
                 r = run_writer_add(w, &record);
                 if (r < 0)
@@ -203,16 +214,16 @@ static int map_plugin(Attempt *a)
 static int map_part(Attempt *a)
 {
         _cleanup_(plugin_close) Plugin plugin = {};
-        _cleanup_(output_done) Output out = {};
-        MapSink sink = {.out = &out};
+        _cleanup_(packed_output_done) PackedOutput packed = {};
+        MapSink sink = {.out = &packed.out};
         int r;
 
-        r = output_init(&out, a->output_fd);
+        r = packed_output_init(&packed, a);
         if (r >= 0 && a->start->program->app[0] != '\0') {
                 sink.plugin = &plugin;
                 r = plugin_open(a, &plugin);
                 if (r >= 0)
-                        r = map_plugin_begin_part(&plugin, &out);
+                        r = map_plugin_begin_part(&plugin, &packed.out);
         }
         if (r >= 0)
                 r = map_all_input(a, &sink);
@@ -220,11 +231,8 @@ static int map_part(Attempt *a)
                 r = plugin.failed;
         if (r < 0)
                 return name_error(a, r);
-        r = output_flush(&out);
-        if (r < 0)
-                return attempt_fail_write(a, r, "the part");
-        a->counters[COUNTER_MAP_OUTPUT_BYTES] = out.bytes;
-        return 0;
+        a->counters[COUNTER_MAP_OUTPUT_BYTES] = packed.out.bytes;
+        return packed_output_finish(&packed, a);
 }
 
 static int map_command(Attempt *a)

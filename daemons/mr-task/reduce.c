@@ -5,6 +5,7 @@
 
 #include "mr-task/command.h"
 #include "mr-task/command-env.h"
+#include "mr-task/packed-output.h"
 #include "mr-task/plugin.h"
 #include "mr-task/reduce.h"
 #include "mr-task/stream-text.h"
@@ -356,18 +357,16 @@ static int reduce_plugin(Attempt *a, Output *out)
 
 int reduce_run(Attempt *a)
 {
-        _cleanup_(output_done) Output out = {};
+        _cleanup_(packed_output_done) PackedOutput packed = {};
+        Output *out = &packed.out;
         int r;
 
-        r = output_init(&out, a->output_fd);
+        r = packed_output_init(&packed, a);
         if (r >= 0)
-                r = a->start->program->app[0] != '\0' ? reduce_plugin(a, &out)
-                                                      : reduce_merged(a, NULL, &out);
+                r = a->start->program->app[0] != '\0' ? reduce_plugin(a, out)
+                                                      : reduce_merged(a, NULL, out);
         if (r < 0)
                 return r;
-        r = output_flush(&out);
-        if (r < 0)
-                return write_failed(a, r);
-        a->counters[COUNTER_REDUCE_OUTPUT_BYTES] = out.bytes;
-        return 0;
+        a->counters[COUNTER_REDUCE_OUTPUT_BYTES] = out->bytes;
+        return packed_output_finish(&packed, a);
 }

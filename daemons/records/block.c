@@ -5,6 +5,7 @@
 
 #include "base/fs.h"
 #include "records/block.h"
+#include "records/block-codec.h"
 
 #define RECORD_HEADER_MAX (2 * VARINT_MAX_BYTES)
 
@@ -19,10 +20,11 @@ typedef struct BlockHeader {
 _Static_assert(sizeof(BlockHeader) == BLOCK_HEADER_BYTES, "the header has no padding");
 _Static_assert(2 * RECORD_MAX_BYTES + RECORD_HEADER_MAX <= UINT32_MAX, "payload_bytes is 32 bits");
 
-static void header_fill(BlockHeader *h, uint32_t partition, size_t payload_bytes, uint32_t count)
+static void header_fill(BlockHeader *h, uint32_t magic, uint32_t partition, size_t payload_bytes,
+                        uint32_t count)
 {
         *h = (BlockHeader){
-                .magic = GUINT32_TO_LE(BLOCK_MAGIC),
+                .magic = GUINT32_TO_LE(magic),
                 .partition = GUINT32_TO_LE(partition),
                 .payload_bytes = GUINT32_TO_LE((uint32_t) payload_bytes),
                 .count = GUINT32_TO_LE(count),
@@ -73,25 +75,46 @@ int block_writer_init(BlockWriter *w, int fd, uint64_t offset)
 void block_writer_done(BlockWriter *w)
 {
         free(w->buffer);
+        block_packer_free(w->packer);
         *w = (BlockWriter){.fd = -EBADF};
+}
+
+int block_writer_set_codec(BlockWriter *w, BlockCodec codec)
+{
+        int r;
+
+        w->codec = codec;
+        if (codec == BLOCK_PLAIN || w->packer)
+                return 0;
+        r = block_packer_new(codec, BLOCK_HEADER_BYTES, &w->packer);
+        return r;
 }
 
 int block_writer_flush(BlockWriter *w)
 {
-        const uint8_t *payload = w->buffer + BLOCK_HEADER_BYTES;
-        size_t payload_bytes = w->used - BLOCK_HEADER_BYTES;
+        size_t payload_bytes = w->used - BLOCK_HEADER_BYTES, packed_bytes = 0;
+        uint32_t magic = BLOCK_MAGIC;
+        uint8_t *block = w->buffer;
         BlockHeader h;
         int r;
 
         if (w->count == 0)
                 return 0;
-        header_fill(&h, w->partition, payload_bytes, w->count);
-        h.checksum = GUINT64_TO_LE(block_checksum(&h, payload, payload_bytes));
-        memcpy(w->buffer, &h, sizeof(h));
-        r = block_pwrite(w->fd, w->buffer, w->used, w->offset);
+        if (w->codec != BLOCK_PLAIN)
+                packed_bytes = block_pack(w->packer, w->buffer + BLOCK_HEADER_BYTES, payload_bytes,
+                                          &block);
+        if (packed_bytes > 0) {
+                magic = w->codec == BLOCK_LZ4 ? BLOCK_MAGIC_LZ4 : BLOCK_MAGIC_ZSTD;
+                payload_bytes = packed_bytes;
+        } else
+                block = w->buffer;
+        header_fill(&h, magic, w->partition, payload_bytes, w->count);
+        h.checksum = GUINT64_TO_LE(block_checksum(&h, block + BLOCK_HEADER_BYTES, payload_bytes));
+        memcpy(block, &h, sizeof(h));
+        r = block_pwrite(w->fd, block, BLOCK_HEADER_BYTES + payload_bytes, w->offset);
         if (r < 0)
                 return r;
-        w->offset += w->used;
+        w->offset += BLOCK_HEADER_BYTES + payload_bytes;
         w->used = BLOCK_HEADER_BYTES;
         w->count = 0;
         return 0;
@@ -118,7 +141,7 @@ static int write_large(BlockWriter *w, const Record *record, const uint8_t *leng
         state = XXH3_createState();
         if (!state)
                 return -ENOMEM;
-        header_fill(&h, record->partition, payload_bytes, 1);
+        header_fill(&h, BLOCK_MAGIC, record->partition, payload_bytes, 1);
         (void) XXH3_64bits_reset_withSeed(state, XXH3_64bits(&h, offsetof(BlockHeader, checksum)));
         for (size_t i = 0; i < ELEMENTSOF(parts) && r >= 0; i++) {
                 if (parts[i].size == 0)
@@ -181,6 +204,7 @@ void block_cursor_init(BlockCursor *c, int fd, uint64_t offset, uint64_t length,
 void block_cursor_done(BlockCursor *c)
 {
         free(c->buffer);
+        block_unpacker_free(c->unpacker);
         *c = (BlockCursor){.fd = -EBADF};
 }
 
@@ -216,13 +240,20 @@ static int check_header(const BlockCursor *c, const BlockHeader *h, uint64_t at,
         uint32_t payload_bytes = GUINT32_FROM_LE(h->payload_bytes),
                  count = GUINT32_FROM_LE(h->count);
 
-        if (GUINT32_FROM_LE(h->magic) != BLOCK_MAGIC)
+        if (GUINT32_FROM_LE(h->magic) != BLOCK_MAGIC &&
+            GUINT32_FROM_LE(h->magic) != BLOCK_MAGIC_LZ4 &&
+            GUINT32_FROM_LE(h->magic) != BLOCK_MAGIC_ZSTD)
                 return error_setf(e, EBADMSG, "no block at offset %" PRIu64 ": wrong magic", at);
         if (payload_bytes > c->end - at - BLOCK_HEADER_BYTES)
                 return error_setf(e, EBADMSG,
                                   "the block at offset %" PRIu64 " is longer than its segment", at);
+        if (GUINT32_FROM_LE(h->magic) != BLOCK_MAGIC && payload_bytes > BLOCK_RAW_MAX)
+                return error_setf(e, EBADMSG,
+                                  "the compressed block at offset %" PRIu64 " has %u bytes, more "
+                                  "than a block can need",
+                                  at, payload_bytes);
         /* A record has at least its two length bytes. */
-        if (count == 0 || count > payload_bytes / 2)
+        if (count == 0 || (GUINT32_FROM_LE(h->magic) == BLOCK_MAGIC && count > payload_bytes / 2))
                 return error_setf(e, EBADMSG,
                                   "the block at offset %" PRIu64 " counts %u records in %u bytes",
                                   at, count, payload_bytes);
@@ -242,6 +273,29 @@ static void cursor_drop_block(BlockCursor *c)
                 memmove(c->buffer, c->buffer + c->block_end, c->filled - c->block_end);
         c->filled -= c->block_end;
         c->block_end = 0;
+}
+
+/* Checked already: the checksum is of what is stored. It says nothing of who wrote it. */
+static int cursor_unpack(BlockCursor *c, const BlockHeader *h, uint64_t at, Error *e)
+{
+        BlockCodec codec = GUINT32_FROM_LE(h->magic) == BLOCK_MAGIC_LZ4 ? BLOCK_LZ4 : BLOCK_ZSTD;
+        size_t raw_bytes;
+        int r;
+
+        if (!c->unpacker) {
+                r = block_unpacker_new(BLOCK_PADDING, &c->unpacker);
+                if (r < 0)
+                        return error_setf(e, r, "no memory to unpack a block");
+        }
+        r = block_unpack(c->unpacker, codec, c->at, (size_t) (c->records_end - c->at), &c->at,
+                         &raw_bytes);
+        if (r == -ENOMEM)
+                return error_setf(e, r, "no memory to unpack a block");
+        if (r < 0 || c->left > raw_bytes / 2)
+                return error_setf(e, EBADMSG,
+                                  "the compressed block at offset %" PRIu64 " is malformed", at);
+        c->records_end = c->at + raw_bytes;
+        return 0;
 }
 
 static int cursor_load_block(BlockCursor *c, Error *e)
@@ -280,10 +334,11 @@ static int cursor_load_block(BlockCursor *c, Error *e)
                                   "the block at offset %" PRIu64 " has a wrong checksum", at);
         c->partition = GUINT32_FROM_LE(h.partition);
         c->left = GUINT32_FROM_LE(h.count);
-        c->at = BLOCK_HEADER_BYTES;
+        c->at = c->buffer + BLOCK_HEADER_BYTES;
+        c->records_end = c->at + payload_bytes;
         c->block_end = size;
         c->offset = at + size;
-        return 0;
+        return GUINT32_FROM_LE(h.magic) == BLOCK_MAGIC ? 0 : cursor_unpack(c, &h, at, e);
 }
 
 static int cursor_bad_record(const BlockCursor *c, Error *e)
@@ -306,8 +361,8 @@ int block_cursor_next(BlockCursor *c, Record *ret, Error *e)
                 if (r < 0)
                         return r;
         }
-        at = c->buffer + c->at;
-        end = c->buffer + c->block_end;
+        at = c->at;
+        end = c->records_end;
         n = varint_get(at, end, &key_size);
         m = n > 0 ? varint_get(at + n, end, &value_size) : 0;
         if (m == 0)
@@ -326,6 +381,6 @@ int block_cursor_next(BlockCursor *c, Record *ret, Error *e)
                 .value_size = value_size,
                 .partition = c->partition,
         };
-        c->at = (size_t) (at + key_size + value_size - c->buffer);
+        c->at = at + key_size + value_size;
         return 1;
 }

@@ -16,7 +16,17 @@
         (256 * 1024) /* large enough for a disk's throughput, small enough for the L2 cache */
 #define BLOCK_HEADER_BYTES 24
 #define BLOCK_PADDING 16 /* bytes after a record of a cursor that may be read, whatever they are */
-#define BLOCK_MAGIC 0x4b4c4252u /* "RBLK" in the file */
+#define BLOCK_MAGIC 0x4b4c4252u      /* "RBLK" in the file */
+#define BLOCK_MAGIC_LZ4 0x344c4252u  /* "RBL4" */
+#define BLOCK_MAGIC_ZSTD 0x5a4c4252u /* "RBLZ" */
+/* Compressed blocks are of what fits a block, so that a reader knows how much one may become. */
+#define BLOCK_RAW_MAX (BLOCK_BYTES - BLOCK_HEADER_BYTES)
+
+typedef enum BlockCodec {
+        BLOCK_PLAIN,
+        BLOCK_LZ4,
+        BLOCK_ZSTD,
+} BlockCodec;
 
 typedef struct BlockWriter {
         int fd;
@@ -25,11 +35,16 @@ typedef struct BlockWriter {
         size_t used; /* of the buffer, the header's room included */
         uint32_t partition;
         uint32_t count;
+        BlockCodec codec;
+        struct BlockPacker *packer; /* NULL: plain */
 } BlockWriter;
 
 /* Writes at @offset and on by pwrite(). Return: 0 or -ENOMEM. */
 int block_writer_init(BlockWriter *w, int fd, uint64_t offset);
 void block_writer_done(BlockWriter *w);
+
+/* Blocks written from now on are compressed where that makes them smaller. Return: 0 or -ENOMEM. */
+int block_writer_set_codec(BlockWriter *w, BlockCodec codec);
 
 /**
  * block_writer_add() - append one record; a change of partition begins a new block
@@ -50,9 +65,11 @@ typedef struct BlockCursor {
         uint64_t end;
         uint8_t *buffer;
         size_t capacity;
-        size_t filled;           /* bytes in the buffer */
-        size_t block_end;        /* in the buffer: end of the open block */
-        size_t at;               /* in the buffer: the next record */
+        size_t filled;                  /* bytes in the buffer */
+        size_t block_end;               /* in the buffer: end of the open block */
+        struct BlockUnpacker *unpacker; /* NULL: none was needed yet */
+        const uint8_t *at,
+                *records_end;    /* the next record of the open block, and the end of its records */
         uint32_t left;           /* records not yet given from the open block */
         uint32_t partition;      /* of the open block */
         uint64_t want_partition; /* UINT64_MAX: any */

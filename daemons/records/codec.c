@@ -45,6 +45,19 @@ const char *codec_name(Codec c)
         return codecs[c].name;
 }
 
+Codec codec_of_name(const char *name)
+{
+        for (size_t i = CODEC_NONE + 1; i < _CODEC_MAX; i++)
+                if (g_str_equal(name, codecs[i].name))
+                        return (Codec) i;
+        return CODEC_NONE;
+}
+
+const char *codec_ending(Codec c)
+{
+        return codecs[c].ending;
+}
+
 int decoder_new(Codec codec, Decoder **ret)
 {
         Decoder *d;

@@ -22,6 +22,8 @@ typedef enum Codec {
 
 Codec codec_of_path(const char *path);
 const char *codec_name(Codec c);
+Codec codec_of_name(const char *name); /* "gzip"; CODEC_NONE for any other */
+const char *codec_ending(Codec c);     /* ".gz"; "" for CODEC_NONE */
 
 typedef struct Decoder Decoder;
 

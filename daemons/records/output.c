@@ -18,11 +18,16 @@ void output_done(Output *o)
         *o = (Output){.fd = -EBADF};
 }
 
+static int put(Output *o, const void *data, size_t size)
+{
+        return o->sink ? o->sink(o->userdata, data, size) : write_full(o->fd, data, size);
+}
+
 int output_flush(Output *o)
 {
         int r;
 
-        r = write_full(o->fd, o->buffer, o->used);
+        r = put(o, o->buffer, o->used);
         if (r < 0)
                 return r;
         o->used = 0;
@@ -39,7 +44,7 @@ int output_bytes(Output *o, const void *data, size_t size)
                 if (r < 0)
                         return r;
                 if (size > OUTPUT_BUFFER_BYTES)
-                        return write_full(o->fd, data, size);
+                        return put(o, data, size);
         }
         copy_small(o->buffer + o->used, data, size);
         o->used += size;

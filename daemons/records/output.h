@@ -9,6 +9,8 @@
 
 typedef struct Output {
         int fd;
+        int (*sink)(void *userdata, const void *data, size_t size); /* NULL: into fd */
+        void *userdata;
         uint8_t *buffer;
         size_t used;
         uint64_t bytes; /* appended in all */

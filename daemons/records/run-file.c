@@ -64,6 +64,11 @@ void run_writer_set_unsorted(RunWriter *w)
         w->flags |= RUN_FILE_UNSORTED;
 }
 
+int run_writer_set_codec(RunWriter *w, BlockCodec codec)
+{
+        return block_writer_set_codec(&w->blocks, codec);
+}
+
 static int writer_advance(RunWriter *w, uint32_t partition)
 {
         int r;

@@ -64,7 +64,7 @@ static void try_file(const uint8_t *data, size_t size)
 }
 
 /* docs/run-file.md: magic, partition, payload bytes, records, then XXH3 of these and the payload. */
-static void try_payload(const uint8_t *data, size_t size)
+static void try_payload(const uint8_t *data, size_t size, uint32_t magic)
 {
         uint8_t *block;
         uint32_t head[4];
@@ -73,7 +73,7 @@ static void try_payload(const uint8_t *data, size_t size)
 
         if (size < 2)
                 return;
-        head[0] = GUINT32_TO_LE(BLOCK_MAGIC);
+        head[0] = GUINT32_TO_LE(magic);
         head[1] = 0;
         head[2] = GUINT32_TO_LE((uint32_t) (size - 2));
         head[3] = GUINT32_TO_LE((uint32_t) (data[0] | data[1] << 8));
@@ -92,10 +92,12 @@ static void try_payload(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+        static const uint32_t magics[] = {BLOCK_MAGIC, BLOCK_MAGIC_LZ4, BLOCK_MAGIC_ZSTD};
+
         if (size == 0)
                 return 0;
         if (data[0] & 1)
-                try_payload(data + 1, size - 1);
+                try_payload(data + 1, size - 1, magics[(data[0] >> 1) % 3]);
         else
                 try_file(data + 1, size - 1);
         return 0;

@@ -166,9 +166,9 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
         g_assert_nonnull(strstr(e.message, "not empty: remove it or name another one"));
 
         put(&p, "x/out/_temporary/attempt-1/part-00007", "the part");
-        g_assert_cmpint(output_commit_part(out, attempt, 7, true, NULL), ==, 0);
-        g_assert_cmpint(output_commit_part(out, attempt, 7, true, NULL), ==, -ENOENT);
-        g_assert_cmpint(output_finish(out, 8, true, true, &missing), ==, -ENOENT);
+        g_assert_cmpint(output_commit_part(out, attempt, 7, "", true, NULL), ==, 0);
+        g_assert_cmpint(output_commit_part(out, attempt, 7, "", true, NULL), ==, -ENOENT);
+        g_assert_cmpint(output_finish(out, 8, "", true, true, &missing), ==, -ENOENT);
         g_assert_nonnull(strstr(missing.message, "out/part-00000 was removed while the job ran"));
         success = in(&p, "x/out/_SUCCESS");
         g_assert_cmpint(access(success, F_OK), <, 0);
@@ -177,11 +177,11 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
 
                 put(&p, name, "another part");
         }
-        g_assert_cmpint(output_finish(out, 8, true, true, NULL), ==, 0);
+        g_assert_cmpint(output_finish(out, 8, "", true, true, NULL), ==, 0);
         temporary = in(&p, "x/out/_temporary");
         g_assert_cmpint(access(success, F_OK), ==, 0);
         g_assert_cmpint(access(temporary, F_OK), <, 0);
-        g_assert_cmpint(output_discard(out, 8, true, NULL), ==, 0);
+        g_assert_cmpint(output_discard(out, 8, "", true, NULL), ==, 0);
         g_assert_cmpint(access(out, F_OK), <, 0);
         place_done(&p);
 }
@@ -243,7 +243,7 @@ static void test_discarding_keeps_what_is_not_ours(void)
         g_assert_false(created);
         put(&p, "out/part-00000", "ours");
         put(&p, "out/somebody-else's", "x");
-        g_assert_cmpint(output_discard(out, 1, created, NULL), ==, 0);
+        g_assert_cmpint(output_discard(out, 1, "", created, NULL), ==, 0);
         other = in(&p, "out/somebody-else's");
         g_assert_cmpint(access(other, F_OK), ==, 0);
         place_done(&p);

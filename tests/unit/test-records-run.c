@@ -20,6 +20,7 @@ typedef struct Sample {
         GPtrArray *keys;    /* GBytes, by partition */
         GPtrArray *values;  /* GBytes */
         GArray *partitions; /* uint32_t, rising */
+        BlockCodec codec;
 } Sample;
 
 static GBytes *random_bytes(size_t max)
@@ -39,6 +40,7 @@ static Sample sample_new(size_t count, uint32_t partitions)
                 .keys = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref),
                 .values = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref),
                 .partitions = g_array_new(FALSE, FALSE, sizeof(uint32_t)),
+                .codec = (BlockCodec) g_test_rand_int_range(BLOCK_PLAIN, BLOCK_ZSTD + 1),
         };
 
         for (size_t i = 0; i < count; i++) {
@@ -74,6 +76,7 @@ static uint64_t write_sample(int fd, const Sample *s, uint32_t partitions)
         uint64_t size;
 
         g_assert_cmpint(run_writer_new(fd, partitions, &w), ==, 0);
+        g_assert_cmpint(run_writer_set_codec(w, s->codec), ==, 0);
         for (size_t i = 0; i < s->keys->len; i++) {
                 Record r = sample_record(s, i);
 

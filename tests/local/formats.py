@@ -1,0 +1,137 @@
+"""What data looks like on its way: compressed map outputs, compressed parts, files that are one record."""
+
+import gzip
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
+import tap  # noqa: E402
+
+TOOLS = {"gzip": ("gz", "gzip"), "bzip2": ("bz2", "bzip2"), "zstd": ("zst", "zstd"), "lz4": ("lz4", "lz4"), "xz": ("xz", "xz")}
+
+
+def unpack(tool, path):
+    return subprocess.run([tool, "-dc", path], stdout=subprocess.PIPE, check=True).stdout
+
+
+class Compression(mr.Scratch):
+    def setUp(self):
+        super().setUp()
+        self.data = b"".join(b"%d some words of line %d, some of them again\n" % (i * 7919 % 997, i) for i in range(8000))
+        self.input = self.file("in", self.data)
+        self.want = mr.coreutils_wordcount([self.input])
+
+    def test_intermediate(self):
+        """--intermediate-compression: the same answers, of commands and of apps, and less is written"""
+        big = b"".join(b"%d\t" % (i % 50) + b"x" * 300 + b"\n" for i in range(4000)) + b"big\t" + os.urandom(600000).replace(b"\n", b"") + b"\n"
+        path = self.file("big", big)
+        sizes = {}
+        for codec in ("none", "lz4", "zstd"):
+            options = ["--intermediate-compression", codec, "--reduces", "3", "-q"]
+            p = self.local("--app", "wordcount", "--input", self.input, "--split-size", "64K", *options)
+            self.assertOk(p)
+            self.assertSameLines(p.stdout, self.want)
+            out = self.dir / codec
+            p = self.local("--mapper", "cat", "--reducer", "cat", "--input", path, "--split-size", "512K", "--json=short", "--output", out, *options)
+            self.assertOk(p)
+            got = b"".join((out / f"part-{i:05}").read_bytes() for i in range(3))
+            self.assertEqual(sorted(got.splitlines()), sorted(big.splitlines()))
+            sizes[codec] = json.loads(p.stdout)["Counters"]["map_output_bytes"]
+        self.assertLess(sizes["lz4"], sizes["none"] * 0.7)
+        self.assertLess(sizes["zstd"], sizes["lz4"])
+
+    def test_output(self):
+        """--output-compression: the programs of these names unpack what plain parts hold; such parts are inputs again"""
+        there = {k: v for k, v in TOOLS.items() if shutil.which(v[1])}
+        self.assertIn("gzip", there)
+        for codec, (ending, tool) in there.items():
+            out = self.dir / codec
+            p = self.local("--app", "wordcount", "--input", self.input, "--reduces", "2", "-q", "--output-compression", codec, "--output", out)
+            self.assertOk(p)
+            names = [f"part-{i:05}.{ending}" for i in range(2)]
+            self.assertEqual(sorted(os.listdir(out)), ["_SUCCESS", *names])
+            got = b"".join(unpack(tool, out / n) for n in names)
+            self.assertSameLines(b"".join(sorted(got.splitlines(True))), self.want)
+            again = self.local("--mapper", "cat", "--input", out, "-q")
+            self.assertOk(again)
+            self.assertSameLines(again.stdout, self.want)
+        out = self.dir / "maps"
+        p = self.local("--mapper", "cat", "--reduces", "0", "--input", self.input, "-q", "--output-compression", "gzip", "--output", out,
+                       "--split-size", "100K")
+        self.assertOk(p)
+        parts = sorted(out.glob("part-*.gz"))
+        self.assertGreater(len(parts), 2)
+        self.assertSameLines(b"".join(gzip.decompress(x.read_bytes()) for x in parts), self.data)
+        self.assertNothingLeft()
+
+    def test_empty_output(self):
+        """a part with nothing in it is a whole compressed stream of nothing"""
+        out = self.dir / "out"
+        self.assertOk(self.local("--app", "grep", "--input", self.input, "-q", "--output-compression", "gzip", "--output", out, "--", "zebra"))
+        self.assertEqual(unpack("gzip", out / "part-00000.gz"), b"")
+
+    def test_wrong(self):
+        """what cannot be is refused by name, and what failed leaves nothing"""
+        base = ["--app", "wordcount", "--input", self.input]
+        out = self.dir / "out"
+        for args, needle in ((["--output-compression", "gzip"], "needs an Output"), (["--output-compression", "rar", "--output", out], "OutputCompression=rar"),
+                             (["--intermediate-compression", "gzip"], "IntermediateCompression=gzip"), (["--input-format", "whole"], "InputFormat=whole"),
+                             (["--input-format", "csv"], "InputFormat=csv")):
+            self.assertFails(self.local(*base, *args), needle)
+        p = self.local("--mapper", "cat", "--reducer", "exit 1", "--max-attempts", "1", "--input", self.input, "--output-compression", "xz", "--output", out)
+        self.assertFails(p, "reduce-0")
+        self.assertFalse(os.path.exists(out) and os.listdir(out), "parts or temporary files are left")
+
+
+class Whole(mr.Scratch):
+    def test_commands(self):
+        """--input-format whole: a mapper has each file alone and uncut, however small the splits"""
+        files = {f"f{i}": bytes([65 + i]) * (i * 3000) + b"\nend" for i in range(6)}
+        for name, data in files.items():
+            self.file(f"in/{name}", data)
+        p = self.local("--mapper", 'printf "%s\\t%s\\n" "$(basename "$MR_INPUT")" "$(cksum)"', "--input", self.dir / "in", "-q", "--split-size", "4K",
+                       "--input-format", "whole")
+        self.assertOk(p)
+        want = subprocess.run("cd in; for f in f*; do printf '%s\\t%s\\n' $f \"$(cksum < $f)\"; done", shell=True, stdout=subprocess.PIPE, cwd=self.dir,
+                              check=True).stdout
+        self.assertSameLines(p.stdout, want)
+
+    @unittest.skipUnless(shutil.which("cc"), "no C compiler")
+    def test_plugin(self):
+        """a plugin's map gets a file at a time, many small ones in one split, compressed ones unpacked"""
+        so = self.dir / "whole.so"
+        source = self.file("whole.c", """
+#include <mapreduce.h>
+#include <stdio.h>
+#include <string.h>
+static int map(MrTask *t, void *s, const void *record, size_t size)
+{
+        char text[32];
+        const char *name = strrchr(mr_info(t)->input, '/') + 1;
+        size_t lines = 0;
+        for (size_t i = 0; i < size; i++)
+                lines += ((const char *) record)[i] == '\\n';
+        return mr_emit(t, name, strlen(name), text, snprintf(text, sizeof(text), "%zu %zu", size, lines));
+}
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "whole", .map = map};
+""")
+        subprocess.run(["cc", "-shared", "-fPIC", f"-I{mr.SOURCE}/include", "-o", str(so), source], check=True)
+        want = []
+        for i in range(40):
+            data = b"line\n" * i + b"x" * (i % 3)
+            name = f"n{i:02}" + (".gz" if i % 5 == 0 else "")
+            self.file(f"in/{name}", gzip.compress(data) if i % 5 == 0 else data)
+            if data or i % 5 == 0: # an empty file has no piece
+                want.append(f"{name}\t{len(data)} {i}\n")
+        p = self.local("--app", so, "--input", self.dir / "in", "-q", "--input-format", "whole")
+        self.assertOk(p)
+        self.assertEqual(p.stdout.decode(), "".join(want))
+
+
+tap.main()

@@ -135,6 +135,19 @@ int64_t discipline_update(TimeDiscipline *d, const TimeEstimate *line, int64_t m
         return step_ns;
 }
 
+void discipline_widen(TimeDiscipline *d, int64_t mono_ns, double bound_ns)
+{
+        TimeEstimate line;
+
+        if (!d->has_line)
+                return;
+        line_at(d, mono_ns, &line);
+        if (bound_ns <= line.bound_ns)
+                return;
+        d->line = line;
+        d->line.bound_ns = bound_ns;
+}
+
 int64_t discipline_step(TimeDiscipline *d, int64_t mono_ns)
 {
         int64_t step_ns = discipline_offset_ns(d, mono_ns);

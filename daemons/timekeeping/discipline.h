@@ -79,6 +79,9 @@ int64_t discipline_free_ns(const TimeDiscipline *d, int64_t mono_ns);
 int64_t discipline_update(TimeDiscipline *d, const TimeEstimate *line, int64_t mono_ns,
                           double slew_s, DisciplinePhase phase);
 
+/* The line that is followed is known no better than this now, though it was thought to be: other servers spoke. */
+void discipline_widen(TimeDiscipline *d, int64_t mono_ns, double bound_ns);
+
 /* Steps what is left of the offset, either way: somebody asked for it. Returns the step, or 0. */
 int64_t discipline_step(TimeDiscipline *d, int64_t mono_ns);
 

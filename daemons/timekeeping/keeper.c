@@ -285,18 +285,31 @@ static void look_at_clocks(TimeKeeper *k, const TimeReading *now)
         k->boot_gap_ns = gap_ns;
 }
 
+/* One that was silent for long is back: the network may be, and it should not be alone for long. */
+static void ask_silent(TimeKeeper *k, const TimeReading *now)
+{
+        for (size_t i = 0; i < KEEPER_SERVERS_MAX; i++) {
+                TimeSource *s = k->sources[i];
+
+                if (s && s->polls > 0 && s->reach == 0 && s->next_ns != INT64_MAX)
+                        s->next_ns = MIN(s->next_ns, now->mono_ns);
+        }
+}
+
 TimeReject keeper_reply(TimeKeeper *k, unsigned server, const int64_t t[static 4],
                         const TimeClaim *claim, const TimeReading *now)
 {
         TimeSource *s = k->sources[server];
+        bool was_silent = s->polls > 0 && s->reach == 0, is_new;
         HistorySample sample;
         TimeReject why;
-        bool is_new;
 
         look_at_clocks(k, now);
         why = check_reply(k, server, t, claim, &sample);
         why = source_offer(s, why == TIME_ACCEPTED ? &sample : NULL, why, now->mono_ns, &is_new);
         k->is_new_line[server] |= is_new;
+        if (was_silent && s->reach != 0)
+                ask_silent(k, now);
         return why;
 }
 
@@ -364,25 +377,39 @@ static bool own_interval(const TimeKeeper *k, int64_t free_ns, SelectInterval *r
         return true;
 }
 
+static size_t count_servers(const TimeKeeper *k)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < KEEPER_SERVERS_MAX; i++)
+                n += k->sources[i] != NULL;
+        return n;
+}
+
 /*
- * The majority's interval among the candidates. Where they have none, our own clock decides, if it is
- * known; a majority of servers overrules it. Alone, a server that a majority never found wrong is
- * believed: there is no other authority.
+ * Where the truth is, if a majority agrees. A minority of all our servers may lie, and all of those
+ * that lie may be among the candidates. Where candidates have no majority, our own clock decides, if it is known;
+ * a majority of servers overrules it. Alone, a server that a majority never found wrong is believed: there is no
+ * other authority.
  */
 static bool find_common(const TimeKeeper *k, const Candidate *c, size_t n, int64_t free_ns,
                         SelectInterval *ret)
 {
-        SelectInterval v[KEEPER_SERVERS_MAX + 1];
         bool is_suspect = n == 1 && c[0].source->is_falseticker;
+        SelectInterval v[KEEPER_SERVERS_MAX + 1], any;
+        size_t faults = (count_servers(k) - 1) / 2;
+        int agree = 0;
 
         for (size_t i = 0; i < n; i++)
                 v[i] = c[i].interval;
-        if (!is_suspect && select_intersect(v, n, ret) > 0)
-                return true;
-        return own_interval(k, free_ns, v + n) && select_intersect(v, n + 1, ret) > 0;
+        if (!is_suspect)
+                agree = select_intersect(v, n, &any);
+        if (agree <= 0 && own_interval(k, free_ns, v + n))
+                agree = select_intersect(v, ++n, &any);
+        return agree > 0 && select_tolerate(v, n, MAX(faults, n - (size_t) agree), ret) >= 0;
 }
 
-/* The truth is in @common, so a line is known no better than from its far end: a liar may just touch it. */
+/* The truth is in @common, so a line is known no better than from its far end. */
 static double reach_ns(const TimeEstimate *line, SelectInterval common)
 {
         double low = (double) line->ahead_ns - (double) common.low_ns;
@@ -537,6 +564,8 @@ static void update(TimeKeeper *k, const TimeReading *now, KeeperDecision *ret)
 
         if (best && (selected != k->selected || k->is_new_line[selected] || k->replan))
                 follow(k, best, now, ret);
+        else if (best)
+                discipline_widen(&k->discipline, now->mono_ns, best->line.bound_ns);
         else if (!best && k->replan && k->discipline.has_line)
                 follow_memory(k, now, ret);
         if (selected != k->selected)

@@ -15,22 +15,27 @@ static int compare_edges(const void *a, const void *b)
         return y->step - x->step;
 }
 
+static void make_edges(const SelectInterval *v, size_t n, Edge *ret)
+{
+        assert(n <= SELECT_MAX);
+
+        for (size_t i = 0; i < n; i++) {
+                assert(v[i].low_ns <= v[i].high_ns);
+                ret[2 * i] = (Edge){v[i].low_ns, +1};
+                ret[2 * i + 1] = (Edge){v[i].high_ns, -1};
+        }
+        qsort(ret, 2 * n, sizeof(*ret), compare_edges);
+}
+
 int select_intersect(const SelectInterval *v, size_t n, SelectInterval *ret)
 {
         Edge edges[2 * SELECT_MAX];
         SelectInterval best = {};
         int depth = 0, most = 0;
 
-        assert(n <= SELECT_MAX);
-
-        for (size_t i = 0; i < n; i++) {
-                assert(v[i].low_ns <= v[i].high_ns);
-                edges[2 * i] = (Edge){v[i].low_ns, +1};
-                edges[2 * i + 1] = (Edge){v[i].high_ns, -1};
-        }
         if (n == 0)
                 return 0;
-        qsort(edges, 2 * n, sizeof(*edges), compare_edges);
+        make_edges(v, n, edges);
 
         for (size_t i = 0; i < 2 * n; i++) {
                 SelectInterval here;
@@ -49,4 +54,27 @@ int select_intersect(const SelectInterval *v, size_t n, SelectInterval *ret)
 
         *ret = best;
         return most;
+}
+
+int select_tolerate(const SelectInterval *v, size_t n, size_t faults, SelectInterval *ret)
+{
+        size_t depth = 0, wanted = faults < n ? n - faults : 1;
+        Edge edges[2 * SELECT_MAX];
+        SelectInterval hull = {};
+        bool found = false;
+
+        make_edges(v, n, edges);
+        for (size_t i = 0; i < 2 * n; i++) {
+                if (edges[i].step < 0) {
+                        if (depth-- == wanted)
+                                hull.high_ns = edges[i].at_ns; /* the last one stays */
+                } else if (++depth == wanted && !found) {
+                        hull.low_ns = edges[i].at_ns;
+                        found = true;
+                }
+        }
+        if (!found)
+                return -EDOM;
+        *ret = hull;
+        return 0;
 }

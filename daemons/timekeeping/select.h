@@ -31,6 +31,20 @@ typedef struct SelectInterval {
  */
 int select_intersect(const SelectInterval *v, size_t n, SelectInterval *ret);
 
+/**
+ * select_tolerate() - where the truth is, if at most @faults of the @n intervals miss it
+ * @ret: from the first to the last point that n − faults intervals share
+ *
+ * The most popular intersection says who is wrong, not where the truth is: a liar whose interval overlaps that of all
+ * others makes it smaller, and may cut the truth off. The n − faults honest ones all hold it; so it is where so
+ * many meet, and of several such places nobody can tell which.
+ *
+ * Source: Marzullo, "Tolerating failures of continuous-valued sensors", ACM TOCS 8 (1990), 4.
+ *
+ * Return: 0; -EDOM when no point is shared by so many; @faults ≥ @n counts as n − 1.
+ */
+int select_tolerate(const SelectInterval *v, size_t n, size_t faults, SelectInterval *ret);
+
 static inline bool select_overlap(SelectInterval a, SelectInterval b)
 {
         return a.low_ns <= b.high_ns && b.low_ns <= a.high_ns;

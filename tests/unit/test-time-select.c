@@ -1,5 +1,6 @@
 /*
- * Marzullo's intersection: the majority's interval, and nothing without a majority.
+ * Marzullo's intersection: the majority's interval, and nothing without a majority; and the interval that holds
+ * the truth in spite of liars.
  */
 #include "timekeeping/select.h"
 
@@ -102,6 +103,69 @@ static void test_no_point_is_shared_by_more(void)
         }
 }
 
+/* Three honest clocks that are right to ± 10, and a liar that overlaps them all: the most popular place misses the truth. */
+static void test_a_liar_that_overlaps_all_does_not_cut_the_truth_off(void)
+{
+        static const SelectInterval v[] = {{-10, 10}, {-9, 11}, {-11, 9}, {8, 20}};
+        SelectInterval common, truth;
+
+        g_assert_cmpint(select_intersect(v, 4, &common), ==, 4);
+        g_assert_cmpint(common.low_ns, ==, 8);
+        g_assert_cmpint(select_tolerate(v, 4, 1, &truth), ==, 0);
+        g_assert_cmpint(truth.low_ns, ==, -9);
+        g_assert_cmpint(truth.high_ns, ==, 10);
+        g_assert_cmpint(select_tolerate(v, 4, 0, &truth), ==, 0);
+        g_assert_cmpint(truth.low_ns, ==, 8);
+        g_assert_cmpint(truth.high_ns, ==, 9);
+}
+
+static void test_too_few_agree(void)
+{
+        static const SelectInterval v[] = {{0, 1}, {5, 6}, {8, 9}};
+        SelectInterval truth = {3, 3};
+
+        g_assert_cmpint(select_tolerate(v, 3, 1, &truth), ==, -EDOM);
+        g_assert_cmpint(truth.low_ns, ==, 3);
+        g_assert_cmpint(select_tolerate(v, 3, 2, &truth), ==, 0);
+        g_assert_cmpint(truth.high_ns, ==, 9);
+        g_assert_cmpint(select_tolerate(v, 3, 9, &truth), ==, 0);
+        g_assert_cmpint(truth.low_ns, ==, 0);
+        g_assert_cmpint(select_tolerate(v, 0, 0, &truth), ==, -EDOM);
+}
+
+/* Marzullo 1990, theorem 1: with at most f liars of n the result holds the truth; and no point of it is there
+ * without a reason: its ends are shared by n − f, and nothing outside is. */
+static void test_the_truth_is_inside_whatever_a_minority_says(void)
+{
+        for (int round = 0; round < 5000; round++) {
+                size_t n = (size_t) g_test_rand_int_range(1, 12), faults = (n - 1) / 2;
+                int64_t truth = g_test_rand_int_range(-20, 20);
+                SelectInterval v[12], ret = {};
+
+                for (size_t i = 0; i < n; i++) {
+                        bool honest = i >= faults;
+
+                        v[i].low_ns = honest ? truth - g_test_rand_int_range(0, 15)
+                                             : g_test_rand_int_range(-40, 40);
+                        v[i].high_ns =
+                                (honest ? truth : v[i].low_ns) + g_test_rand_int_range(0, 15);
+                }
+                g_assert_cmpint(select_tolerate(v, n, faults, &ret), ==, 0);
+                g_assert_cmpint(ret.low_ns, <=, truth);
+                g_assert_cmpint(truth, <=, ret.high_ns);
+                for (int64_t at = -80; at < 80; at++) {
+                        size_t here = 0;
+
+                        for (size_t i = 0; i < n; i++)
+                                here += v[i].low_ns <= at && at <= v[i].high_ns;
+                        if (at == ret.low_ns || at == ret.high_ns)
+                                g_assert_cmpuint(here, >=, n - faults);
+                        if (at < ret.low_ns || at > ret.high_ns)
+                                g_assert_cmpuint(here, <, n - faults);
+                }
+        }
+}
+
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
@@ -114,5 +178,10 @@ int main(int argc, char *argv[])
         T("touching-intervals-overlap", test_touching_intervals_overlap);
         T("extremes-do-not-overflow", test_extremes_do_not_overflow);
         T("no-point-is-shared-by-more", test_no_point_is_shared_by_more);
+        T("a-liar-that-overlaps-all-does-not-cut-the-truth-off",
+          test_a_liar_that_overlaps_all_does_not_cut_the_truth_off);
+        T("too-few-agree", test_too_few_agree);
+        T("the-truth-is-inside-whatever-a-minority-says",
+          test_the_truth_is_inside_whatever_a_minority_says);
         return g_test_run();
 }

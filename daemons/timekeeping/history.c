@@ -100,7 +100,8 @@ static double frequency_bound_of(const History *h, const double *off, const Regr
 {
         double bend =
                 h->wander_ppm * NS_PER_S_PER_PPM / WANDER_S; /* what held then holds less now */
-        double best = UNKNOWN_PPM * NS_PER_S_PER_PPM;
+        /* The oscillator's error is within this of none; the line's slope may be far from both. */
+        double best = UNKNOWN_PPM * NS_PER_S_PER_PPM + fabs(fit->slope);
 
         best = fmin(best, fabs(fit->slope - h->prior.slope) + PRIOR_SDS * h->prior.slope_sd);
         for (size_t i = 0; i < h->count; i++)

@@ -22,13 +22,15 @@ static bool is_ordinary(TimeReject why)
 
 static void log_sample(const Remote *r, const RemoteSample *s, TimeReject before)
 {
+        const bool *k = s->from_kernel;
         bool is_news = !is_ordinary(s->outcome) && s->outcome != before;
 
         log_full(is_news ? LOG_NOTICE : LOG_DEBUG, NULL, 0,
                  "%s: %s (%s); T1..T4 %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64
-                 " ns, offset %" PRId64 " ns, round trip %" PRId64 " ns",
+                 " ns, offset %" PRId64 " ns, round trip %" PRId64 " ns, by the kernel:%s%s%s%s",
                  r->address, time_reject_explain(s->outcome), time_reject_to_string(s->outcome),
-                 s->t[0], s->t[1], s->t[2], s->t[3], s->cristian.offset_ns, s->cristian.rtt_ns);
+                 s->t[0], s->t[1], s->t[2], s->t[3], s->cristian.offset_ns, s->cristian.rtt_ns,
+                 k[0] ? " T1" : "", k[1] ? " T2" : "", k[2] ? " T3" : "", k[3] ? " T4" : "");
 }
 
 static TimeReject last_outcome(const Remote *r)

@@ -21,10 +21,9 @@ from timed import mr
 
 import tap
 
-SECONDS = int(os.environ.get("TIME_NAMESPACES_SECONDS", "24"))
-GOAL_US = 10
-BROKEN_NS = 10**6  # it starts 50 ms off: then nothing is disciplined at all
-BURST = os.environ.get("TIME_NAMESPACES_BURST", "1")
+SECONDS = int(os.environ.get("TIME_NAMESPACES_SECONDS", "22"))
+BURST = os.environ.get("TIME_NAMESPACES_BURST", "4")
+BAR_NS = 10_000  # and not by the programs' own stamps: with those the same runs had 18 us
 NET = "10.213.7"
 BUSY = 4
 # Keeps a processor busy, and ends with its time or with its parent, whatever becomes of that.
@@ -114,7 +113,7 @@ class Namespaces(timed.Time):
         return [float(row[11]) * 1e9 for row in rows][len(rows) // 3:]
 
     def test_two_namespaces_under_load(self):
-        """the clock's error with four busy processes beside it, and chronyd's exchanges (goal: rms of 10 us)"""
+        """the clock's error with four busy processes beside it, and chronyd's exchanges (bar: rms of 10 us)"""
         for _ in range(BUSY):
             p = subprocess.Popen([sys.executable, "-c", BUSY_PROGRAM, str(SECONDS + 60), str(os.getpid())])
             self.addCleanup(lambda p=p: (p.kill(), p.wait()))
@@ -124,11 +123,13 @@ class Namespaces(timed.Time):
         clock, exchanges = self.errors()
         theirs = self.chronyd_errors() if has_chronyd else []
         print(f"# timesyncd-lite: clock rms {rms(clock) / 1e3:.1f} us, worst {max(map(abs, clock)) / 1e3:.1f} us of {len(clock)}; "
-              f"exchanges rms {rms(exchanges) / 1e3:.1f} us of {len(exchanges)}; goal {GOAL_US} us")
+              f"exchanges rms {rms(exchanges) / 1e3:.1f} us of {len(exchanges)}; bar {BAR_NS / 1e3:.0f} us")
         if theirs:
             print(f"# chronyd -x:     exchanges rms {rms(theirs) / 1e3:.1f} us, worst {max(map(abs, theirs)) / 1e3:.1f} us "
                   f"of {len(theirs)}")
-        self.assertLessEqual(rms(clock), BROKEN_NS)
+        self.assertLessEqual(rms(clock), BAR_NS)
+        stamps = re.findall(r"by the kernel: ?(.*)", (self.dir / "client.log").read_text())
+        self.assertGreater(stamps.count("T1 T2 T3 T4"), len(stamps) * 0.9)
 
 
 if __name__ == "__main__":

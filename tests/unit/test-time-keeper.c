@@ -500,6 +500,20 @@ static void test_the_free_running_clock_is_without_corrections(void)
         g_assert_cmpint(labs(discipline_free_ns(&d, 2000 * S + 500 * MS) - 2000 * S), <=, 50);
 }
 
+/* 30 ms off, or 25 ms right: where the answer took 100 ms, nobody knows which, and a slew does no harm. */
+static void test_no_step_by_less_than_is_known(void)
+{
+        TimeEstimate line = {.ahead_ns = NOON + 30 * MS, .bound_ns = 50e6};
+        TimeReading start = {NOON, 0, 0};
+        TimeDiscipline d;
+
+        discipline_init(&d, &keeper_defaults.limits, &start, 0, 1);
+        g_assert_cmpint(discipline_update(&d, &line, 0, 1, DISCIPLINE_START), ==, 0);
+        g_assert_cmpint(discipline_offset_ns(&d, 0), ==, 30 * MS);
+        line.bound_ns = 5e6;
+        g_assert_cmpint(discipline_update(&d, &line, 0, 1, DISCIPLINE_START), ==, 30 * MS);
+}
+
 /* Any four numbers, any claim: nothing aborts, and no frequency or step leaves its limits. */
 static void test_no_answer_breaks_anything(void)
 {
@@ -542,6 +556,7 @@ int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
 #define T(name, f) g_test_add_func("/timekeeping/keeper/" name, f)
+        T("no-step-by-less-than-is-known", test_no_step_by_less_than_is_known);
         T("a-large-offset-is-stepped-once", test_a_large_offset_is_stepped_once_at_the_start);
         T("a-small-offset-is-slewed", test_a_small_offset_is_slewed);
         T("a-strangers-step-is-slewed-away", test_a_strangers_step_is_noticed_and_slewed_away);

@@ -169,17 +169,23 @@ class Time(mr.Scratch):
         return self.mrctl("--json=short", "time", "query", address)
 
     def fake_server(self, answer):
-        """A gRPC server whose answer(request, true time) gives the bytes of a reply."""
-        def handler(data, context):
-            return answer(read_request(data), time.time_ns())
-
-        server = grpc.server(futures.ThreadPoolExecutor(2))
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
-            "mapreduced.time.v1.Time", {"SyncTime": grpc.unary_unary_rpc_method_handler(handler)})])
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        self.addCleanup(server.stop, None)
+        """Serves as serve_fake() says, until the end of the case; returns where."""
+        port = mr.free_port()
+        self.addCleanup(serve_fake(answer, port).stop, None)
         return f"127.0.0.1:{port}"
+
+
+def serve_fake(answer, port):
+    """A gRPC server on loopback, whose answer(request, true time) gives the bytes of a reply."""
+    def handler(data, context):
+        return answer(read_request(data), time.time_ns())
+
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
+        "mapreduced.time.v1.Time", {"SyncTime": grpc.unary_unary_rpc_method_handler(handler)})])
+    assert server.add_insecure_port(f"127.0.0.1:{port}") == port
+    server.start()
+    return server
 
 
 def honest(r, now, **changes):

@@ -513,6 +513,16 @@ void task_table_restore(TaskTable *t, TaskKind kind, uint32_t index, uint32_t st
         count_fed(t, kind, false, true);
 }
 
+void task_table_restore_lost(TaskTable *t, uint32_t map)
+{
+        Task *task = get(t, TASK_MAP, map);
+
+        if (!task || task->state != TASK_DONE || task->output_lost)
+                return;
+        task->output_lost = true;
+        t->done_without_output++;
+}
+
 int task_table_resume(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,
                       uint32_t worker, uint64_t now_usec)
 {

@@ -222,6 +222,9 @@ void task_table_settle(TaskTable *t);
 void task_table_restore(TaskTable *t, TaskKind kind, uint32_t index, uint32_t started,
                         uint32_t failed, uint32_t lost, bool done, uint32_t attempt,
                         uint32_t worker);
+/* Then: the output of this map, which was DONE, is lost. Whether a reduce needs it, task_table_rerun_lost() says once it is
+ * known how far the reduces are. */
+void task_table_restore_lost(TaskTable *t, uint32_t map);
 /* An attempt that may still run on a worker that outlived us; after task_table_restore() of its task. -EBUSY when
  * the task is DONE or has no room for it, -EINVAL for a number that was never given. */
 int task_table_resume(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,

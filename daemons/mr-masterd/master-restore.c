@@ -135,14 +135,20 @@ static void on_task(const StoreTask *row, void *userdata)
         MasterJob *j = x->job;
         TaskKind kind = row->kind == TASK_MAP ? TASK_MAP : TASK_REDUCE;
         uint32_t lost = row->lost;
+        bool done = row->done, without_output;
         CounterSet *set;
 
         if (row->task >= task_table_count(j->table, kind))
                 return;
-        if (!row->done)
+        /* It was committed, for there are counters, and is not run again yet: perhaps nobody needs it. */
+        without_output = kind == TASK_MAP && !done && *row->counters && !*row->running;
+        done = done || without_output;
+        if (!done)
                 lost += read_running(x, kind, row->task, row->running);
-        task_table_restore(j->table, kind, row->task, row->started, row->failed, lost, row->done,
+        task_table_restore(j->table, kind, row->task, row->started, row->failed, lost, done,
                            row->attempt, row->worker);
+        if (without_output)
+                task_table_restore_lost(j->table, row->task);
         if (*row->status)
                 task_table_set_status(j->table, kind, row->task, row->status);
         if (kind == TASK_MAP) {
@@ -151,7 +157,7 @@ static void on_task(const StoreTask *row, void *userdata)
                         j->origins[row->task] = g_strdup(row->origin);
         }
         set = counter_set_from_text(row->counters);
-        if (row->done)
+        if (done)
                 job_set_task_counters(j, kind, row->task, set);
         else
                 j->task_counters[kind][row->task] = set;
@@ -201,6 +207,9 @@ static int go_on(Restore *x, MasterJob *j)
                   task_table_count_in(j->table, TASK_REDUCE, TASK_DONE), j->reduces);
         job_run(j);
         expect_attempts(x, j);
+        /* Of a reduce that may still run, its worker will say whether it needs a map; one that does not run needs all. */
+        if (task_table_count_in(j->table, TASK_REDUCE, TASK_IDLE) > 0)
+                job_rerun_lost(j);
         job_check_complete(j);
         return 0;
 }

@@ -163,6 +163,24 @@ class WorkerLost(FaultCase):
         self.hold.touch()
         self.assertRight(job, maps=12, reduces=2)
 
+    def test_unneeded_maps_outlive_the_master(self):
+        """maps that are lost and that nobody needs do not run again either when the master is killed and started again"""
+        self.job_input(12)
+        job = self.count_job(reducer=self.holding("*", SUM, "mapreduce_task_partition"))
+        self.wait_maps(job, 12)
+        mr.wait_for("the reduces", lambda: self.job_get(job, "ReducesRunning") == 2 and self.slots_used() == 2)
+        busy = {t["Worker"] for t in self.tasks(job, "reduce")}
+        name, worker = self.worker_that(lambda n: n not in busy)
+        held = len(self.on(job, "map", "done", name))
+        worker.kill()
+        mr.wait_for("the loss", lambda: self.job_get(job, "MapOutputsLost") == held)
+        self.kill_master()
+        mr.wait_for("the reduces again", lambda: self.slots_used() == 2)
+        time.sleep(1)  # as long as an assignment takes that must not be
+        self.assertEqual(self.job_get(job, "MapsDone"), 12)
+        self.hold.touch()
+        self.assertRight(job, maps=12, reduces=2)
+
     def test_worker_dies_in_the_reduces(self):
         """kill -9 of a worker in the reduces: finished reduces never run again, its running ones do, and its maps for them"""
         self.job_input(12)

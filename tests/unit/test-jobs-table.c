@@ -140,6 +140,28 @@ static void test_a_map_runs_again_only_while_a_reduce_needs_it(void)
         g_assert_cmpuint(task_table_outputs_lost(t), ==, 2);
 }
 
+/* After a restart: lost before, needed by nobody or not, which is known when the reduce that was running says how far it is. */
+static void test_a_restored_map_without_output_runs_again_when_it_is_needed(void)
+{
+        for (int fed = 0; fed < 2; fed++) {
+                _cleanup_(task_table_freep) TaskTable *t = task_table_new(2, 1, 4, 0);
+                uint32_t attempt, worker;
+
+                task_table_restore(t, TASK_MAP, 0, 1, 0, 0, true, 0, W1);
+                task_table_restore(t, TASK_MAP, 1, 1, 0, 0, true, 0, W2);
+                task_table_restore_lost(t, 0);
+                task_table_restore(t, TASK_REDUCE, 0, 1, 0, 0, false, 0, 0);
+                g_assert_cmpint(task_table_resume(t, TASK_REDUCE, 0, 0, W2, 0), ==, 0);
+                g_assert_cmpint(state(t, TASK_MAP, 0), ==, TASK_DONE);
+                g_assert_cmpint(task_table_output(t, 0, &attempt, &worker), ==, 0);
+                (void) task_table_progress(t, TASK_REDUCE, 0, 0,
+                                           fed ? ATTEMPT_RUNNING : ATTEMPT_STARTED, 0, 1);
+                g_assert_cmpuint(task_table_rerun_lost(t, 1), ==, fed ? 0 : 1);
+                g_assert_cmpint(state(t, TASK_MAP, 0), ==, fed ? TASK_DONE : TASK_IDLE);
+                g_assert_cmpint(state(t, TASK_MAP, 1), ==, TASK_DONE);
+        }
+}
+
 /* The worker is lost, its map is to run again; but the reduce had all its input, and its word of that comes with its part. */
 static void test_maps_are_done_when_all_reduces_are(void)
 {
@@ -379,6 +401,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/jobs/table/an-attempt-ends-once", test_an_attempt_ends_once);
         g_test_add_func("/jobs/table/a-map-runs-again-only-while-a-reduce-needs-it",
                         test_a_map_runs_again_only_while_a_reduce_needs_it);
+        g_test_add_func("/jobs/table/a-restored-map-without-output-runs-again-when-it-is-needed",
+                        test_a_restored_map_without_output_runs_again_when_it_is_needed);
         g_test_add_func("/jobs/table/maps-are-done-when-all-reduces-are",
                         test_maps_are_done_when_all_reduces_are);
         g_test_add_func("/jobs/table/a-reduce-back-in-its-shuffle-needs-maps-again",

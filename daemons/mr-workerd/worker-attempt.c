@@ -376,7 +376,7 @@ void attempt_start(Manager *m, EvgrpcServerCall *call, const TaskSpec *spec)
                               spec->task, spec->attempt);
         a = g_hash_table_lookup(m->attempts, key);
         if (spec->resume) {
-                if (a && !a->call)
+                if (a)
                         attempt_attach(a, call);
                 else
                         evgrpc_server_call_finish(call, EVGRPC_NOT_FOUND,

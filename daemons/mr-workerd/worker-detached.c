@@ -22,11 +22,18 @@ static void on_grace_over(void *userdata)
 }
 
 /* One that still fetches files from the master has lost nothing yet. */
+static bool can_go_on_alone(const Attempt *a)
+{
+        const WorkerConf *conf = &a->manager->conf;
+
+        return !conf->ephemeral && conf->rejoin_grace_usec > 0 && a->phase != PHASE_FILES;
+}
+
 bool attempt_detach(Attempt *a)
 {
         Manager *m = a->manager;
 
-        if (m->conf.ephemeral || m->conf.rejoin_grace_usec == 0 || a->phase == PHASE_FILES)
+        if (!can_go_on_alone(a))
                 return false;
         if (loop_timer_new(m->loop, on_grace_over, a, &a->grace) < 0)
                 return false;
@@ -50,6 +57,12 @@ void attempt_keep(Attempt *a, const TaskResult *result)
 
 void attempt_attach(Attempt *a, EvgrpcServerCall *call)
 {
+        /* A master that is here again before we have seen the end of its last call. */
+        if (a->call)
+                evgrpc_server_call_finish(a->call, EVGRPC_UNAVAILABLE,
+                                          "another call goes on with it");
+        a->call = evgrpc_server_call_unref(a->call);
+        a->congested = false;
         a->grace = loop_timer_free(a->grace);
         attempt_listen(a, call);
         if (a->kept) {
@@ -79,9 +92,11 @@ GPtrArray *attempts_list_detached(Manager *m)
                 Mapreduced__V1__RunningAttempt *r;
                 Attempt *a = p;
 
-                if (!a->grace)
+                /* Also those whose call seems to live: it may be that of a master that is gone. A master that made
+                 * the call itself does not mind. */
+                if (!a->grace && !can_go_on_alone(a))
                         continue;
-                a->asked = true;
+                a->asked = a->grace != NULL;
                 r = malloc(sizeof(*r)); /* protobuf-c frees it */
                 if (!r)
                         g_error("Out of memory"); /* as GLib itself would */

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import unittest
+import unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import mr  # noqa: E402
@@ -507,6 +508,11 @@ static int map(MrTask *t, void *state, const void *line, size_t size)
 
 const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "words", .op = MR_OP_SUM, .map = map};
 """
+
+    def setUp(self):
+        options = "detect_leaks=1:abort_on_error=0:exitcode=99:handle_segv=0"  # a crash is a crash in a sanitized build, too
+        with unittest.mock.patch.dict(os.environ, ASAN_OPTIONS=options):
+            super().setUp()
 
     def plugin_job(self, bad, *args):
         """@bad: {file: {line number: word}}. The wanted answer is that without those lines."""

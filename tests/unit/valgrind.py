@@ -19,17 +19,20 @@ VALGRIND = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "-
             "--errors-for-leak-kinds=definite,indirect", "--track-fds=no"]
 # What each program does in a short time there; all of it, when VALGRIND_FULL is set.
 PARTS = {
-    "calls": ["unary-tcp", "list", "deadline", "cancel", "metadata", "over-long", "too-many-outstanding"],
-    "streams": ["collect", "chat", "early-end", "pause-each", "paused-ends", "producer"],
-    "failures": ["server-freed", "channel-free", "channel-free-inside", "shutdown"],
-    "faults": ["bad-messages", "stream-used-again", "stream-crosses-its-end", "not-grpc"],
-    "files": ["client", "refused", "shrinks"],
-    "hostile": ["http1", "garbage", "compressed", "half-messages"],
-    "once": ["kept-reply", "client/retry"],
-    "pieces": [],
+    "calls": ["unary-tcp", "list", "deadline", "cancel", "metadata"],
+    "streams": ["collect", "chat", "early-end", "pause-each", "paused-ends"],
+    "failures": ["server-freed", "channel-free", "channel-free-inside"],
+    "faults": ["bad-messages", "stream-used-again", "not-grpc"],
+    "files": ["client", "shrinks"],
+    "hostile": ["garbage", "compressed", "half-messages"],
+    "once": ["kept-reply"],
+    "pieces": ["framing-cuts", "blocks-in-bytes", "read-to-its-place", "lend"],
     "tls-calls": ["unary-tcp"],
-    "timestamps": ["no-message-has-no-time"],
 }
+if FULL:
+    PARTS |= dict.fromkeys(("once-model", "stamps", "timestamps", "tls", "tls-files", "tls-streams", "tls-trust"), [])
+# These look at how much memory the process has, which is valgrind's then.
+NOT_HERE = {"faults": ["slow-reader", "unfolding-headers"]}
 
 
 @unittest.skipUnless(shutil.which("valgrind"), "valgrind is not installed")
@@ -38,11 +41,12 @@ class Valgrind(unittest.TestCase):
     def run_program(self, name, parts):
         group = name.removeprefix("tls-")  # one that holds another's tests once more, over TLS
         paths = [] if FULL else [f"-p=/rpc/{group}/{p}" for p in parts]
+        paths += [f"-s=/rpc/{group}/{p}" for p in NOT_HERE.get(name, []) if FULL]
         done = subprocess.run([*VALGRIND, str(mr.BUILD / f"tests/unit/test-rpc-{name}"), *paths], capture_output=True,
                               text=True, timeout=3000 if FULL else 250)
         self.assertEqual(done.returncode, 0, done.stdout[-2000:] + done.stderr[-6000:])
         ran = [row for row in done.stdout.splitlines() if row.startswith("ok ")]
-        self.assertGreaterEqual(len(ran), max(1, len(paths)), done.stdout)
+        self.assertGreaterEqual(len(ran), 1 if FULL else len(parts), done.stdout)
         self.assertNotIn("==", done.stderr)
 
 

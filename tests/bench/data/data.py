@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The data path beside programs that do one job each, and beside peers, in one run: makes the data, shuffles the order.
 
-    data.py [--scratch DIR] [--size MIB] [--rounds N] [--text FILE] [--yardsticks DIR] [--only JOB,…] [--svg FILE]
+    data.py [--scratch DIR] [--data DIR] [--size MIB] [--rounds N] [--text FILE] [--yardsticks DIR] [--only JOB,…]
+            [--svg FILE] [--check yes|no|only] [--install-peers] [--big]
 
 Every round runs all programs of all jobs once, in an order that is shuffled anew: a run after one with a large heap is
 slower. Printed are medians, the least, and the ratio to the job's yardstick (else its first peer) of the same run.
@@ -9,7 +10,13 @@ Answers are compared with coreutils' or awk's before anything is timed. Nothing 
 
 --text        default: the kernel's source, where Debian's linux-source package is installed; else words by Zipf's law
 --yardsticks  a folder of C programs to build: wcpart.c sortshuf.c logmax.c mapper.c; default: ../shared/limit beside the repo
-Peers are used where they are installed: coreutils, mawk, ripgrep, GNU parallel.
+--data         where the data is made, and kept for the next run; default: in the scratch folder, and removed
+--check        no: only measure; only: only compare answers
+--install-peers  fetches DuckDB's package for Node into the data folder, with npm, once; else the rows have none
+--big          data of four times the memory of all tasks, and where the disk has 80 GiB free, 24 GiB of records
+
+Peers are used where they are installed: coreutils, mawk, ripgrep, DuckDB. MR-MPI (Debian's libmrmpi-dev) has no program to run.
+The peak memory of a sort is that of all its processes together (PSS), looked at 50 times a second.
 """
 
 import argparse
@@ -40,7 +47,9 @@ def sh(command, env, out=subprocess.DEVNULL):
 class Bench:
     def __init__(self, args, scratch):
         self.args, self.scratch = args, scratch
+        self.data = pathlib.Path(args.data) if args.data else scratch / "data"
         (scratch / "tmp").mkdir()
+        self.data.mkdir(exist_ok=True, parents=True)
         self.env = dict(os.environ, LC_ALL="C", TMPDIR=str(scratch / "tmp"))
         self.jobs = {}  # job -> list of (program, command); the first is ours, the second what ratios are to
         self.yardsticks = self.build()
@@ -65,22 +74,49 @@ class Bench:
     def make_data(self):
         size = self.args.size << 20
         for kind in ("records", "log"):
-            with open(self.scratch / kind, "wb") as out:
-                subprocess.run([str(self.scratch / "gen"), kind, str(size)], stdout=out, check=True)
-        self.text = self.args.text or self.kernel_text(size)
-        if not self.text:
-            self.text = str(self.scratch / "text")
-            with open(self.text, "wb") as out:
-                subprocess.run([str(self.scratch / "gen"), "text", str(size)], stdout=out, check=True)
+            self.generate(kind, size)
+        self.text = self.args.text or self.kernel_text(size) or str(self.generate("text", size))
+        self.make_files(size)
+        self.make_tables(size)
         self.line = str(self.scratch / "line")
         pathlib.Path(self.line).write_text("hello I am good hello bye bye bye good night hello\n")
+
+    def generate(self, kind, size, name=None):
+        to = self.data / (name or kind)
+        if not to.exists():
+            with open(to, "wb") as out:
+                subprocess.run([str(self.scratch / "gen"), kind, str(size)], stdout=out, check=True)
+        return to
+
+    def make_files(self, size):
+        """A quarter of the text as 64 files, for the index."""
+        folder = self.data / "files"
+        if folder.exists():
+            return
+        folder.mkdir()
+        sh(f"head -c {size // 4} '{self.text}' | LC_ALL=C tr -cs '[:alnum:]\n' ' ' | split -C {size // 256} -a 2 - {folder}/f", self.env)
+
+    def make_tables(self, size):
+        """Two tables that join: ids by Zipf's law in one, each once in the other."""
+        folder = self.data / "tables"
+        if folder.exists():
+            return
+        folder.mkdir()
+        rows = size // 100
+        rng = random.Random(3)
+        with open(folder / "left.tsv", "w") as left, open(folder / "right.tsv", "w") as right:
+            for i in range(rows // 4):
+                left.write(f"{int(rows ** rng.random())}\tl{i}\t{i % 97}\n")
+            for i in range(rows // 8):
+                right.write(f"{i * 3}\tr{i}\n")
 
     def kernel_text(self, size):
         tars = sorted(pathlib.Path("/usr/src").glob("linux-source-*.tar.xz"))
         if not tars or self.args.short:
             return None
-        to = self.scratch / "kernel"
-        sh(f"tar -xOJf {tars[-1]} --wildcards '*.c' '*.h' '*.rst' | head -c {size} > {to}", self.env)
+        to = self.data / "kernel"
+        if not to.exists():
+            sh(f"tar -xOJf {tars[-1]} --wildcards '*.c' '*.h' '*.rst' | head -c {size} > {to}", self.env)
         return str(to)
 
     def ours(self, app, data, *args, reduces=2, options=""):
@@ -97,7 +133,7 @@ class Bench:
         return [(program, command)] if shutil.which(program.split()[0]) else []
 
     def plan(self):
-        s, text, log, records = self.scratch, self.text, self.scratch / "log", self.scratch / "records"
+        s, text, log, records = self.scratch, self.text, self.data / "log", self.data / "records"
         sort_u = f"sort -S 25% --parallel=2 | uniq -c > {s}/c"
         self.jobs["word count"] = [("mrctl", self.ours("--app wordcount", text, reduces=16)),
                                    *self.yard("wcpart", f"-s -o {s}/y '{text}'"),
@@ -120,11 +156,40 @@ class Bench:
             mapper = self.yardsticks["mapper"]
             self.jobs["C streaming mapper"] = [("mrctl", self.ours(f"--mapper '{mapper} -n'", text, reduces=1)),
                                                ("bare on pipes", f"split -n 2 --filter='cat | {mapper} -n | cat' '{text}'")]
+        files, tables = self.data / "files", self.data / "tables"
+        self.jobs["inverted index"] = [("mrctl", self.ours("--app index", files)),
+                                       *self.duck("index"),
+                                       ("mawk, sort", f"cd {files}; mawk '{{for (i = 1; i <= NF; i++) print $i \"\\t\" FILENAME}}' * | sort -u -S 25% --parallel=2 > {s}/c")]
+        self.jobs["join"] = [("mrctl", self.ours("--app join", tables, "right.*", "delimiter=\\t")),
+                             *self.duck("join"),
+                             ("sort, join", f"join -t $'\\t' <(sort -S 12% -t $'\\t' -k1,1 {tables}/left.tsv) <(sort -S 12% -t $'\\t' -k1,1 {tables}/right.tsv) > {s}/c")]
+        if self.args.big:
+            self.plan_big()
         self.jobs["one line"] = [("mrctl", f"'{mr.MRCTL}' --local run -q --app wordcount --input {self.line}"),
                                  ("coreutils", f"tr -s '[:space:]' '\\n' < {self.line} | sort | uniq -c")]
         if self.args.only:
             wanted = [w.strip() for w in self.args.only.split(",")]
             self.jobs = {k: v for k, v in self.jobs.items() if k in wanted}
+
+    def plan_big(self):
+        """Growth beyond memory: the ratio to the row before should be that of the data."""
+        for gib in (1, 4, 24):
+            if gib == 24 and shutil.disk_usage(self.data).free < 80 << 30:
+                print("24 GiB of records: not here, for it needs 80 GiB of disk")
+                continue
+            records = self.generate("records", gib << 30, f"records-{gib}")
+            self.jobs[f"sort, {gib} GiB"] = [("mrctl", self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=32 * gib))]
+
+    def duck(self, job):
+        """DuckDB by its package for Node, where somebody has put that."""
+        peers = self.data / "peers"
+        if self.args.install_peers and not (peers / "node_modules").exists():
+            peers.mkdir(exist_ok=True)
+            sh(f"cd {peers}; npm init -y; npm install --no-audit --no-fund @duckdb/node-api", self.env)
+        if not (peers / "node_modules/@duckdb").exists() or not shutil.which("node"):
+            return []
+        shutil.copy(HERE / "duckdb.mjs", peers)
+        return [("DuckDB", f"node {peers}/duckdb.mjs {job} {self.data} {self.scratch}/duck")]
 
     def check(self, title, ours, other):
         got, want = sh(ours, self.env, subprocess.PIPE), sh(other, self.env, subprocess.PIPE)
@@ -138,20 +203,29 @@ class Bench:
         swap = "sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'"
         checks = {
             "word count, letters": (f"{parts} | {digest}", f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {swap} | {digest}"),
-            "sort": (f"{parts} | cksum", f"sort -s -S 25% --parallel=2 -T {s} {s}/records | cksum"),
-            "regex count": (f"{parts} | cut -f2", f"grep -c '\" 50[0-9] ' {s}/log"),
-            "bytes per client": (f"{parts} | {digest}", f"awk '{{b[$1] += $10}} END {{for (k in b) printf \"%s\\t%d\\n\", k, b[k]}}' {s}/log | {digest}"),
+            "word count": (f"{parts} | {digest}", f"cat {s}/y/* | {digest}"),
+            "sort": (f"{parts} | cksum", f"sort -s -S 25% --parallel=2 -T {s} {self.data}/records | cksum"),
+            "regex count": (f"{parts} | cut -f2", f"grep -c '\" 50[0-9] ' {self.data}/log"),
+            "inverted index": (f"{parts} | awk -F '\\t' '{{for (i = 2; i <= NF; i++) {{n = split($i, p, \"/\"); print $1 \"\\t\" p[n]}}}}' | {digest}", f"sort {s}/c | cksum"),
+            "join": (f"{parts} | {digest}", f"sort {s}/c | cksum"),
+            "bytes per client": (f"{parts} | {digest}", f"awk '{{b[$1] += $10}} END {{for (k in b) printf \"%s\\t%d\\n\", k, b[k]}}' {self.data}/log | {digest}"),
         }
         for job, (got, want) in checks.items():
-            if job in self.jobs:
-                sh(self.jobs[job][0][1], self.env)
-                self.check(job, got, want)
+            programs = dict(self.jobs.get(job, []))
+            if not programs or (job == "word count" and "wcpart" not in programs):
+                continue
+            sh(programs["mrctl"], self.env)
+            for other in ("wcpart", "mawk, sort", "sort, join"): # whose output the check reads
+                if other in programs:
+                    sh(programs[other], self.env)
+            self.check(job, got, want)
+            print(f"{job}: the answers are the same", flush=True)
 
     def run(self):
         taken = {(job, name): [] for job, programs in self.jobs.items() for name, _ in programs}
         rng = random.Random(1)
         todo = [(job, name, command) for job, programs in self.jobs.items() for name, command in programs]
-        for path in {self.text, str(self.scratch / "log"), str(self.scratch / "records")}:
+        for path in {self.text, str(self.data / "log"), str(self.data / "records")}:
             sh(f"cat '{path}' > /dev/null", self.env)
         for _ in range(self.args.rounds):
             rng.shuffle(todo)
@@ -169,6 +243,49 @@ class Bench:
             for i, (name, _) in enumerate(programs):
                 times = taken[job, name]
                 yield job, name, statistics.median(times), min(times), statistics.median(times) / base, i == 0
+
+
+def pss_bytes(pid):
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+            return 1024 * int(next(line for line in f if line.startswith("Pss:")).split()[1])
+    except (OSError, StopIteration):
+        return 0 # it has ended
+
+
+def tree(pid):
+    """A process and all below it."""
+    found = [pid]
+    for p in found:
+        try:
+            for task in os.listdir(f"/proc/{p}/task"):
+                with open(f"/proc/{p}/task/{task}/children", encoding="ascii") as f:
+                    found += [int(x) for x in f.read().split()]
+        except OSError:
+            continue
+    return found
+
+
+def peak_memory(command, env):
+    p = subprocess.Popen(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env)
+    peak = 0
+    while p.poll() is None:
+        peak = max(peak, sum(pss_bytes(x) for x in tree(p.pid)))
+        time.sleep(0.02)
+    if p.returncode:
+        sys.exit(f"failed: {command}")
+    return peak
+
+
+def report_memory(bench, limit_mib):
+    """Bounded is bounded: this one does fail."""
+    for job, programs in bench.jobs.items():
+        if job != "sort" and not job.startswith("sort, "):
+            continue
+        peak = peak_memory(programs[0][1], bench.env) / (1 << 20)
+        print(f"{job}: peak memory of all processes {peak:.0f} MiB (at most {limit_mib})")
+        if peak > limit_mib:
+            sys.exit(1)
 
 
 def table(rows, rounds):
@@ -208,6 +325,10 @@ def main():
     parser.add_argument("--yardsticks", default=str(mr.SOURCE.parent / "shared" / "limit"))
     parser.add_argument("--only")
     parser.add_argument("--svg")
+    parser.add_argument("--data")
+    parser.add_argument("--check", choices=("yes", "no", "only"), default="yes")
+    parser.add_argument("--install-peers", action="store_true")
+    parser.add_argument("--big", action="store_true", default=os.environ.get("MR_BENCH_BIG") == "1")
     parser.add_argument("--short", action="store_true", help="as in CI: 16 MiB, one round")
     args = parser.parse_args()
     if args.short:
@@ -216,7 +337,11 @@ def main():
     try:
         bench = Bench(args, scratch)
         bench.plan()
-        bench.check_answers()
+        if args.check != "no":
+            bench.check_answers()
+            report_memory(bench, 512)
+        if args.check == "only":
+            return
         rows = list(bench.rows(bench.run()))
         table(rows, args.rounds)
         if args.svg:

@@ -334,7 +334,9 @@ class Chaos(mr.ClusterCase):
             self.one_round(plan)
             for pid, (fds, rss, name) in self.at_rest().items():
                 fds0, rss0, _ = first.setdefault(pid, (fds, rss, name))
-                self.assertLessEqual(fds, fds0 + FDS_MORE, f"seed {SEED}, {plan}: {name} keeps descriptors")
+                if fds > fds0 + FDS_MORE:  # what is being closed is gone in a moment; a leak stays
+                    mr.wait_for(f"seed {SEED}, {plan}: {name} to close descriptors: {fds} are open, {fds0} were",
+                                lambda pid=pid, fds0=fds0: len(os.listdir(f"/proc/{pid}/fd")) <= fds0 + FDS_MORE, 15)
                 if not mr.SANITIZED:
                     self.assertLessEqual(rss, rss0 + RSS_MORE_KIB, f"seed {SEED}, {plan}: {name} keeps memory")
         own = {d.pid for d in self.daemons}

@@ -20,6 +20,11 @@ FAKE = str(mr.BUILD / "tests/bus/fake-master")
 RUN = ("run", "--app", "wordcount", "/in/a")
 
 
+def plain(shown):
+    """What a terminal was told, without its escape sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x07", "", shown.decode(errors="replace"))
+
+
 class FakeMaster(mr.Scratch):
     def setUp(self):
         super().setUp()
@@ -293,14 +298,12 @@ class Verbs(FakeMaster):
                               (f"mrctl --bus={self.bus} drain ", "drain w"),
                               (f"mrctl --bus={self.bus} cancel ", "cancel 1 ")):
             with self.subTest(typed=typed):
-                got = self.zsh_tab(typed)
-                if wanted:
-                    self.assertIn(wanted, got)
-                else:
+                got = self.zsh_tab(typed, wanted)
+                if not wanted:
                     self.assertNotIn("--follow", got)
 
-    def zsh_tab(self, typed):
-        """What the line looks like after TAB, in a zsh on a terminal of its own."""
+    def zsh_tab(self, typed, wanted):
+        """What the line looks like after TAB, in a zsh on a terminal of its own; it must come to be @wanted."""
         rc = self.file("zdot/.zshrc", f"""fpath=({mr.SOURCE}/cli/completion $fpath)
 autoload -Uz compinit; compinit -u -D
 unsetopt zle_bracketed_paste; PS1='ready> '; LISTMAX=0
@@ -312,9 +315,9 @@ zstyle ':completion:*' list-colors ''
         if pid == 0:
             os.execvpe("zsh", ["zsh", "-i"], env)
         try:
-            self.until(fd, b"ready> ")
+            self.until(fd, "ready> ")
             os.write(fd, typed.encode() + b"\t")
-            return self.quiet(fd)
+            return self.until(fd, wanted) if wanted else self.quiet(fd)
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -322,18 +325,18 @@ zstyle ':completion:*' list-colors ''
 
     def until(self, fd, needle):
         seen = b""
-        while needle not in seen:
+        while needle not in plain(seen):
             ready, _, _ = select.select([fd], [], [], 30 * mr.SLOW)
-            self.assertTrue(ready, seen)
+            self.assertTrue(ready, f"{needle!r} does not come after {plain(seen)!r}")
             seen += os.read(fd, 4096)
-        return seen
+        return plain(seen)
 
     def quiet(self, fd):
         """Everything until nothing comes for a while."""
         seen = b""
         while select.select([fd], [], [], 0.7 * mr.SLOW)[0]:
             seen += os.read(fd, 4096)
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x07", "", seen.decode(errors="replace"))
+        return plain(seen)
 
     def test_no_bus(self):
         """a bus that is not there is named, with what needs none"""
@@ -364,7 +367,7 @@ zstyle ':completion:*' list-colors ''
 
     def test_usage_error_sends_nothing(self):
         """after a usage error nothing was sent"""
-        for args in (["--reduces=0"], ["--foo"], ["--reducer=x"], ["--json=short"], [""], ["--input="]):
+        for args in (["--reduces=-1"], ["--reduces=10001"], ["--foo"], ["--reducer=x"], ["--json=short"], [""], ["--input="]):
             self.assertEqual(self.ctl(*RUN, *args).returncode, 2)
         self.assertEqual(self.states(), [])
 

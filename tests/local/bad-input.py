@@ -170,8 +170,9 @@ class Options(mr.Scratch):
         self.assertEqual((self.dir / "out/part-00000").read_bytes(), b"a\t2\nb\t1\n")
 
     def test_reduces_out_of_range(self):
-        """reduces of 0, 10^9 and words are refused with the range"""
-        for value in ("0", "1000000000", "-1", "many", "", "1x"):
+        """reduces of 10^9 and words are refused with the range; of 0, for an app that has a reduce"""
+        self.assertFails(self.run_with("--app", "wordcount", "--reduces=0"), "App=wordcount has a reduce")
+        for value in ("10001", "1000000000", "-1", "many", "", "1x"):
             with self.subTest(value):
                 p = self.run_with("--app", "wordcount", f"--reduces={value}")
                 self.assertIn(p.returncode, (1, 2))

@@ -223,13 +223,19 @@ int manager_claim_name(Manager *m, Error *e)
 
 static void announce_manager(Manager *m)
 {
+        unsigned skewed = manager_count_skewed(m);
+        g_autofree char *clocks = NULL;
+
         if (m->bus)
                 (void) sd_bus_emit_properties_changed(m->bus, MASTER_PATH, MANAGER_INTERFACE,
                                                       "JobsActive", "WorkersAlive", "Slots",
                                                       "SlotsUsed", NULL);
-        service_status("%u jobs active, %u workers alive, %u of %u slots in use",
+        if (skewed > 0)
+                clocks = g_strdup_printf(", clocks wrong: %u", skewed);
+        service_status("%u jobs active, %u workers alive, %u of %u slots in use%s",
                        manager_count_active(m), manager_count_alive(m),
-                       scheduler_slots_used(m->scheduler), scheduler_slots(m->scheduler));
+                       scheduler_slots_used(m->scheduler), scheduler_slots(m->scheduler),
+                       clocks ? clocks : "");
 }
 
 /* Whether an object's changes go out now; else *next_usec is brought forward to when they may. */

@@ -25,15 +25,49 @@ static uint64_t certain_skew_usec(const WorkerClock *c)
         return off_usec - c->offset_bound_usec;
 }
 
-static void warn(const MasterWorker *w)
+char *worker_clock_trouble(const MasterWorker *w)
 {
         g_autofree char *off = format_timespan(magnitude(w->clock.offset_usec));
+
+        if (!w->clock.is_skewed)
+                return NULL;
+        return g_strdup_printf(
+                "its clock is %s %s the master's%s", off,
+                w->clock.offset_usec > 0 ? "behind" : "ahead of",
+                w->clock.synchronised ? "" : ", and nothing keeps it (see timesyncd-lite(8))");
+}
+
+static void warn(MasterWorker *w)
+{
+        const LogFields fields = {.worker = w->id};
+        g_autofree char *text = NULL;
+
+        w->clock.is_skewed = true;
+        text = worker_clock_trouble(w);
+        log_full(LOG_WARNING, &fields, 0, "Worker %s: %s: times in its logs do not compare",
+                 w->name, text);
+        worker_changed(w, CHANGED_STATE);
+}
+
+static void say_right(MasterWorker *w)
+{
         const LogFields fields = {.worker = w->id};
 
-        log_full(LOG_WARNING, &fields, 0,
-                 "The clock of worker %s is %s %s ours%s: times in its logs do not compare",
-                 w->name, off, w->clock.offset_usec > 0 ? "behind" : "ahead of",
-                 w->clock.synchronised ? "" : ", and nothing keeps it (see timesyncd-lite(8))");
+        w->clock.is_skewed = false;
+        log_full(LOG_INFO, &fields, 0, "The clock of worker %s is right again", w->name);
+        worker_changed(w, CHANGED_STATE);
+}
+
+unsigned manager_count_skewed(const Manager *m)
+{
+        GHashTableIter iter;
+        unsigned count = 0;
+        gpointer w;
+
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &w))
+                count += ((MasterWorker *) w)->alive && ((MasterWorker *) w)->clock.is_skewed;
+        return count;
 }
 
 void worker_clock_update(MasterWorker *w, const Mapreduced__V1__HeartbeatRequest *request)
@@ -47,13 +81,8 @@ void worker_clock_update(MasterWorker *w, const Mapreduced__V1__HeartbeatRequest
         c->offset_bound_usec = request->clock_offset_bound_usec;
 
         skew_usec = certain_skew_usec(c);
-        if (skew_usec > limit_usec && !c->is_skewed) {
-                c->is_skewed = true;
+        if (skew_usec > limit_usec && !c->is_skewed)
                 warn(w);
-        } else if (skew_usec <= limit_usec / 2 && c->is_skewed && c->offset_bound_usec > 0) {
-                const LogFields fields = {.worker = w->id};
-
-                c->is_skewed = false;
-                log_full(LOG_INFO, &fields, 0, "The clock of worker %s is right again", w->name);
-        }
+        else if (skew_usec <= limit_usec / 2 && c->is_skewed && c->offset_bound_usec > 0)
+                say_right(w);
 }

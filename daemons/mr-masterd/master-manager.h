@@ -330,6 +330,10 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
 void worker_drop_cached(MasterWorker *w, const char *key);
 void worker_keep_cached(MasterWorker *w, const char *key); /* it has made a good one; takes NULL */
 
+/* How far its clock is off, as a sentence, while a warning of it stands; else NULL. Caller frees. */
+char *worker_clock_trouble(const MasterWorker *w);
+unsigned manager_count_skewed(const Manager *m);
+
 /* Takes what a heartbeat says of the worker's clock; warns of skew. */
 void worker_clock_update(MasterWorker *w, const Mapreduced__V1__HeartbeatRequest *request);
 void manager_arm_leases(Manager *m);

@@ -32,6 +32,7 @@ char *worker_state_reason(const MasterWorker *w)
 {
         g_autofree char *until = NULL;
         uint64_t until_usec;
+        char *clock;
 
         if (!w->alive)
                 return g_strdup(w->trouble ? w->trouble : "");
@@ -44,7 +45,8 @@ char *worker_state_reason(const MasterWorker *w)
         case SCHED_WORKER_BACKED_OFF:
                 return g_strdup(w->trouble ? w->trouble : "");
         default:
-                return g_strdup("");
+                clock = worker_clock_trouble(w);
+                return clock ? clock : g_strdup("");
         }
 }
 

@@ -250,11 +250,12 @@ class ClusterCase(Scratch):
         wait_for("the master on the bus", ready)
         return self.master
 
-    def start_worker(self, index, *extra):
+    def start_worker(self, index, *extra, before=()):
+        """@before: a command that becomes the worker, as env does."""
         name = f"w{index}"
         return self.start(
             name,
-            [WORKERD, f"--bus={self.bus}", f"--master=127.0.0.1:{self.port}", f"--listen=127.0.0.{index + 2}:0",
+            [*before, WORKERD, f"--bus={self.bus}", f"--master=127.0.0.1:{self.port}", f"--listen=127.0.0.{index + 2}:0",
              f"--spool={self.dir}/spool-{name}", f"--slots={self.slots}", f"--name={name}", f"--instance={name}",
              "--insecure-plain-tcp", *extra],
         )

@@ -1,12 +1,17 @@
 """What the master knows of its workers' clocks: they are its own here, so whatever it is told must hold zero."""
 
 import json
-import sys
 import pathlib
+import re
+import signal
+import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import mr  # noqa: E402
 import tap  # noqa: E402
+
+WRONG_CLOCK = mr.BUILD / "tests/time/libwrong-clock.so"
 
 
 class Workers(mr.ClusterCase):
@@ -22,6 +27,54 @@ class Workers(mr.ClusterCase):
             self.assertLess(row["ClockOffsetBoundUSec"], 10**6)
             self.assertIsInstance(row["ClockSynchronised"], bool)
         self.assertIn("CLOCK", self.ctl("workers").stdout.decode())
+
+
+class Skew(mr.ClusterCase):
+    """Workers whose clocks are wrong, by a library that is loaded before them."""
+
+    workers_wanted = 0
+
+    def setUp(self):
+        if mr.SANITIZED:
+            self.skipTest("a sanitizer wants to be loaded first, and so does the wrong clock")
+        super().setUp()
+
+    def start_skewed(self, index, seconds):
+        return self.start_worker(index, before=["env", f"LD_PRELOAD={WRONG_CLOCK}", f"WRONG_CLOCK_SEC={seconds}"])
+
+    def reason(self, name):
+        return {r["Name"]: r["StateReason"] for r in json.loads(self.ctl("workers", "--json=short").stdout)}.get(name, "")
+
+    def test_skew(self):
+        """a clock 2 s ahead and one 3 s behind are warned of, once; job events have the master's time all the same"""
+        self.start_worker(0)
+        ahead = self.start_skewed(1, 2)
+        self.start_skewed(2, -3)
+        # The offset is known to some ms: "2s", "1.999s", "2.001s".
+        for name, words in (("w1", r"its clock is (2|1\.9\d*|2\.0\d*)s ahead of the master's"),
+                            ("w2", r"its clock is (3|2\.9\d*|3\.0\d*)s behind the master's")):
+            mr.wait_for(f"the warning of {name}", lambda n=name, w=words: re.search(w, self.reason(n)))
+        self.assertEqual(self.reason("w0"), "")
+
+        before = time.time_ns() // 1000
+        text = self.file("in/text", b"one two two\n" * 2000)
+        job = self.submit("--app=wordcount", "--split-size=4K", "--reduces=3", text)
+        mr.wait_for("the job", lambda: self.job_is_over(job))
+        self.assertEqual(self.job_get(job, "State"), "done")
+        after = time.time_ns() // 1000
+        attempts = json.loads(self.ctl("timeline", "--json=short", job).stdout)
+        self.assertEqual({a["Worker"] for a in attempts}, {"w0", "w1", "w2"})
+        for a in attempts:
+            self.assertTrue(before <= a["StartedUSec"] <= a["FinishedUSec"] <= after, (before, a, after))
+
+        self.assertTrue(ahead.alive())
+        ahead.kill(signal.SIGTERM)
+        mr.wait_for("it to go", lambda: self.get("WorkersAlive") == 2)
+        self.start_worker(1)
+        mr.wait_for("its clock to be right", lambda: "The clock of worker w1 is right again" in self.master.text())
+        self.assertEqual(self.reason("w1"), "")
+        warnings = re.findall(r"Worker (\w+): its clock is .* times in its logs do not compare", self.master.text())
+        self.assertEqual(sorted(warnings), ["w1", "w2"])
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ static const OptionInfo options[] = {
         {"user", required_argument, OPT_USER, VERB_HISTORY},
         {"since", required_argument, OPT_SINCE, VERB_HISTORY | VERB_LOGS},
         {"until", required_argument, OPT_UNTIL, VERB_HISTORY | VERB_LOGS},
-        {"lines", required_argument, 'n', VERB_HISTORY | VERB_LOGS},
+        {"lines", required_argument, 'n', VERB_HISTORY | VERB_LOGS | VERB_TASKS},
         {"follow", no_argument, 'f', VERB_LOGS},
         {"directory", required_argument, 'D', VERB_LOGS},
         {"ttl", required_argument, OPT_TTL, VERB_CLUSTER},

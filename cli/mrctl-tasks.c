@@ -6,7 +6,7 @@
 #include "cli/table.h"
 #include "cli/verbs.h"
 
-#define PAGE 1000 /* tasks in one reply: the most that ListTasks gives */
+#define PAGE 1000U /* tasks in one reply: the most that the master gives */
 
 enum { KIND, INDEX, STATE, STARTED, FAILED, LOST, WORKER, FRACTION, STATUS, COLUMNS };
 
@@ -22,7 +22,7 @@ static const Column columns[COLUMNS] = {
         [STATUS] = {"STATUS", "Status", .truncate = true},
 };
 
-static int add_task(Table *t, const Arguments *a, const char *kind, sd_bus_message *m)
+static int add_task(Table *t, const char *kind, sd_bus_message *m)
 {
         const char *state, *worker, *status;
         uint32_t index, started, failed, lost;
@@ -33,8 +33,6 @@ static int add_task(Table *t, const Arguments *a, const char *kind, sd_bus_messa
                                 &fraction, &status);
         if (r <= 0)
                 return r;
-        if (!arguments_want_state(a, state))
-                return 1;
         table_add_row(t);
         table_set_text(t, KIND, kind);
         table_set_number(t, INDEX, index);
@@ -48,35 +46,64 @@ static int add_task(Table *t, const Arguments *a, const char *kind, sd_bus_messa
         return 1;
 }
 
-/* Returns how many tasks the page had, or negative errno with a message. */
+/* The states are the master's to look at: of a hundred thousand tasks it sends those few that run. */
+static int call_page(Master *m, const Arguments *a, const char *path, const char *kind,
+                     uint32_t first, uint32_t max, sd_bus_message **ret, Error *e)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(m->bus, &call, m->name, path, JOB_INTERFACE,
+                                           "ListTasksInState");
+        if (r >= 0)
+                r = sd_bus_message_append(call, "s", kind);
+        if (r >= 0)
+                r = sd_bus_message_open_container(call, 'a', "s");
+        for (guint i = 0; r >= 0 && i < a->states->len; i++)
+                r = sd_bus_message_append(call, "s", (const char *) a->states->pdata[i]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(call);
+        if (r >= 0)
+                r = sd_bus_message_append(call, "uu", first, max);
+        return r < 0 ? master_explain(m, NULL, r, e) : master_send(m, call, ret, e);
+}
+
+/* Returns how many tasks the page had, or negative errno with a message; @first: where the next one begins. */
 static int add_page(Table *t, const Arguments *a, Master *m, const char *path, const char *kind,
-                    uint32_t first, Error *e)
+                    uint32_t *first, uint32_t max, Error *e)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         int r, n = 0;
 
-        r = master_call(m, path, JOB_INTERFACE, "ListTasks", &reply, e, "suu", kind, first,
-                        (uint32_t) PAGE);
+        r = call_page(m, a, path, kind, *first, max, &reply, e);
         if (r < 0)
                 return r;
         r = sd_bus_message_enter_container(reply, 'a', "(usuuusds)");
-        while (r > 0 && (r = add_task(t, a, kind, reply)) > 0)
+        while (r > 0 && (r = add_task(t, kind, reply)) > 0)
                 n++;
+        if (r >= 0)
+                r = sd_bus_message_exit_container(reply);
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "u", first);
         return r < 0 ? master_bad_reply(r, e) : n;
 }
 
+/* @left: how many rows may still come, counted down. */
 static int add_tasks(Table *t, const Arguments *a, Master *m, const char *path, const char *kind,
-                     Error *e)
+                     uint32_t *left, Error *e)
 {
-        uint32_t first = 0;
+        uint32_t first = 0, max;
         int n;
 
         do {
-                n = add_page(t, a, m, path, kind, first, e);
+                max = MIN(*left, PAGE);
+                if (max == 0)
+                        return 0;
+                n = add_page(t, a, m, path, kind, &first, max, e);
                 if (n < 0)
                         return n;
-                first += (uint32_t) n;
-        } while (n == PAGE);
+                *left -= MIN((uint32_t) n, *left);
+        } while ((uint32_t) n >= max);
         return 0;
 }
 
@@ -84,15 +111,16 @@ int verb_tasks(const Arguments *a)
 {
         _cleanup_(table_freep) Table *t = table_new(columns, COLUMNS, "tasks", a);
         _cleanup_(job_query_done) JobQuery q = {};
+        uint32_t left = a->lines ? a->lines : UINT32_MAX;
         _cleanup_error_ Error e = {};
         int r;
 
         r = job_query_open(&q, a, QUERY_JOB);
         if (r != EXIT_SUCCESS)
                 return r;
-        r = add_tasks(t, a, &q.master, q.job->path, "map", &e);
+        r = add_tasks(t, a, &q.master, q.job->path, "map", &left, &e);
         if (r >= 0)
-                r = add_tasks(t, a, &q.master, q.job->path, "reduce", &e);
+                r = add_tasks(t, a, &q.master, q.job->path, "reduce", &left, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
         return table_print(t);

@@ -105,7 +105,7 @@ static const char help_text[] =
         "     --user=USER              history: only those of a user, by name or number\n"
         "     --since=TIME             history, logs: '2026-11-22 20:15', yesterday, '2h ago'\n"
         "     --until=TIME\n"
-        "  -n --lines=N                history, logs: the newest N\n"
+        "  -n --lines=N                history, logs: the newest N; tasks: the first\n"
         "  -f --follow                 logs: go on until the job is over\n"
         "  -D --directory=DIR          logs: read the journal files in DIR\n"
         "\n"

@@ -193,16 +193,37 @@ static int method_open_part(sd_bus_message *message, void *userdata, sd_bus_erro
 typedef struct TaskReply {
         sd_bus_message *reply;
         int result;
-        uint32_t next, end; /* tasks that have no row were never started */
+        uint32_t next, end;  /* tasks that have no row were never started */
+        uint32_t left, stop; /* how many more; the first task that was not looked at any more */
+        unsigned states;     /* a bit for each of task_states; 0: any */
 } TaskReply;
+
+static const char *const task_states[] = {
+        [TASK_IDLE] = "idle", [TASK_RUNNING] = "running", [TASK_DONE] = "done"};
+
+static bool is_wanted(const TaskReply *x, const char *state)
+{
+        for (size_t i = 0; i < ELEMENTSOF(task_states); i++)
+                if (g_str_equal(task_states[i], state))
+                        return x->states == 0 || (x->states & 1U << i);
+        return false;
+}
 
 static int append_task(TaskReply *x, uint32_t index, const char *state, uint32_t started,
                        uint32_t failed, uint32_t lost, const char *worker, double fraction,
                        const char *status)
 {
-        if (x->result >= 0)
-                x->result = sd_bus_message_append(x->reply, "(usuuusds)", index, state, started,
-                                                  failed, lost, worker, fraction, status);
+        if (x->result < 0)
+                return x->result;
+        if (x->left == 0) {
+                x->stop = MIN(x->stop, index);
+                return 0;
+        }
+        if (!is_wanted(x, state))
+                return 0;
+        x->left--;
+        x->result = sd_bus_message_append(x->reply, "(usuuusds)", index, state, started, failed,
+                                          lost, worker, fraction, status);
         return x->result;
 }
 
@@ -224,19 +245,78 @@ static void append_row(const StoreTask *row, void *userdata)
 
 static void append_living(TaskReply *x, const MasterJob *j, TaskKind kind)
 {
-        static const char *const names[] = {
-                [TASK_IDLE] = "idle", [TASK_RUNNING] = "running", [TASK_DONE] = "done"};
-
         for (; x->next < x->end; x->next++) {
                 const Task *task = task_table_get(j->table, kind, x->next);
                 double fraction = task->state == TASK_DONE ? 1 : 0;
 
                 if (task->state == TASK_RUNNING)
                         fraction = task->running[task->running_count - 1].fraction;
-                (void) append_task(x, x->next, names[task->state], task->started, task->failed,
-                                   task->lost, manager_worker_name(j->manager, task->newest_worker),
-                                   fraction, task->status ? task->status : "");
+                (void) append_task(x, x->next, task_states[task->state], task->started,
+                                   task->failed, task->lost,
+                                   manager_worker_name(j->manager, task->newest_worker), fraction,
+                                   task->status ? task->status : "");
         }
+}
+
+static int read_kind(sd_bus_message *message, TaskKind *ret, sd_bus_error *ret_error)
+{
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(message, "s", &name);
+        if (r < 0)
+                return r;
+        if (!g_str_equal(name, "map") && !g_str_equal(name, "reduce"))
+                return sd_bus_error_setf(ret_error, SD_BUS_ERROR_INVALID_ARGS,
+                                         "KIND is \"map\" or \"reduce\", not \"%.40s\"", name);
+        *ret = g_str_equal(name, "map") ? TASK_MAP : TASK_REDUCE;
+        return 0;
+}
+
+/* As a mask. */
+static int read_states(sd_bus_message *message, unsigned *ret, sd_bus_error *ret_error)
+{
+        const char *state;
+        int r;
+
+        r = sd_bus_message_enter_container(message, 'a', "s");
+        while (r > 0 && (r = sd_bus_message_read(message, "s", &state)) > 0) {
+                size_t i = 0;
+
+                while (i < ELEMENTSOF(task_states) && !g_str_equal(task_states[i], state))
+                        i++;
+                if (i == ELEMENTSOF(task_states))
+                        return sd_bus_error_setf(ret_error, SD_BUS_ERROR_INVALID_ARGS,
+                                                 "a task is idle, running or done, not \"%.40s\"",
+                                                 state);
+                *ret |= 1U << i;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(message);
+}
+
+/* Appends the array of those from x->next to x->end. */
+static int append_tasks(TaskReply *x, const MasterJob *j, TaskKind kind)
+{
+        int r;
+
+        r = sd_bus_message_open_container(x->reply, 'a', "(usuuusds)");
+        if (r < 0)
+                return r;
+        if (j->table) {
+                append_living(x, j, kind);
+        } else {
+                r = store_each_task(j->manager->store, j->number, (int) kind, x->next,
+                                    x->end - x->next, append_row, x);
+                append_idle_until(x, x->end);
+        }
+        if (r >= 0)
+                r = x->result;
+        return r < 0 ? r : sd_bus_message_close_container(x->reply);
+}
+
+static uint32_t task_limit(uint32_t max)
+{
+        return max == 0 || max > LIST_TASKS_MAX ? LIST_TASKS_MAX : max;
 }
 
 static int method_list_tasks(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
@@ -244,42 +324,54 @@ static int method_list_tasks(sd_bus_message *message, void *userdata, sd_bus_err
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const MasterJob *j = userdata;
         uint32_t first, max, count;
-        const char *name;
         TaskReply x = {};
         TaskKind kind;
         int r;
 
-        r = sd_bus_message_read(message, "suu", &name, &first, &max);
+        r = read_kind(message, &kind, ret_error);
+        if (r >= 0)
+                r = sd_bus_message_read(message, "uu", &first, &max);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(message, &reply);
         if (r < 0)
                 return r;
-        if (!g_str_equal(name, "map") && !g_str_equal(name, "reduce"))
-                return sd_bus_error_setf(ret_error, SD_BUS_ERROR_INVALID_ARGS,
-                                         "KIND is \"map\" or \"reduce\", not \"%.40s\"", name);
-        kind = g_str_equal(name, "map") ? TASK_MAP : TASK_REDUCE;
         count = kind == TASK_MAP ? j->maps : j->reduces;
-        if (max == 0 || max > LIST_TASKS_MAX)
-                max = LIST_TASKS_MAX;
         first = MIN(first, count);
-        x.next = first;
-        x.end = first + MIN(max, count - first);
+        x = (TaskReply){.reply = reply,
+                        .next = first,
+                        .end = first + MIN(task_limit(max), count - first),
+                        .left = task_limit(max)};
+        r = append_tasks(&x, j, kind);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
 
-        r = sd_bus_message_new_method_return(message, &reply);
+static int method_list_tasks_in_state(sd_bus_message *message, void *userdata,
+                                      sd_bus_error *ret_error)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const MasterJob *j = userdata;
+        uint32_t first, max, count;
+        TaskReply x = {};
+        TaskKind kind;
+        int r;
+
+        r = read_kind(message, &kind, ret_error);
         if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "(usuuusds)");
+                r = read_states(message, &x.states, ret_error);
+        if (r >= 0)
+                r = sd_bus_message_read(message, "uu", &first, &max);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(message, &reply);
         if (r < 0)
                 return r;
+        count = kind == TASK_MAP ? j->maps : j->reduces;
         x.reply = reply;
-        if (j->table) {
-                append_living(&x, j, kind);
-        } else {
-                r = store_each_task(j->manager->store, j->number, (int) kind, first, x.end - first,
-                                    append_row, &x);
-                append_idle_until(&x, x.end);
-        }
+        x.next = MIN(first, count);
+        x.end = x.stop = count;
+        x.left = task_limit(max);
+        r = append_tasks(&x, j, kind);
         if (r >= 0)
-                r = x.result;
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
+                r = sd_bus_message_append(reply, "u", x.stop);
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
@@ -364,6 +456,10 @@ static const sd_bus_vtable job_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("ListTasks", SD_BUS_ARGS("s", kind, "u", first, "u", max),
                                 SD_BUS_RESULT("a(usuuusds)", tasks), method_list_tasks,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListTasksInState",
+                                SD_BUS_ARGS("s", kind, "as", states, "u", first, "u", max),
+                                SD_BUS_RESULT("a(usuuusds)", tasks, "u", next),
+                                method_list_tasks_in_state, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListEvents", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(tss)", events),
                                 method_list_events, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListEventsSince", SD_BUS_ARGS("t", first),

@@ -144,6 +144,8 @@ class Verbs(mr.ClusterCase):
         self.assertEqual([(t["Kind"], t["State"]) for t in self.rows("tasks", first, "--state=done")],
                          [("map", "done"), ("reduce", "done")])
         self.assertEqual(self.rows("tasks", first, "--state=idle", "--state=running"), [])
+        self.assertEqual([t["Kind"] for t in self.rows("tasks", first, "--state=done", "-n1")], ["map"])
+        self.assertFails(self.ctl("tasks", first, "--state=failed"), "idle, running or done")
         self.assertFails(self.ctl("history", "--state=fialed"), "did you mean 'failed'?", code=2)
         self.assertFails(self.ctl("history", "--since=soon"), "--since must be a time", code=2)
         self.assertFails(self.ctl("history", "--colour=x"), "unknown option", code=2)

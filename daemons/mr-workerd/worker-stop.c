@@ -68,9 +68,14 @@ static void take_over(Manager *m, const WorkerConf *fresh)
 
         if (g_strcmp0(c->master, fresh->master) != 0 || g_strcmp0(c->listen, fresh->listen) != 0 ||
             !g_str_equal(c->spool, fresh->spool) || !g_str_equal(c->name, fresh->name) ||
-            c->slots != fresh->slots || c->insecure_plain_tcp != fresh->insecure_plain_tcp)
-                log_notice("Addresses, spool, name and slots have changed in the configuration: "
-                           "they count from the next start on");
+            c->insecure_plain_tcp != fresh->insecure_plain_tcp)
+                log_notice("Addresses, spool or name have changed in the configuration: they count "
+                           "from the next start on");
+        if (c->slots != fresh->slots) { /* the master hears of it with the next heartbeat */
+                c->slots = fresh->slots;
+                task_pool_set_slots(m->pool, c->slots);
+                manager_state_changed(m);
+        }
         c->task_memory_bytes = fresh->task_memory_bytes;
         c->min_free_bytes = fresh->min_free_bytes;
         c->drain_usec = fresh->drain_usec;

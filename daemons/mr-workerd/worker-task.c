@@ -462,6 +462,22 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, void (*on_changed
         return 0;
 }
 
+void task_pool_set_slots(TaskPool *pool, uint32_t slots)
+{
+        g_autoptr(GPtrArray) idle = g_ptr_array_new();
+
+        pool->slots = slots;
+        for (guint i = 0; i < pool->processes->len; i++) {
+                Process *p = pool->processes->pdata[i];
+
+                if (p->state == PROCESS_FRESH || p->state == PROCESS_WARM)
+                        g_ptr_array_add(idle, p);
+        }
+        for (guint i = 0; i < idle->len && pool->living > slots; i++)
+                process_end(idle->pdata[i]);
+        schedule(pool);
+}
+
 /* Waits until @pid is reaped, at most until @deadline_usec; false if it lives on. */
 static bool reap(Loop *l, pid_t pid, uint64_t deadline_usec)
 {

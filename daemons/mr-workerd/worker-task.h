@@ -49,6 +49,8 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, void (*on_changed
 TaskPool *task_pool_free(TaskPool *pool);
 
 uint32_t task_pool_busy(const TaskPool *pool);
+/* Of fewer slots those that are busy are taken away as they come free: nothing that runs is ended. */
+void task_pool_set_slots(TaskPool *pool, uint32_t slots);
 /* Ends the job's idle processes. */
 void task_pool_forget_job(TaskPool *pool, const char *job_id);
 

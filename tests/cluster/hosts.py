@@ -193,9 +193,17 @@ class Hosts(unittest.TestCase):
         self.assertEqual(self.master.show(MASTER, "MainPID"), pid)
         self.assertEqual(self.master.show(MASTER, "ActiveState"), "active")
         pid = self.one.show(WORKER, "MainPID")
+        slots = "/etc/mapreduced/workerd.conf.d/zz-slots.conf"
+        self.one.write(slots, "[Worker]\nSlots=5\n")
         p = self.one.run("systemctl", "reload", WORKER, check=False)
         self.assertEqual(p.returncode, 0, p.stdout + self.one.journal("-n", "20", "-u", WORKER))
         self.one.wait_until("the reload", lambda: "was read again" in self.one.journal("-n", "20", "-u", WORKER), 10)
+        total = lambda: self.master.output("busctl", "get-property", "org.mapreduced.Master1",  # noqa: E731
+                                           "/org/mapreduced/Master1", "org.mapreduced.Master1.Manager", "Slots").strip()
+        self.one.wait_until("the master to know of 5 slots", lambda: total() == "u 11", 10)
+        self.one.run("rm", slots)
+        self.one.run("systemctl", "reload", WORKER)
+        self.one.wait_until("the master to know of 2 slots", lambda: total() == "u 8", 10)
         self.assertEqual(self.one.show(WORKER, "MainPID"), pid)
 
     @long_form

@@ -48,7 +48,7 @@ static const struct {
         {"time limit",
          "raise the time limit, or give each task less input: a smaller --split-size, more --reduces"},
         {"No space left",
-         "make room on the worker's disk (Spool= in workerd.conf), or drain it: 'mrctl drain WORKER'"},
+         "make room on the worker's disk (SpoolDirectory= in workerd.conf), or drain it: 'mrctl drain WORKER'"},
         {"Permission denied",
          "the workers' user must be allowed to read the input and to write the output"},
         {"changed since",

@@ -290,7 +290,7 @@ static void warn_of_the_end(const MasterKeys *k)
                 left_sec = pki_authority_not_after_sec(k->authority) - now_sec;
                 if (left_sec < CA_WARN_SEC)
                         log_warning("The cluster's CA ends in %" PRId64
-                                    " days, and every certificate with it: see mrctl-cluster(1)",
+                                    " days, and every certificate with it: see mr-masterd(8)",
                                     left_sec / (24 * 3600));
         } else if (pki_renewal_sec(&k->own) < now_sec)
                 log_warning("The master's certificate %s ends in %" PRId64

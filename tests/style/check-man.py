@@ -121,6 +121,31 @@ class Man(unittest.TestCase):
         section = page("mrctl.1").split("\n# VERBS\n")[1].split("\n# ")[0]
         self.assertEqual({v for v in re.findall(r"(?m)^\*([a-z]+)\*", section)}, verbs)
 
+    def test_references(self):
+        """each page, unit and verb that a message or a unit file names is there"""
+        pages = {p.name.removesuffix(".scd") for p in (SOURCE / "man").glob("*.scd")}
+        pages |= {f"{p.stem}.5" for p in (SOURCE / "dbus").glob("*.xml")}
+        units = {p.name.removesuffix(".in") for p in (SOURCE / "units").iterdir()}
+        verbs = set(re.findall(r"(?m)^\*([a-z]+)\*", page("mrctl.1").split("\n# VERBS\n")[1].split("\n# ")[0]))
+        said, count = set(), 0
+        for path in [*(SOURCE / "daemons").rglob("*.[ch]"), *(SOURCE / "cli").rglob("*.[ch]")]:
+            text = re.sub(r'"\s*\n\s*"', "", path.read_text())  # a sentence over several lines
+            said |= {(path.name, s) for s in re.findall(r'"((?:[^"\\\n]|\\.)*)"', text)}
+        for path in (SOURCE / "units").iterdir():
+            said |= {(path.name, line) for line in re.findall("(?m)^Documentation=(.*)$", path.read_text())}
+        for name, text in said:
+            for found, section in re.findall(r"\b([a-z][\w.-]*)\(([1-8])\)", text):
+                if not found.startswith("systemd."):
+                    self.assertIn(f"{found}.{section}", pages, f"{name}: {text}")
+                count += 1
+            for unit in re.findall(r"systemctl \w+ ([a-z][\w-]+)", text):
+                self.assertTrue({f"{unit}.service", unit} & units, f"{name}: {text}")
+                count += 1
+            for verb in re.findall(r"'mrctl ([a-z]+)", text):
+                self.assertIn(verb, verbs, f"{name}: {text}")
+                count += 1
+        self.assertGreater(count, 20)
+
     def test_a_missing_option_would_be_seen(self):
         """an option without its line is found"""
         self.assertEqual(options_of_help("  -h --help  x\n     --a-b=N  as --c\n") ^ options_of_page("*-h*, *--help*\n"),

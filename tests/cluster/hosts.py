@@ -167,6 +167,8 @@ class Hosts(unittest.TestCase):
         self.master.run("systemctl", "restart", MASTER)
         self.wait_for_workers(4)
         server = "timesyncd-lite-server.service"
+        self.addCleanup(one.run, "rm", "-f", "/etc/mapreduced/timesyncd-lite.conf.d/units.conf")
+        one.write("/etc/mapreduced/timesyncd-lite.conf.d/units.conf", "[Server]\nListen=127.0.0.1:7076\nLocalStratum=10\n")
         for verb, state in (("start", "active"), ("restart", "active"), ("reload", "active"), ("stop", "inactive")):
             one.run("systemctl", verb, server)
             self.assertEqual(one.show(server, "ActiveState"), state)
@@ -525,12 +527,12 @@ class Hosts(unittest.TestCase):
         host = self.cluster.add("four")
         host.boot()
         host.up(MASTER)
-        names = ["mrctl", "mr-worker", "mr-master", "mapreduced-common"]
+        names = ["mrctl", "mr-worker", "mr-master", "timesyncd-lite", "mapreduced-common"]
         host.run("dpkg", "--force-unsafe-io", "-r", *names, timeout=120)
         self.assertTrue(host.path("/var/lib/mapreduced/master").exists())
         self.assertNotEqual(host.show(MASTER, "ActiveState"), "active")
         host.run("dpkg", "--force-unsafe-io", "-P", *names, timeout=120)
-        left = host.shell("find / -xdev \\( -name '*mapreduce*' -o -name 'mr-*d*' -o -name 'mrctl*' \\) "
+        left = host.shell("find / -xdev \\( -name '*mapreduce*' -o -name 'mr-*d*' -o -name 'mrctl*' -o -name 'timesyncd-lite*' \\) "
                           "-not -path '/proc/*' -not -path '/sys/*' -not -path '/var/log/*' -not -path '/run/systemd/*' "
                           "-not -path '/srv/*'").stdout
         self.assertEqual(left, "")

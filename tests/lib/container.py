@@ -126,8 +126,10 @@ def build_debs():
     if "MR_DEBS" in os.environ:
         return sorted(DEBS.glob("*.deb"))
     with Lock("deb"):
-        debs = sorted(DEBS.glob("*.deb"))
-        if not debs or newest_source() > min(d.stat().st_mtime for d in debs):
+        debs, stamp = sorted(DEBS.glob("*.deb")), DEBS / "begun"
+        if not debs or not stamp.exists() or newest_source() > stamp.stat().st_mtime:
+            DEBS.mkdir(parents=True, exist_ok=True)
+            stamp.touch()  # a source that changes while they are built is newer than they are
             env = dict(os.environ, DEB_BUILD_OPTIONS=f"nocheck noautodbgsym parallel={os.cpu_count()}")
             call(SOURCE / "packaging/build-deb", DEBS, env=env, timeout=1200)
             debs = sorted(DEBS.glob("*.deb"))

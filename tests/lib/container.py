@@ -22,6 +22,7 @@ While developing, MR_DEBS=DIRECTORY takes packages from there as they are.
 Everything made is removed at the end, each by the name or id that was kept. No more than MAX_HOSTS at a time.
 """
 
+import atexit
 import fcntl
 import hashlib
 import os
@@ -226,6 +227,24 @@ def in_use(layer):
     return f"{layer}" in pathlib.Path("/proc/self/mounts").read_text()
 
 
+def kill_members(cgroup):
+    try:
+        pids = [int(pid) for pid in pathlib.Path(cgroup, "cgroup.procs").read_text().split()]
+    except OSError:
+        return
+    for pid in pids:
+        if pid > 1:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def interrupt(number, frame):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 class Cluster:
     """A network of hosts. @what: "packages", "build" (what is built, as it is), or None: as a fresh Debian is."""
 
@@ -239,6 +258,9 @@ class Cluster:
             debs = build_debs()
             self.wanted = [d for name in PACKAGES for d in debs if d.name.startswith(f"{name}_")]
             self.lower.insert(0, installed_layer(self.wanted, base))
+        # Whoever ends a test by SIGTERM, as a time limit does, must not leave hosts that run.
+        signal.signal(signal.SIGTERM, interrupt)
+        atexit.register(self.close)
         self.hosts = []
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="mr-hosts-"))
         self.tag = f"mr{os.getpid() % 100000}{os.urandom(1).hex()}"
@@ -283,6 +305,7 @@ class Cluster:
         return ours
 
     def close(self):
+        atexit.unregister(self.close)
         for host in reversed(self.hosts):
             host.remove()
         self.hosts = []
@@ -410,6 +433,7 @@ class Host:
     def kill(self):
         """Power off, this instant: nothing is written any more."""
         if not self.nspawn:
+            self.gone()
             return
         if self.pid:
             try:
@@ -437,6 +461,7 @@ class Host:
         self.nspawn, self.pid = None, 0
         for c in self.cgroups:
             for path, _, _ in os.walk(c, topdown=False):
+                kill_members(path)  # of one that was interrupted while it began
                 try:
                     os.rmdir(path)
                 except OSError:

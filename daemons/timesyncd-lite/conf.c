@@ -153,6 +153,13 @@ static int parse_stratum(const char *value, void *target, Error *e)
         return 0;
 }
 
+static int parse_kernel_stratum(const char *value, void *target, Error *e)
+{
+        if (parse_u32_range(value, 1, 15, target) < 0)
+                return error_setf(e, EINVAL, "not a stratum from 1 to 15: %s", value);
+        return 0;
+}
+
 static int parse_rate(const char *value, void *target, Error *e)
 {
         if (parse_u32_range(value, 1, RATE_MAX, target) < 0)
@@ -177,10 +184,12 @@ static int read_files(const char *override, TimeConf *c, Error *e)
                 {"Time", "AllowPlaintext", conf_parse_boolean, &c->allow_plaintext},
                 {"Server", "Listen", conf_parse_strv, &c->listen},
                 {"Server", "LocalStratum", parse_stratum, &c->local_stratum},
+                {"Server", "Stratum", parse_kernel_stratum, &c->kernel_stratum},
                 {"Server", "RateLimit", parse_rate, &c->rate_per_second},
                 {"TLS", "CA", conf_parse_path, &c->ca},
                 {"TLS", "Certificate", conf_parse_path, &c->certificate},
                 {"TLS", "Key", conf_parse_path, &c->key},
+                {"TLS", "ServerName", conf_parse_string, &c->server_name},
                 {},
         };
         g_autoptr(GPtrArray) warnings = g_ptr_array_new_with_free_func(g_free);
@@ -352,6 +361,23 @@ static int check(TimeConf *c, Error *e)
         return 0;
 }
 
+/* What LoadCredential= of the unit gave us, if nothing else was configured: a copy of the cluster's keys, which we could not
+ * read where they are. */
+static void use_credentials(TimeConf *c)
+{
+        const char *dir = getenv("CREDENTIALS_DIRECTORY");
+        g_autofree char *ca = NULL;
+
+        if (!dir || c->ca || c->certificate || c->key)
+                return;
+        ca = g_build_filename(dir, "ca.pem", NULL);
+        if (access(ca, R_OK) < 0)
+                return;
+        c->ca = TAKE_PTR(ca);
+        c->certificate = g_build_filename(dir, "certificate.pem", NULL);
+        c->key = g_build_filename(dir, "key.pem", NULL);
+}
+
 static int load(TimeConf *c, Error *e)
 {
         g_autoptr(GPtrArray) servers = g_ptr_array_new(), listen = g_ptr_array_new();
@@ -362,8 +388,10 @@ static int load(TimeConf *c, Error *e)
         if (r <= 0)
                 return r;
         r = read_files(o.config, c, e);
-        if (r >= 0)
+        if (r >= 0) {
+                use_credentials(c);
                 r = apply_options(&o, c, e);
+        }
         if (r >= 0)
                 r = check(c, e);
         return r < 0 ? r : 1;
@@ -377,6 +405,7 @@ int time_conf_load(int argc, char *argv[], TimeConf *ret, Error *e)
                 .servers = g_ptr_array_new_with_free_func(g_free),
                 .listen = g_ptr_array_new_with_free_func(g_free),
                 .rate_per_second = 8,
+                .kernel_stratum = CONF_KERNEL_STRATUM,
                 .save_usec = 3600 * USEC_PER_SEC,
                 .state_dir = g_strdup(state ? state : "/var/lib/timesyncd-lite"),
                 .bus = g_strdup("system"),
@@ -401,6 +430,7 @@ void time_conf_done(TimeConf *c)
         g_free(c->ca);
         g_free(c->certificate);
         g_free(c->key);
+        g_free(c->server_name);
         g_free(c->state_dir);
         g_free(c->run_dir);
         g_free(c->bus);

@@ -8,6 +8,9 @@
 
 #define CONF_PORT "7076"
 #define CONF_LISTEN_MAX 16U
+/* Of a clock that the kernel says is kept, when nobody says how far from a reference: pool servers are of stratum 2
+ * mostly, so who follows one is of 3. */
+#define CONF_KERNEL_STRATUM 3U
 
 typedef enum TimeRole {
         TIME_ROLE_CLIENT, /* disciplines the clock, and serves it where Listen= says */
@@ -24,8 +27,10 @@ typedef struct TimeConf {
         GPtrArray *listen;
         KeeperConfig keeper;
         char *ca, *certificate, *key; /* all of them or none */
+        char *server_name; /* that servers' certificates must have; NULL: that of their address */
         bool allow_plaintext;
         uint32_t local_stratum;   /* 0: the clock is no reference by itself */
+        uint32_t kernel_stratum;  /* of a clock that another program keeps */
         uint32_t rate_per_second; /* exchanges of one client */
         uint64_t save_usec;       /* of drift and time */
         char *state_dir;          /* absolute */

@@ -22,6 +22,7 @@ struct Exchange {
         char *address;
         uint64_t own_id;
         EvgrpcTls *tls;
+        char *server_name;
         ExchangeFn fn;
         void *userdata;
         EvgrpcChannel *channel; /* NULL before the first exchange and after a failure */
@@ -193,6 +194,7 @@ static int dial(Exchange *x)
                 .max_message_bytes = REPLY_MAX_BYTES,
                 .connect_timeout_usec = CONNECT_TIMEOUT_USEC,
                 .tls = x->tls,
+                .tls_server_name = x->server_name,
                 .receive_timestamps = true,
                 .send_timestamps = true,
                 .on_state = on_state,
@@ -232,7 +234,7 @@ bool exchange_is_under_way(const Exchange *x)
 }
 
 int exchange_new(Loop *l, Clock *clock, const char *address, uint64_t own_id, EvgrpcTls *tls,
-                 ExchangeFn fn, void *userdata, Exchange **ret)
+                 const char *server_name, ExchangeFn fn, void *userdata, Exchange **ret)
 {
         _cleanup_(exchange_freep) Exchange *x = g_new0(Exchange, 1);
         EvgrpcChannel *probe;
@@ -244,10 +246,13 @@ int exchange_new(Loop *l, Clock *clock, const char *address, uint64_t own_id, Ev
                 .address = g_strdup(address),
                 .own_id = own_id,
                 .tls = tls ? evgrpc_tls_ref(tls) : NULL,
+                .server_name = g_strdup(server_name),
                 .fn = fn,
                 .userdata = userdata,
         };
-        r = evgrpc_channel_new(loop_base(l), address, &(EvgrpcChannelOptions){.tls = tls}, &probe);
+        r = evgrpc_channel_new(loop_base(l), address,
+                               &(EvgrpcChannelOptions){.tls = tls, .tls_server_name = server_name},
+                               &probe);
         if (r < 0)
                 return r;
         (void) evgrpc_channel_free(probe); /* it was an address */
@@ -267,6 +272,7 @@ Exchange *exchange_free(Exchange *x)
         loop_timer_free(x->timer);
         evgrpc_tls_unref(x->tls);
         g_free(x->address);
+        g_free(x->server_name);
         g_free(x->error);
         g_free(x);
         return NULL;

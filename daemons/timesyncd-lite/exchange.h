@@ -31,9 +31,10 @@ typedef struct ExchangeResult {
 /* Called from the loop, once for each begun exchange. The exchange may begin again from inside. */
 typedef void (*ExchangeFn)(const ExchangeResult *result, void *userdata);
 
-/* Return: 0, or -EINVAL for what is no address. @tls may be NULL. */
+/* Return: 0, or -EINVAL for what is no address. @tls may be NULL, and so @server_name: the certificate is then to
+ * be for the address. */
 int exchange_new(Loop *l, Clock *clock, const char *address, uint64_t own_id, EvgrpcTls *tls,
-                 ExchangeFn fn, void *userdata, Exchange **ret);
+                 const char *server_name, ExchangeFn fn, void *userdata, Exchange **ret);
 
 /* Not from inside its own fn. */
 Exchange *exchange_free(Exchange *x);

@@ -85,7 +85,7 @@ int query_run(const TimeConf *conf, Error *e)
                 return error_setf(e, r, "cannot make the event loop: %s", error_text(r));
         q.loop = loop;
         /* Without a number of its own: to ask oneself is no mistake here. */
-        r = exchange_new(loop, clock, address, 0, tls, on_result, &q, &x);
+        r = exchange_new(loop, clock, address, 0, tls, conf->server_name, on_result, &q, &x);
         evgrpc_tls_unref(tls);
         if (r < 0)
                 return error_setf(e, r, "not an address: %s", address);

@@ -94,8 +94,8 @@ static int add_server(Manager *m, const char *address, Error *e)
                 .told = TIME_REJECT_NO_SAMPLES,
                 .manager = m,
         };
-        if (exchange_new(m->loop, m->clock, address, m->own_id, m->tls, on_result, r,
-                         &r->exchange) < 0) {
+        if (exchange_new(m->loop, m->clock, address, m->own_id, m->tls, m->conf.server_name,
+                         on_result, r, &r->exchange) < 0) {
                 remote_free(r);
                 return error_setf(e, EINVAL, "not the address of a server: %s", address);
         }

@@ -487,4 +487,5 @@ class OwnPki(Secure):
         self.assertFalse((self.dir / "master/tls").exists())
 
 
-tap.main()
+if __name__ == "__main__":
+    tap.main()

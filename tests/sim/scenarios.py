@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import unittest
+from concurrent import futures
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
 import tap  # noqa: E402
@@ -21,6 +22,7 @@ SIM = BUILD / "tests/sim/time-sim"
 SETS = 7 if os.environ.get("MR_SANITIZED", "0") == "0" else 2
 FRESH = int(os.environ.get("TIME_SIM_SEED") or random.SystemRandom().randrange(10**6, 10**9))
 HELD = 0.999
+POOL = futures.ThreadPoolExecutor(os.cpu_count())
 
 LAN = "--duration 10000 --settle 210 --freq-ppm 100 --offset 0.1 --delay-ms 0.1 --jitter-ms 0.1"
 NEAR = "--duration 40000 --settle 4000 --freq-ppm 10 --delay-ms 1 --jitter-ms 0.1"
@@ -38,7 +40,7 @@ class Scenarios(unittest.TestCase):
         """Both sets of runs, each with the bounds held, and a line that says how they went."""
         sets = {"fixed": range(1, 1 + SETS), "fresh": range(FRESH, FRESH + SETS)}
         for name, seeds in sets.items():
-            runs = [simulate(options, seed) for seed in seeds]
+            runs = list(POOL.map(lambda seed: simulate(options, seed), seeds))
 
             def line(key):
                 return f"{statistics.median(r[key] for r in runs):.1f}"
@@ -113,24 +115,26 @@ class Scenarios(unittest.TestCase):
         self.every("--duration 12000 --settle 2000 --servers 4 --liars 1 --liar 0.0018 --delay-ms 0.1 --jitter-ms 6.5 "
                    "--outage 3300:2800 --min-poll 6 --max-poll 8")
 
+    def any_options(self, r):
+        o = {"duration": 8000, "freq-ppm": r.uniform(-200, 200), "wander": 10 ** r.uniform(-10, -8),
+             "offset": r.uniform(-1, 1), "delay-ms": 10 ** r.uniform(-1, 1.7), "jitter-ms": 10 ** r.uniform(-1.5, 1.3),
+             "servers": r.choice((3, 3, 4, 4, 5, 7)), "burst": r.choice((1, 1, 2, 8)), "min-poll": r.choice((1, 4, 6)),
+             "max-poll": r.choice((6, 8, 10)), "loss": r.choice((0, r.uniform(0, 0.5))),
+             "queue-ms": r.choice((0, r.uniform(0, 20))), "spike-prob": r.choice((0, 0.05)), "spike-ms": 200}
+        o["liars"] = r.randint(1, (o["servers"] - 1) // 2)
+        o["liar"] = r.choice((1, -1)) * (o["delay-ms"] + o["jitter-ms"]) * 1e-3 * 10 ** r.uniform(-1, 1.5)
+        for name in "suspend", "outage":
+            if r.random() < 0.2:
+                o[name] = f"{r.randint(2000, 5000)}:{r.randint(100, 4000)}"
+        return " ".join(f"--{k} {v}" for k, v in o.items())
+
     def test_anything_goes(self):
         """set-ups drawn at random, with a minority of liars: losses, queues, sleeps, silences, spikes, long polls"""
         r = random.Random(FRESH)
-        for _ in range(SETS * 4):
-            o = {"duration": 8000, "freq-ppm": r.uniform(-200, 200), "wander": 10 ** r.uniform(-10, -8),
-                 "offset": r.uniform(-1, 1), "delay-ms": 10 ** r.uniform(-1, 1.7), "jitter-ms": 10 ** r.uniform(-1.5, 1.3),
-                 "servers": r.choice((3, 3, 4, 4, 5, 7)), "burst": r.choice((1, 1, 2, 8)), "min-poll": r.choice((1, 4, 6)),
-                 "max-poll": r.choice((6, 8, 10)), "loss": r.choice((0, r.uniform(0, 0.5))),
-                 "queue-ms": r.choice((0, r.uniform(0, 20))), "spike-prob": r.choice((0, 0.05)), "spike-ms": 200}
-            o["liars"] = r.randint(1, (o["servers"] - 1) // 2)
-            o["liar"] = r.choice((1, -1)) * (o["delay-ms"] + o["jitter-ms"]) * 1e-3 * 10 ** r.uniform(-1, 1.5)
-            for name in "suspend", "outage":
-                if r.random() < 0.2:
-                    o[name] = f"{r.randint(2000, 5000)}:{r.randint(100, 4000)}"
-            options = " ".join(f"--{k} {v}" for k, v in o.items())
-            run = simulate(options, r.randrange(10**6))
-            self.assertGreaterEqual(run["bound_held"], HELD, (options, run))
-            self.assertGreaterEqual(run["samples_held"], HELD, (options, run))
+        options = [self.any_options(r) for _ in range(SETS * 3)]
+        for o, run in zip(options, POOL.map(lambda o: simulate(o, FRESH), options)):
+            self.assertGreaterEqual(run["bound_held"], HELD, (o, run))
+            self.assertGreaterEqual(run["samples_held"], HELD, (o, run))
 
     def test_no_majority(self):
         """two liars of four: nobody is followed, and the clock is not said to be right"""

@@ -186,4 +186,4 @@ class Timedatectl(timed.Time):
 
 
 if __name__ == "__main__":
-    tap.main()
+    tap.main(at_once=4)

@@ -319,11 +319,13 @@ class Malicious(timed.Time):
             return honest(r, now, t2=now + lie, t3=now + lie)
         client = self.client(self.fake_server(answer))
         self.wait_state("synchronised")
+        steps = self.show("status")["Steps"]  # a busy machine's first answers may be off by more than StepAtStart=
+        self.assertLessEqual(steps, 1)
         self.wait_log(client, "(jump)")
         self.assertIn("contradicts the server's earlier answers", self.log_of(client))
         mr.wait_for("jumps", lambda: sum(s["Outcome"] == "jump" for s in self.show("samples")) >= 4)
         s = self.show("status")
-        self.assertEqual(s["Steps"], 0)
+        self.assertEqual(s["Steps"], steps)
         self.assertGreater(s["BoundNSec"] or 2**63, SECOND // 2)  # it can be trusted no more, and that is said
 
     def test_follow_up(self):
@@ -354,7 +356,7 @@ class Malicious(timed.Time):
                 self.wait_state("synchronised")
                 s = self.show("samples")[0]
                 self.assertNotIn("T3", s["KernelStamps"])
-                self.assertLess(abs(s["OffsetNSec"]), SECOND // 10)
+                self.assertLessEqual(abs(s["OffsetNSec"]), s["BoundNSec"])  # the true one is 0
                 client.stop()
 
     def test_liar_among_honest(self):
@@ -430,4 +432,4 @@ class Tls(timed.Time):
 
 
 if __name__ == "__main__":
-    tap.main()
+    tap.main(at_once=4)

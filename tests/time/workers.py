@@ -3,13 +3,17 @@
 import json
 import pathlib
 import re
+import shutil
 import signal
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS / "lib"), str(TESTS / "cluster")]
 import mr  # noqa: E402
+import security  # noqa: E402
 import tap  # noqa: E402
+import timed  # noqa: E402
 
 WRONG_CLOCK = mr.BUILD / "tests/time/libwrong-clock.so"
 
@@ -75,6 +79,45 @@ class Skew(mr.ClusterCase):
         self.assertEqual(self.reason("w1"), "")
         warnings = re.findall(r"Worker (\w+): its clock is .* times in its logs do not compare", self.master.text())
         self.assertEqual(sorted(warnings), ["w1", "w2"])
+
+
+class Keys(security.Secure):
+    """The keys that a host got when it joined the cluster are those of its clock, too."""
+
+    workers_wanted = 1
+
+    def credentials(self, name, source):
+        """As LoadCredential= of a unit makes them."""
+        d = self.dir / name
+        d.mkdir()
+        for copy, original in (("ca.pem", "ca.pem"), ("certificate.pem", "identity.pem"), ("key.pem", "identity.pem")):
+            shutil.copy(source / "tls" / original, d / copy)
+        return str(d)
+
+    def daemon(self, name, credentials, *args, conf=""):
+        path = self.file(f"{name}.conf", conf)
+        d = mr.Daemon([timed.DAEMON, f"--config={path}", f"--state-dir={self.dir}/{name}", "--bus=none",
+                       f"--clock-id={len(name):x}", *args], str(self.dir / f"{name}.log"),
+                      dict(self.env, CREDENTIALS_DIRECTORY=credentials, MR_LOG_LEVEL="debug"))
+        self.addCleanup(d.kill)
+        return d
+
+    def test_cluster_keys(self):
+        """a joined host follows the master's by the cluster's keys and name; without the name it follows nobody"""
+        masters = self.credentials("masters", self.dir / "master")
+        workers = self.credentials("workers", self.spool(0))
+        server = self.daemon("server", masters, "--role=server", "--listen=127.0.0.1:0", conf="[Server]\nLocalStratum=1\n")
+        mr.wait_for("the server", lambda: "Telling the time on " in server.text())
+        address = server.text().split("Telling the time on ")[1].split("\n")[0]
+        name = f"[TLS]\nServerName={security.MASTER_NAME}\n"
+        client = self.daemon("the-client", workers, "--dry-run", f"--server={address}", conf=name)
+        nameless = self.daemon("a-nameless", workers, "--dry-run", f"--server={address}")
+        plain = self.daemon("plain", str(self.dir), "--dry-run", f"--server={address}")
+        mr.wait_for(f"the client: {client.text()}", lambda: f"Following {address}" in client.text())
+        mr.wait_for(f"the refusal: {nameless.text()}", lambda: "ertificate" in nameless.text())
+        mr.wait_for(f"the refusal: {plain.text()}", lambda: f"{address}: " in plain.text())
+        for d in nameless, plain:
+            self.assertNotIn("Following", d.text())
 
 
 if __name__ == "__main__":

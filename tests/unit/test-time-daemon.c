@@ -8,6 +8,7 @@
 #include "timesyncd-lite/clock.h"
 #include "timesyncd-lite/conf.h"
 #include "timesyncd-lite/files.h"
+#include "timesyncd-lite/manager.h"
 #include "timesyncd-lite/rate.h"
 
 #define MSEC_NS (1000 * NSEC_PER_USEC)
@@ -249,7 +250,8 @@ static void test_every_setting_is_read(void)
                              "Server=b:99\nPollIntervalMin=8s\nPollIntervalMax=20min\nBurst=4\n"
                              "RootDistanceMax=2s\nStepAtStart=1s\nStepLimit=128ms\n"
                              "LeastOneWayDelay=100us\nSaveInterval=1min\nAllowPlaintext=yes\n"
-                             "[Server]\nListen=0.0.0.0\nLocalStratum=10\nRateLimit=3\n",
+                             "[Server]\nListen=0.0.0.0\nLocalStratum=10\nRateLimit=3\n"
+                             "Stratum=4\n[TLS]\nServerName=master.example\n",
                              NULL, &c, NULL),
                         ==, 1);
         g_assert_cmpint(c.role, ==, TIME_ROLE_CLIENT);
@@ -268,6 +270,8 @@ static void test_every_setting_is_read(void)
         g_assert_cmpuint(c.save_usec, ==, 60 * USEC_PER_SEC);
         g_assert_cmpuint(c.local_stratum, ==, 10);
         g_assert_cmpuint(c.rate_per_second, ==, 3);
+        g_assert_cmpuint(c.kernel_stratum, ==, 4);
+        g_assert_cmpstr(c.server_name, ==, "master.example");
         g_assert_cmpstr(c.listen->pdata[0], ==, "0.0.0.0:7076");
 }
 
@@ -293,9 +297,68 @@ static void test_what_cannot_be_is_refused_by_name(void)
         assert_refused("[Time]\nServer=localhost:99999\n", NULL, "localhost:99999");
         assert_refused("[TLS]\nCA=/ca.pem\n", NULL, "belong together");
         assert_refused("[Server]\nLocalStratum=16\n", NULL, "LocalStratum=");
+        assert_refused("[Server]\nStratum=0\n", NULL, "Stratum=");
+        assert_refused("[Server]\nStratum=16\n", NULL, "Stratum=");
         assert_refused("", "--dry-run=soon", "--dry-run=");
         assert_refused("", "--dry-run=1,9999", "--dry-run=");
         assert_refused("", "--clock-id=0", "--clock-id=");
+}
+
+/* The role of a server: the kernel tells whether the clock is kept and how far off it may be, the configuration of what stratum. */
+static void test_what_is_claimed_of_a_clock_that_another_keeps(void)
+{
+        _cleanup_(clock_freep) Clock *c = clock_new_virtual(0, 0);
+        Manager m = {.clock = c, .conf.kernel_stratum = CONF_KERNEL_STRATUM};
+        ClockPath references = {};
+        TimeClaim claim;
+
+        manager_claim(&m, &claim, &references); /* nobody has set it yet */
+        g_assert_false(claim.synchronised);
+        g_assert_cmpuint(claim.stratum, ==, 0);
+
+        g_assert_cmpint(clock_set_status(c, &(ClockStatus){.synchronised = true,
+                                                           .maxerror_ns = 7 * MSEC_NS,
+                                                           .leap = TIME_LEAP_INSERT}),
+                        ==, 0);
+        manager_claim(&m, &claim, &references);
+        g_assert_true(claim.synchronised);
+        g_assert_cmpuint(claim.stratum, ==, 3);
+        g_assert_cmpint(claim.root_dispersion_ns, ==, 7 * MSEC_NS);
+        g_assert_cmpint(claim.leap, ==, TIME_LEAP_INSERT);
+        g_assert_cmpuint(references.count, ==, 0);
+        m.conf.kernel_stratum = 7;
+        manager_claim(&m, &claim, &references);
+        g_assert_cmpuint(claim.stratum, ==, 7);
+
+        g_assert_cmpint(clock_set_status(c, &(ClockStatus){.maxerror_ns = INT64_MAX}), ==, 0);
+        manager_claim(&m, &claim, &references);
+        g_assert_false(claim.synchronised);
+        m.conf.local_stratum = 10; /* a reference all the same */
+        manager_claim(&m, &claim, &references);
+        g_assert_true(claim.synchronised);
+        g_assert_cmpuint(claim.stratum, ==, 10);
+}
+
+/* What a unit's LoadCredential= gave; and a configuration counts before it. */
+static void test_credentials_are_used_when_nothing_else_is_said(void)
+{
+        g_autofree char *dir = g_dir_make_tmp("time-credentials-XXXXXX", NULL);
+        g_autofree char *ca = g_build_filename(dir, "ca.pem", NULL);
+        g_autofree char *key = g_build_filename(dir, "key.pem", NULL);
+        _cleanup_(time_conf_done) TimeConf none = {}, given = {}, said = {};
+
+        g_setenv("CREDENTIALS_DIRECTORY", dir, true);
+        g_assert_cmpint(load("", NULL, &none, NULL), ==, 1);
+        g_assert_null(none.ca);
+        g_assert_true(g_file_set_contents(ca, "", 0, NULL));
+        g_assert_cmpint(load("", NULL, &given, NULL), ==, 1);
+        g_assert_cmpstr(given.ca, ==, ca);
+        g_assert_cmpstr(given.key, ==, key);
+        g_assert_cmpint(load("[TLS]\nCA=/a\nCertificate=/b\nKey=/c\n", NULL, &said, NULL), ==, 1);
+        g_assert_cmpstr(said.ca, ==, "/a");
+        g_unsetenv("CREDENTIALS_DIRECTORY");
+        (void) g_unlink(ca);
+        (void) g_rmdir(dir);
 }
 
 static void test_a_dry_run_has_its_own_clock_and_leaves_run_alone(void)
@@ -342,5 +405,9 @@ int main(int argc, char *argv[])
                         test_what_cannot_be_is_refused_by_name);
         g_test_add_func("/timesyncd-lite/conf/a-dry-run-has-its-own-clock-and-leaves-run-alone",
                         test_a_dry_run_has_its_own_clock_and_leaves_run_alone);
+        g_test_add_func("/timesyncd-lite/conf/credentials-are-used-when-nothing-else-is-said",
+                        test_credentials_are_used_when_nothing_else_is_said);
+        g_test_add_func("/timesyncd-lite/claim/of-a-clock-that-another-keeps",
+                        test_what_is_claimed_of_a_clock_that_another_keeps);
         return g_test_run();
 }

@@ -540,7 +540,7 @@ class Hosts(unittest.TestCase):
 
 # Blocks of the pages that are no host's, and what runs them instead.
 ELSEWHERE = {
-    "bootstrap": ("packaging/bootstrap run", "packaging/bootstrap test"),  # test_fresh_debian; .ci/run
+    "bootstrap": ("packaging/bootstrap run", "packaging/bootstrap test"),  # by .ci/run, and by hand in an empty Debian
     "build": ("packaging/build-deb",),  # by container.build_debs()
 }
 

@@ -389,23 +389,28 @@ static size_t count_servers(const TimeKeeper *k)
 /*
  * Where the truth is, if a majority agrees. A minority of all our servers may lie, and all of those
  * that lie may be among the candidates. Where candidates have no majority, our own clock decides, if it is known;
- * a majority of servers overrules it. Alone, a server that a majority never found wrong is believed: there is no
- * other authority.
+ * a majority of servers overrules it. Alone, servers that a majority never found wrong are believed: there is no
+ * other authority; but where so few are left that all of them may lie, what our own clock knows may be the truth, too.
  */
 static bool find_common(const TimeKeeper *k, const Candidate *c, size_t n, int64_t free_ns,
                         SelectInterval *ret)
 {
-        bool is_suspect = n == 1 && c[0].source->is_falseticker;
+        bool are_suspect = true;
         SelectInterval v[KEEPER_SERVERS_MAX + 1], any;
         size_t faults = (count_servers(k) - 1) / 2;
         int agree = 0;
 
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
                 v[i] = c[i].interval;
-        if (!is_suspect)
+                are_suspect &= c[i].source->is_falseticker;
+        }
+        if (!are_suspect)
                 agree = select_intersect(v, n, &any);
-        if (agree <= 0 && own_interval(k, free_ns, v + n))
-                agree = select_intersect(v, ++n, &any);
+        if ((agree <= 0 || n <= faults) && own_interval(k, free_ns, v + n)) {
+                n++;
+                if (agree <= 0)
+                        agree = select_intersect(v, n, &any);
+        }
         return agree > 0 && select_tolerate(v, n, MAX(faults, n - (size_t) agree), ret) >= 0;
 }
 

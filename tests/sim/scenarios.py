@@ -115,6 +115,13 @@ class Scenarios(unittest.TestCase):
         self.every("--duration 12000 --settle 2000 --servers 4 --liars 1 --liar 0.0018 --delay-ms 0.1 --jitter-ms 6.5 "
                    "--outage 3300:2800 --min-poll 6 --max-poll 8")
 
+    def test_liars_last_to_go(self):
+        """the network goes, and the liars last: for a while they are all that is heard, and the bound covers what was known before"""
+        self.every("--duration 8000 --settle 2000 --servers 7 --liars 3 --liar 0.04 --delay-ms 1.9 --jitter-ms 0.04 --loss 0.3 "
+                   "--queue-ms 11 --spike-prob 0.05 --spike-ms 200 --min-poll 1 --max-poll 6 --outage 3465:3671")
+        self.every("--duration 8000 --settle 2000 --servers 5 --liars 2 --liar -0.31 --delay-ms 7.8 --jitter-ms 20 --min-poll 6 "
+                   "--max-poll 6 --outage 2787:2566")
+
     def any_options(self, r):
         o = {"duration": 8000, "freq-ppm": r.uniform(-200, 200), "wander": 10 ** r.uniform(-10, -8),
              "offset": r.uniform(-1, 1), "delay-ms": 10 ** r.uniform(-1, 1.7), "jitter-ms": 10 ** r.uniform(-1.5, 1.3),

@@ -92,8 +92,9 @@ static void end_exchange(Sim *s, unsigned server)
         if (e->is_lost)
                 why = keeper_no_reply(s->keeper, server, &now);
         else {
-                judge_sample(s, server, e->t);
                 why = keeper_reply(s->keeper, server, e->t, &claim, &now);
+                if (why != TIME_REJECT_CLOCK_STEPPED) /* its two ends are of two clocks */
+                        judge_sample(s, server, e->t);
         }
         if (s->verbose) {
                 const TimeSource *source = keeper_server(s->keeper, server);

@@ -83,18 +83,21 @@ static bool take_jump(TimeSource *s, const HistorySample *sample)
         return true;
 }
 
-/* Whether the frequency is known so well that twice the interval costs no accuracy. */
-static bool is_settled(const TimeSource *s)
+/*
+ * Whether the frequency is known so well that twice the interval costs no accuracy. A line from which
+ * samples had to go has bent: the errors that it states are those of a bend, and no measure.
+ */
+static bool is_settled(const TimeSource *s, bool bent)
 {
         double strays_ns = s->line.frequency_sd_ppm * 1e3 * (double) (UINT64_C(2) << s->poll);
 
-        return s->line.count >= SETTLED_COUNT &&
+        return !bent && s->line.count >= SETTLED_COUNT &&
                strays_ns < fmax(s->line.ahead_sd_ns, WIDEN_ERROR_NS);
 }
 
-static void adapt_poll(TimeSource *s)
+static void adapt_poll(TimeSource *s, bool bent)
 {
-        if (!is_settled(s)) {
+        if (!is_settled(s, bent)) {
                 s->calm = 0;
                 if (s->line.count < SETTLED_COUNT && s->polls > 2 * SETTLED_COUNT)
                         s->poll =
@@ -109,6 +112,8 @@ static void adapt_poll(TimeSource *s)
 
 static TimeReject take_sample(TimeSource *s, const HistorySample *sample)
 {
+        size_t count;
+
         if (s->has_line && !estimate_agrees(&s->line, sample, s->config.wander_ppm)) {
                 if (!take_jump(s, sample))
                         return TIME_REJECT_JUMP;
@@ -117,8 +122,9 @@ static TimeReject take_sample(TimeSource *s, const HistorySample *sample)
 
         s->n_jumps = 0;
         s->has_line = true;
+        count = s->history.count;
         (void) history_fit(&s->history, &s->line); /* there is a sample */
-        adapt_poll(s);
+        adapt_poll(s, s->history.count < count);
         return TIME_ACCEPTED;
 }
 

@@ -265,6 +265,21 @@ static void test_the_poll_widens_once_settled_and_not_in_silence(void)
         g_assert_cmpint(s.poll, ==, config.max_poll);
 }
 
+/* The oscillator's frequency moves by 2.5 ppm in 16 s: the offset is a parabola, through which a short line fits well. */
+static void test_the_poll_stays_while_the_frequency_moves(void)
+{
+        TimeSource s;
+
+        source_init(&s, &config, 0, 100, S);
+        s.claim = (TimeClaim){.synchronised = true, .stratum = 1};
+        for (int i = 0; i < 60; i++) {
+                double t = (double) (s.next_ns - S) / (double) S;
+
+                (void) ask(&s, (int64_t) (2500.0 / 16 / 2 * t * t) + (i % 2 ? 1000 : -1000));
+                g_assert_cmpint(s.poll, ==, config.min_poll);
+        }
+}
+
 static void test_a_server_is_no_candidate_for_a_named_reason(void)
 {
         TimeSource s;
@@ -322,6 +337,8 @@ int main(int argc, char *argv[])
         T("source/changing-lies-are-never-believed", test_changing_lies_are_never_believed);
         T("source/the-poll-widens-once-settled",
           test_the_poll_widens_once_settled_and_not_in_silence);
+        T("source/the-poll-stays-while-the-frequency-moves",
+          test_the_poll_stays_while_the_frequency_moves);
         T("source/no-candidate-for-a-named-reason",
           test_a_server_is_no_candidate_for_a_named_reason);
         T("source/every-reason-has-a-name", test_every_reason_has_a_name_and_a_sentence);

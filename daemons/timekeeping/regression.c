@@ -14,6 +14,11 @@
 /* Times the lower quartile of variance, that is 3 standard deviations: beyond is not heard. */
 #define RUNS_WORST 9.0
 
+/* A contradiction by chance is as large once in some ten thousand times. */
+#define CHANCE_SDS 4.0
+#define WORSE_LEAST 1.5 /* so that it ends */
+#define WORSE_MOST 1e12
+
 typedef struct Sums {
         double w, x, y, xx, xy; /* weighted */
 } Sums;
@@ -45,15 +50,23 @@ static double residual(const RegressionPoint *p, const Regression *fit)
         return p->y - fit->intercept - fit->slope * p->x;
 }
 
-void regression_fit(const RegressionPoint *p, size_t n, RegressionPrior prior, double fade,
-                    Regression *ret)
+static double squares_of(const RegressionPoint *p, size_t n, const Regression *fit)
+{
+        double sum = 0;
+
+        for (size_t i = 0; i < n; i++)
+                sum += residual(p + i, fit) * residual(p + i, fit) / p[i].variance;
+        return sum;
+}
+
+/* With all variances @worse times what they are said to be. */
+static void fit_worse(const RegressionPoint *p, size_t n, RegressionPrior prior, double fade,
+                      double worse, Regression *ret)
 {
         double determinant, spread, scale = 1;
         Sums s;
 
-        assert(n > 0);
-        assert(prior.slope_sd > 0);
-
+        prior.slope_sd /= sqrt(worse); /* the same, but for the errors that come out */
         sum_up(p, n, prior, fade, &s);
         determinant = s.w * s.xx - s.x * s.x;
         spread = determinant / s.w; /* weighted squares of x about their mean, and the prior */
@@ -61,7 +74,7 @@ void regression_fit(const RegressionPoint *p, size_t n, RegressionPrior prior, d
         *ret = (Regression){.chi2 = 1};
         if (!(spread > 1e-9 * s.xx)) { /* one moment only: no slope to be had */
                 ret->intercept = s.y / s.w;
-                ret->intercept_sd = sqrt(1 / s.w);
+                ret->intercept_sd = sqrt(worse / s.w);
                 ret->slope_sd = INFINITY;
                 return;
         }
@@ -70,15 +83,44 @@ void regression_fit(const RegressionPoint *p, size_t n, RegressionPrior prior, d
         ret->intercept = (s.y - ret->slope * s.x) / s.w;
 
         if (n > 2) {
-                double squares = 0;
-
-                for (size_t i = 0; i < n; i++)
-                        squares += residual(p + i, ret) * residual(p + i, ret) / p[i].variance;
-                ret->chi2 = squares / (double) (n - 2);
-                scale = fmax(ret->chi2, 1);
+                ret->chi2 = squares_of(p, n, ret) / (double) (n - 2);
+                scale = fmax(ret->chi2 / worse, 1);
         }
-        ret->intercept_sd = sqrt(scale * s.xx / determinant);
-        ret->slope_sd = sqrt(scale * s.w / determinant);
+        ret->intercept_sd = sqrt(worse * scale * s.xx / determinant);
+        ret->slope_sd = sqrt(worse * scale * s.w / determinant);
+}
+
+/*
+ * How many times more than chance would have it the points and the prior contradict each other; up to 1: they do not. The mean of χ² with d
+ * degrees of freedom is d and its variance 2d.
+ */
+static double contradiction(const RegressionPoint *p, size_t n, RegressionPrior prior, double worse,
+                            const Regression *fit)
+{
+        double off = (fit->slope - prior.slope) / prior.slope_sd, d = (double) n - 1;
+
+        return (squares_of(p, n, fit) / worse + off * off) / (d + CHANCE_SDS * sqrt(2 * d));
+}
+
+void regression_fit(const RegressionPoint *p, size_t n, RegressionPrior prior, double fade,
+                    Regression *ret)
+{
+        double worse = 1;
+
+        assert(n > 0);
+        assert(prior.slope_sd > 0);
+
+        for (;;) {
+                double c;
+
+                fit_worse(p, n, prior, fade, worse, ret);
+                if (n < 2 || !isfinite(prior.slope_sd))
+                        return;
+                c = contradiction(p, n, prior, worse, ret);
+                if (!(c > 1) || worse > WORSE_MOST)
+                        return;
+                worse *= fmax(c, WORSE_LEAST);
+        }
 }
 
 double binomial_tail(unsigned n, unsigned k)

@@ -84,6 +84,30 @@ static void test_a_prior_is_one_more_measurement(void)
         assert_near(fit.slope_sd, M_SQRT1_2, 1e-12);
 }
 
+/* The points are said to be good to 1 and lie 200 off the slope that was known to 14: they are worse than they say. */
+static void test_few_points_do_not_overrule_a_prior(void)
+{
+        static const RegressionPrior known = {-192, 14};
+        RegressionPoint p[40];
+        Regression fit;
+
+        for (size_t n = 2; n <= 4; n++) {
+                for (size_t i = 0; i < n; i++)
+                        p[i] = (RegressionPoint){2 * (double) i, 20 * (double) i, 1};
+                regression_fit(p, n, known, 0, &fit);
+                g_assert_cmpfloat(fabs(fit.slope - known.slope), <, known.slope_sd);
+                g_assert_cmpfloat(fit.slope_sd, >, 0.8 * known.slope_sd); /* they add little */
+        }
+
+        /* Many that agree within what they say do: a difference of three errors is believed at once. */
+        for (size_t i = 0; i < 40; i++)
+                p[i] = (RegressionPoint){2 * (double) i, -150 * 2 * (double) i + (i % 2 ? 1 : -1),
+                                         1};
+        regression_fit(p, 40, known, 0, &fit);
+        assert_near(fit.slope, -150, 0.1);
+        g_assert_cmpfloat(fit.slope_sd, <, 0.1);
+}
+
 /* Weights exp(−fade) and 1 for two points at one place: the mean lies there. */
 static void test_old_points_fade(void)
 {
@@ -193,6 +217,7 @@ int main(int argc, char *argv[])
         T("regression/worse-points-count-less", test_worse_points_count_less);
         T("regression/one-point-has-no-slope", test_one_point_has_no_slope);
         T("regression/a-prior-is-one-more-measurement", test_a_prior_is_one_more_measurement);
+        T("regression/few-points-do-not-overrule-a-prior", test_few_points_do_not_overrule_a_prior);
         T("regression/old-points-fade", test_old_points_fade);
         T("regression/bad-points-are-not-heard", test_bad_points_are_not_heard_in_the_runs_test);
         T("regression/binomial-tail-is-exact", test_binomial_tail_is_exact);

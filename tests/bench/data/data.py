@@ -329,10 +329,10 @@ def main():
     parser.add_argument("--check", choices=("yes", "no", "only"), default="yes")
     parser.add_argument("--install-peers", action="store_true")
     parser.add_argument("--big", action="store_true", default=os.environ.get("MR_BENCH_BIG") == "1")
-    parser.add_argument("--short", action="store_true", help="as in CI: 16 MiB, one round")
+    parser.add_argument("--short", action="store_true", help="as in CI: 4 MiB, one round")
     args = parser.parse_args()
     if args.short:
-        args.size, args.rounds = min(args.size, 16), 1
+        args.size, args.rounds = min(args.size, 4), 1
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="mr-bench-", dir=args.scratch))
     try:
         bench = Bench(args, scratch)

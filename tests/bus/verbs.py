@@ -323,7 +323,7 @@ exec "$@" --bus-path={self.bus}
         for verb in (("wait",), ("watch",), ("logs", "-f")):
             with self.subTest(verb=verb):
                 p = self.background(*verb, job)
-                time.sleep(0.3)
+                mr.wait_for_loop(p)
                 p.send_signal(signal.SIGINT)
                 p.communicate(timeout=30 * mr.SLOW)
                 self.assertEqual(p.returncode, 130)

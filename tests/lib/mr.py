@@ -40,6 +40,14 @@ def wait_for(what, predicate, seconds=30):
         time.sleep(0.02)
 
 
+def wait_for_loop(p):
+    """Until the program waits in its event loop: it has connected, asked what it wanted to know, and takes signals."""
+    def is_there():
+        with open(f"/proc/{p.pid}/wchan", encoding="ascii") as f:
+            return "epoll" in f.read() or p.poll() is not None
+    wait_for("an event loop", is_there)
+
+
 def text_files(roots):
     """The files that a job over these roots reads: names that begin with '.' or '_' are not input."""
     found = []

@@ -319,44 +319,18 @@ static uint32_t task_limit(uint32_t max)
         return max == 0 || max > LIST_TASKS_MAX ? LIST_TASKS_MAX : max;
 }
 
-static int method_list_tasks(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+/* @in_states: only those in the states that the call names, with where to go on. */
+static int list_tasks(sd_bus_message *message, const MasterJob *j, bool in_states,
+                      sd_bus_error *ret_error)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const MasterJob *j = userdata;
         uint32_t first, max, count;
         TaskReply x = {};
-        TaskKind kind;
+        TaskKind kind = TASK_MAP;
         int r;
 
         r = read_kind(message, &kind, ret_error);
-        if (r >= 0)
-                r = sd_bus_message_read(message, "uu", &first, &max);
-        if (r >= 0)
-                r = sd_bus_message_new_method_return(message, &reply);
-        if (r < 0)
-                return r;
-        count = kind == TASK_MAP ? j->maps : j->reduces;
-        first = MIN(first, count);
-        x = (TaskReply){.reply = reply,
-                        .next = first,
-                        .end = first + MIN(task_limit(max), count - first),
-                        .left = task_limit(max)};
-        r = append_tasks(&x, j, kind);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
-}
-
-static int method_list_tasks_in_state(sd_bus_message *message, void *userdata,
-                                      sd_bus_error *ret_error)
-{
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const MasterJob *j = userdata;
-        uint32_t first, max, count;
-        TaskReply x = {};
-        TaskKind kind;
-        int r;
-
-        r = read_kind(message, &kind, ret_error);
-        if (r >= 0)
+        if (r >= 0 && in_states)
                 r = read_states(message, &x.states, ret_error);
         if (r >= 0)
                 r = sd_bus_message_read(message, "uu", &first, &max);
@@ -366,13 +340,25 @@ static int method_list_tasks_in_state(sd_bus_message *message, void *userdata,
                 return r;
         count = kind == TASK_MAP ? j->maps : j->reduces;
         x.reply = reply;
-        x.next = MIN(first, count);
-        x.end = x.stop = count;
         x.left = task_limit(max);
+        x.next = MIN(first, count);
+        x.end = in_states ? count : x.next + MIN(x.left, count - x.next);
+        x.stop = x.end;
         r = append_tasks(&x, j, kind);
-        if (r >= 0)
+        if (r >= 0 && in_states)
                 r = sd_bus_message_append(reply, "u", x.stop);
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_list_tasks(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        return list_tasks(message, userdata, false, ret_error);
+}
+
+static int method_list_tasks_in_state(sd_bus_message *message, void *userdata,
+                                      sd_bus_error *ret_error)
+{
+        return list_tasks(message, userdata, true, ret_error);
 }
 
 static void append_event(uint64_t seq, uint64_t usec, const char *kind, const char *text,

@@ -11,6 +11,23 @@
 #include "base/fs.h"
 #include "masterd-fixture.h"
 
+/* Of job 1; every fake map counts one. */
+static void assert_maps_counted(const Fixture *f, uint64_t maps)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *counters = NULL;
+        const char *name;
+        uint64_t value;
+
+        g_assert_cmpint(sd_bus_get_property(
+                                f->bus, "org.mapreduced.Master1", "/org/mapreduced/Master1/job/1",
+                                "org.mapreduced.Master1.Job", "Counters", NULL, &counters, "a{st}"),
+                        >=, 0);
+        g_assert_cmpint(sd_bus_message_enter_container(counters, 'a', "{st}"), >, 0);
+        g_assert_cmpint(sd_bus_message_read(counters, "{st}", &name, &value), >, 0);
+        g_assert_cmpstr(name, ==, "maps-counted");
+        g_assert_cmpuint(value, ==, maps);
+}
+
 /* ---- Attempts that do not succeed ---- */
 
 static Deed fail_maps(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
@@ -200,11 +217,8 @@ static Deed hold_all(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *
 /* As that, but the reduce has read them all, and says so with its result only: before any map has run again. */
 static void test_records_count_once_though_the_reduce_ends_before_its_maps(void)
 {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *counters = NULL;
         g_autofree char *path = NULL, *input = NULL;
         FakeWorker *w1, *w2;
-        const char *name;
-        uint64_t value;
         char id[16];
         Fixture f;
 
@@ -227,14 +241,7 @@ static void test_records_count_once_though_the_reduce_ends_before_its_maps(void)
         fake_finish_reduce(w1);
         wait_for_state(&f, id, "done");
         g_assert_cmpuint(job_number(&f, id, "MapsDone"), ==, 3);
-        g_assert_cmpint(sd_bus_get_property(
-                                f.bus, "org.mapreduced.Master1", "/org/mapreduced/Master1/job/1",
-                                "org.mapreduced.Master1.Job", "Counters", NULL, &counters, "a{st}"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_enter_container(counters, 'a', "{st}"), >, 0);
-        g_assert_cmpint(sd_bus_message_read(counters, "{st}", &name, &value), >, 0);
-        g_assert_cmpstr(name, ==, "maps-counted");
-        g_assert_cmpuint(value, ==, 3);
+        assert_maps_counted(&f, 3);
         fixture_done(&f);
 }
 
@@ -476,9 +483,6 @@ static bool master_is_gone(void *userdata)
 static void test_a_job_whose_commit_was_interrupted_keeps_its_numbers(void)
 {
         g_autofree char *out = NULL, *output = NULL;
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *counters = NULL;
-        const char *name;
-        uint64_t value;
         char id[16];
         Fixture f;
 
@@ -500,14 +504,7 @@ static void test_a_job_whose_commit_was_interrupted_keeps_its_numbers(void)
         g_assert_cmpuint(job_number(&f, id, "MapsDone"), ==, 3);
         g_assert_cmpuint(job_number(&f, id, "ReducesDone"), ==, 2);
         g_assert_true(exists(out, "_SUCCESS"));
-        g_assert_cmpint(sd_bus_get_property(
-                                f.bus, "org.mapreduced.Master1", "/org/mapreduced/Master1/job/1",
-                                "org.mapreduced.Master1.Job", "Counters", NULL, &counters, "a{st}"),
-                        >=, 0);
-        g_assert_cmpint(sd_bus_message_enter_container(counters, 'a', "{st}"), >, 0);
-        g_assert_cmpint(sd_bus_message_read(counters, "{st}", &name, &value), >, 0);
-        g_assert_cmpstr(name, ==, "maps-counted");
-        g_assert_cmpuint(value, ==, 3);
+        assert_maps_counted(&f, 3);
         fixture_done(&f);
 }
 

@@ -28,13 +28,14 @@ import hashlib
 import os
 import pathlib
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
 import unittest
+
+from mr import call
 
 BUILD = pathlib.Path(os.environ.get("BUILD_ROOT", "build")).resolve()
 SOURCE = pathlib.Path(os.environ.get("SOURCE_ROOT", pathlib.Path(__file__).resolve().parents[2]))
@@ -71,15 +72,6 @@ def why_not(packages):
     if any(not os.access(p, os.W_OK) for p in CGROUPS):
         return "cgroups cannot be made here"
     return None
-
-
-def call(*args, timeout=300, **kwargs):
-    """A command that must succeed; what it said is in the error otherwise."""
-    p = subprocess.run([str(a) for a in args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.STDOUT, timeout=timeout, check=False, **kwargs)
-    if p.returncode != 0:
-        raise AssertionError(f"{shlex.join(map(str, args))}: {p.stdout.decode(errors='replace')[-2000:]}")
-    return p.stdout.decode(errors="replace")
 
 
 class Lock:

@@ -30,12 +30,13 @@ import lzma
 import os
 import pathlib
 import select
-import shlex
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+
+from mr import call
 
 BUILD = pathlib.Path(os.environ.get("BUILD_ROOT", "build")).resolve()
 CACHE = BUILD / "guest"
@@ -151,15 +152,6 @@ def why_not():
     if subprocess.run(["unshare", "--mount", "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
         return "namespaces cannot be made here"
     return None
-
-
-def call(*args, timeout=120, **kwargs):
-    """A command that must succeed; what it said is in the error otherwise."""
-    p = subprocess.run([str(a) for a in args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                       stderr=subprocess.STDOUT, timeout=timeout, check=False, **kwargs)
-    if p.returncode != 0:
-        raise AssertionError(f"{shlex.join(map(str, args))}: {p.stdout.decode(errors='replace')[-2000:]}")
-    return p.stdout.decode(errors="replace")
 
 
 # ---- The image: kernel, modules, root.ext4 --------------------------------------------------------------------------

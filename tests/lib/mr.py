@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -38,6 +39,15 @@ def wait_for(what, predicate, seconds=30):
         if time.monotonic() > end:
             raise AssertionError(f"waited {seconds * SLOW} s for {what}")
         time.sleep(0.02)
+
+
+def call(*args, timeout=300, **kwargs):
+    """A command that must succeed; what it said is in the error otherwise."""
+    p = subprocess.run([str(a) for a in args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, timeout=timeout, check=False, **kwargs)
+    if p.returncode != 0:
+        raise AssertionError(f"{shlex.join(map(str, args))}: {p.stdout.decode(errors='replace')[-2000:]}")
+    return p.stdout.decode(errors="replace")
 
 
 def wait_for_loop(p):

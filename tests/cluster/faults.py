@@ -90,6 +90,14 @@ class FaultCase(mr.ClusterCase):
         self.assertOk(p)
         return p.stdout.decode()
 
+    def assertSkipped(self, job, count):
+        """The side file holds the records of self.places, and goes, so that the result is alone."""
+        side = (self.out / "_skipped-records").read_bytes()
+        want = b"".join(b"%s\t%d\t%d\t%s" % (p.encode(), o, n, row) for p, o, n, row in self.places)
+        self.assertSameLines(side, want)
+        self.assertEqual(self.job_get(job, "Counters")["map_skipped_records"], count)
+        (self.out / "_skipped-records").unlink()
+
     def assertRight(self, job, maps=None, reduces=None):
         """The job ends well, its answer is coreutils', and it took as many attempts as given (an interval, or a number)."""
         self.assertOk(self.ctl("wait", "-q", job))
@@ -432,11 +440,7 @@ class BadRecords(FaultCase):
         self.bad_input({1: [0, 100, 101], 3: [250]})
         job = self.count_job("--skip-bad-records", 3, "--split-size", "4K", mapper=self.MAPPER)
         self.assertOk(self.ctl("wait", "-q", job))
-        side = (self.out / "_skipped-records").read_bytes()
-        want = b"".join(b"%s\t%d\t%d\t%s" % (p.encode(), o, n, row) for p, o, n, row in self.places)
-        self.assertSameLines(side, want)
-        self.assertEqual(self.job_get(job, "Counters")["map_skipped_records"], 4)
-        (self.out / "_skipped-records").unlink()
+        self.assertSkipped(job, 4)
         failed = self.job_get(job, "AttemptsFailed")
         self.assertIn(failed, (2, 3))  # of each map that has a bad one, the first attempt
         self.assertRight(job, maps=self.maps(job) + failed)
@@ -547,11 +551,7 @@ const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "words", .op = MR_O
         job = self.plugin_job({0: {0: "poison", 300: "exit", 699: "poison"}, 2: {20: "fail"}},
                               "--skip-bad-records", 3, "--split-size", "8K")
         self.assertOk(self.ctl("wait", "-q", job))
-        side = (self.out / "_skipped-records").read_bytes()
-        want = b"".join(b"%s\t%d\t%d\t%s" % (p.encode(), o, n, row) for p, o, n, row in self.places)
-        self.assertSameLines(side, want)
-        self.assertEqual(self.job_get(job, "Counters")["map_skipped_records"], 4)
-        (self.out / "_skipped-records").unlink()
+        self.assertSkipped(job, 4)
         failed = self.job_get(job, "AttemptsFailed")
         self.assertIn(failed, (2, 3, 4))  # of each map that has a bad one, the first attempt
         self.assertRight(job, maps=self.job_get(job, "Maps") + failed)

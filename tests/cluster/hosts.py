@@ -20,6 +20,7 @@ import container  # noqa: E402
 import mr  # noqa: E402
 import pages  # noqa: E402
 import tap  # noqa: E402
+import units  # noqa: E402
 
 MASTER = "mr-masterd.service"
 WORKER = "mr-workerd.service"
@@ -134,6 +135,17 @@ class Hosts(unittest.TestCase):
             text = self.master.run("systemctl", "status", "--no-pager", unit).stdout
             self.assertIn("active (running)", text)
             self.assertIn("Status: ", text)
+
+    def test_exposure(self):
+        """systemd finds no mistake in the units of a host that runs, and each service below its bar"""
+        names = [f"{n}.service" for n in units.EXPOSURE_MAX] + ["mr-task.socket", "mapreduced-tasks.slice"]
+        said = self.one.run("systemd-analyze", "verify", "--man=no", *names, check=False).stdout
+        self.assertEqual([line for line in said.splitlines() if "mr-" in line or "timesyncd-lite" in line or "mapreduced" in line], [])
+        for name, most in units.EXPOSURE_MAX.items():
+            with self.subTest(name):
+                instance = f"{name}1" if name.endswith("@") else name
+                said = self.one.output("systemd-analyze", "security", "--no-pager", f"{instance}.service")
+                self.assertLessEqual(units.exposure(said), most)
 
     @long_form
     def test_boot_order(self):
@@ -540,7 +552,7 @@ class Hosts(unittest.TestCase):
 
 # Blocks of the pages that are no host's, and what runs them instead.
 ELSEWHERE = {
-    "bootstrap": ("packaging/bootstrap run", "packaging/bootstrap test"),  # by .ci/run, and by hand in an empty Debian
+    "bootstrap": ("packaging/bootstrap run", "packaging/bootstrap test"),  # by packaging/check-fresh, in an empty Debian
     "build": ("packaging/build-deb",),  # by container.build_debs()
 }
 

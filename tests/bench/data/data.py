@@ -2,7 +2,7 @@
 """The data path beside programs that do one job each, and beside peers, in one run: makes the data, shuffles the order.
 
     data.py [--scratch DIR] [--data DIR] [--size MIB] [--rounds N] [--text FILE] [--yardsticks DIR] [--only JOB,…]
-            [--svg FILE] [--check yes|no|only] [--install-peers] [--big]
+            [--programs PROGRAM,…] [--svg FILE] [--check yes|no|only] [--install-peers] [--big]
 
 Every round runs all programs of all jobs once, in an order that is shuffled anew: a run after one with a large heap is
 slower. Printed are medians, the least, and the ratio to the job's yardstick (else its first peer) of the same run.
@@ -35,6 +35,7 @@ import mr  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 LETTERS_TR = "tr -cs A-Za-z '\\n'"
+SWAP = "sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'"  # of what uniq -c says
 
 
 def sh(command, env, out=subprocess.DEVNULL):
@@ -139,7 +140,7 @@ class Bench:
                                    *self.yard("wcpart", f"-s -o {s}/y '{text}'"),
                                    ("coreutils", f"tr -s '[:space:]' '\\n' < '{text}' | {sort_u}"),
                                    *self.peer("mawk", f"mawk '{{for (i = 1; i <= NF; i++) n[$i]++}} END {{for (w in n) print w, n[w]}}' '{text}' > {s}/c")]
-        self.jobs["word count, letters"] = [("mrctl", self.ours("--app wordcount", text, "letters")),
+        self.jobs["letters only"] = [("mrctl", self.ours("--app wordcount", text, "letters")),
                                             *self.yard("wcpart", f"-l -s -o {s}/y '{text}'"),
                                             ("coreutils", f"{LETTERS_TR} < '{text}' | {sort_u}")]
         self.jobs["sort"] = [("mrctl", self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=32)),
@@ -170,6 +171,9 @@ class Bench:
         if self.args.only:
             wanted = [w.strip() for w in self.args.only.split(",")]
             self.jobs = {k: v for k, v in self.jobs.items() if k in wanted}
+        if self.args.programs:
+            wanted = [w.strip() for w in self.args.programs.split(",")]
+            self.jobs = {k: [p for p in v if p[0] in wanted] for k, v in self.jobs.items()}
 
     def plan_big(self):
         """Growth beyond memory: the ratio to the row before should be that of the data."""
@@ -196,26 +200,43 @@ class Bench:
         if got != want:
             sys.exit(f"{title}: the answer differs: {got[:300]!r} and {want[:300]!r}")
 
+    def check_word_count(self):
+        """The text with its wide white space (Unicode's) made blanks, for programs that know ASCII's only."""
+        s, out, digest = self.scratch, self.scratch / "out", "sort -S 25% --parallel=2 | cksum"
+        wide = r"s/\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80/ /g"
+        sh(f"head -c 64M '{self.text}' > {s}/some; sed -E '{wide}' {s}/some > {s}/plain", self.env)
+        sh(self.ours("--app wordcount", f"{s}/some", reduces=16), self.env)
+        self.check("word count", f"cat {out}/part-* | {digest}",
+                   f"tr -s '[:space:]' '\\n' < {s}/plain | grep . | sort -S 25% --parallel=2 | uniq -c | {SWAP} | {digest}")
+        print("word count: the first 64 MiB's answer is coreutils'", flush=True)
+        if "wcpart" in self.yardsticks:
+            sh(f"sed -E '{wide}' '{self.text}' > {s}/plain", self.env)
+            sh(self.ours("--app wordcount", self.text, reduces=16), self.env)
+            sh(self.yard("wcpart", f"-o {s}/y {s}/plain")[0][1], self.env)
+            self.check("word count", f"cat {out}/part-* | {digest}", f"cat {s}/y/* | {digest}")
+            print("word count: the whole text's answer is wcpart's", flush=True)
+        (s / "plain").unlink()
+
     def check_answers(self):
         """By digests of what both sides say, in one order."""
         s, digest = self.scratch, "sort -S 25% --parallel=2 | cksum"
         parts = f"cat {s}/out/part-*"
-        swap = "sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'"
         checks = {
-            "word count, letters": (f"{parts} | {digest}", f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {swap} | {digest}"),
-            "word count": (f"{parts} | {digest}", f"cat {s}/y/* | {digest}"),
+            "letters only": (f"{parts} | {digest}", f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {SWAP} | {digest}"),
             "sort": (f"{parts} | cksum", f"sort -s -S 25% --parallel=2 -T {s} {self.data}/records | cksum"),
             "regex count": (f"{parts} | cut -f2", f"grep -c '\" 50[0-9] ' {self.data}/log"),
             "inverted index": (f"{parts} | awk -F '\\t' '{{for (i = 2; i <= NF; i++) {{n = split($i, p, \"/\"); print $1 \"\\t\" p[n]}}}}' | {digest}", f"sort {s}/c | cksum"),
             "join": (f"{parts} | {digest}", f"sort {s}/c | cksum"),
             "bytes per client": (f"{parts} | {digest}", f"awk '{{b[$1] += $10}} END {{for (k in b) printf \"%s\\t%d\\n\", k, b[k]}}' {self.data}/log | {digest}"),
         }
+        if "word count" in self.jobs:
+            self.check_word_count()
         for job, (got, want) in checks.items():
             programs = dict(self.jobs.get(job, []))
-            if not programs or (job == "word count" and "wcpart" not in programs):
+            if not programs:
                 continue
             sh(programs["mrctl"], self.env)
-            for other in ("wcpart", "mawk, sort", "sort, join"): # whose output the check reads
+            for other in ("mawk, sort", "sort, join"): # whose output the check reads
                 if other in programs:
                     sh(programs[other], self.env)
             self.check(job, got, want)
@@ -324,6 +345,7 @@ def main():
     parser.add_argument("--text")
     parser.add_argument("--yardsticks", default=str(mr.SOURCE.parent / "shared" / "limit"))
     parser.add_argument("--only")
+    parser.add_argument("--programs")
     parser.add_argument("--svg")
     parser.add_argument("--data")
     parser.add_argument("--check", choices=("yes", "no", "only"), default="yes")

@@ -117,7 +117,7 @@ static int combine_segment(Attempt *a, Combiner *c, const Mapreduced__Task__V1__
                         break;
                 }
                 a->counters[COUNTER_REDUCE_INPUT_RECORDS]++;
-                r = combiner_add(c, record.key, record.key_size, n);
+                r = combiner_add_rare(c, record.key, record.key_size, n);
                 if (r < 0) {
                         r = attempt_fail_write(a, r, "the scratch file");
                         break;

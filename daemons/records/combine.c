@@ -15,6 +15,7 @@
 #define BUCKET_ENTRIES 4096 /* what a bucket holds on average when the memory is full */
 #define BUCKETS_MAX 4096
 #define NO_SLAB UINT32_MAX
+#define DRAIN_AHEAD 8 /* entries whose long keys are on their way into the cache */
 #define INLINE_KEY 16
 
 typedef struct Entry {
@@ -33,6 +34,21 @@ typedef struct Bucket {
         uint64_t total;
 } Bucket;
 
+/* What is left of a bucket that is being made unique: slabs, the first with @count entries, the others full. */
+typedef struct Chain {
+        uint32_t slab;
+        uint32_t count;
+} Chain;
+
+typedef struct Draining {
+        size_t next; /* bucket */
+        uint32_t partition;
+        Chain chain;       /* of the open bucket, not yet in the table */
+        size_t table_size; /* for the open bucket */
+        size_t at, size;   /* in the table: the next entry to give, and the end */
+        size_t filled;
+} Draining;
+
 struct Combiner {
         RecordStream memory_stream;
         RecordStream merged_stream;
@@ -48,8 +64,10 @@ struct Combiner {
         size_t free_count;
         size_t reserve; /* free slabs kept back, so that the front table can always be emptied */
         Bucket *buckets;
-        size_t bucket_count; /* a power of two */
+        size_t bucket_count; /* a power of two, or a multiple of the partitions when these are apart */
         unsigned bucket_shift;
+        uint32_t
+                partition_buckets; /* when each partition has buckets of its own: how many; else 0 */
 
         Entry *unique; /* table that makes a bucket unique */
         size_t unique_size;
@@ -58,7 +76,9 @@ struct Combiner {
         size_t arena_size;
         size_t arena_used;
 
-        Item *items; /* room for every entry of the pool, twice */
+        Draining draining; /* where partitions have buckets of their own */
+
+        Item *items; /* else: room for every entry of the pool, twice */
         size_t item_count;
         size_t next;
 
@@ -139,10 +159,27 @@ static inline bool entry_is(const Combiner *c, const Entry *e, Words128 head, co
 
 /* ---- buckets ---- */
 
-static void bucket_append(Combiner *c, uint64_t hash, const Entry *e)
+/*
+ * The bucket of an entry. Where partitions are apart, the hash that chooses the partition chooses among its buckets,
+ * too, by its upper bits: so buckets, one after another, are the records by partition.
+ */
+static Bucket *bucket_of(const Combiner *c, const Entry *e)
 {
-        Bucket *b = &c->buckets[hash >> c->bucket_shift];
+        uint32_t partitions = c->options.partitions;
+        const uint8_t *key;
+        uint64_t hash;
+        size_t size;
 
+        key = entry_key(c, e, &size);
+        if (c->partition_buckets == 0)
+                return &c->buckets[hash_key(load_head(e->head), key, size) >> c->bucket_shift];
+        hash = partition_hash(key, size);
+        return &c->buckets[(size_t) hash_partition(hash, partitions) * c->partition_buckets +
+                           ((hash >> 32) * c->partition_buckets >> 32)];
+}
+
+static void bucket_append(Combiner *c, Bucket *b, const Entry *e)
+{
         if (b->slab == NO_SLAB || b->count == SLAB_ENTRIES) {
                 uint32_t fresh = c->free_slab;
 
@@ -165,11 +202,11 @@ static void slab_release(Combiner *c, uint32_t slab)
 }
 
 /* Moves what the table holds back into its bucket. */
-static void unique_flush(Combiner *c, size_t size, size_t *filled)
+static void unique_flush(Combiner *c, Bucket *b, size_t size, size_t *filled)
 {
         for (size_t i = 0; i<size && * filled> 0; i++)
                 if (c->unique[i].size_plus_one != 0) {
-                        bucket_append(c, entry_hash(c, &c->unique[i]), &c->unique[i]);
+                        bucket_append(c, b, &c->unique[i]);
                         c->unique[i].size_plus_one = 0;
                         (*filled)--;
                 }
@@ -205,41 +242,97 @@ static void unique_insert_slab(Combiner *c, size_t size, const Entry *entries, s
                 unique_insert(c, size, &entries[i], hashes[i], filled);
 }
 
+/* Empties a bucket. @ret_size: of the table that makes it unique. */
+static Chain bucket_take(const Combiner *c, Bucket *b, size_t *ret_size)
+{
+        Chain chain = {.slab = b->slab, .count = b->count};
+        size_t size = 4 * SLAB_ENTRIES;
+
+        while (size < b->total + b->total / 2 && size < c->unique_size)
+                size *= 2;
+        *b = (Bucket){.slab = NO_SLAB};
+        *ret_size = size;
+        return chain;
+}
+
+/* Has the table take slab after slab until the next one might not fit. */
+static void unique_fill(Combiner *c, Chain *chain, size_t size, size_t *filled)
+{
+        while (chain->slab != NO_SLAB && *filled <= size - SLAB_ENTRIES - size / 8) {
+                uint32_t slab = chain->slab;
+
+                unique_insert_slab(c, size, &c->pool[(size_t) slab * SLAB_ENTRIES], chain->count,
+                                   filled);
+                *chain = (Chain){.slab = c->slab_next[slab], .count = SLAB_ENTRIES};
+                slab_release(c, slab);
+        }
+}
+
 /*
  * Combines equal keys of a bucket, in place. A bucket too large for the table (only a hostile input makes
  * one) keeps some duplicates: they meet when sorted.
  */
 static void bucket_unique(Combiner *c, Bucket *b)
 {
-        uint32_t slab = b->slab, count = b->count;
-        size_t size = 4 * SLAB_ENTRIES, filled = 0;
+        size_t size, filled = 0;
+        Chain chain = bucket_take(c, b, &size);
 
-        while (size < b->total + b->total / 2 && size < c->unique_size)
-                size *= 2;
-        b->slab = NO_SLAB;
-        b->count = 0;
-        b->total = 0;
-        while (slab != NO_SLAB) {
-                const Entry *entries = &c->pool[(size_t) slab * SLAB_ENTRIES];
-                uint32_t next = c->slab_next[slab];
-
-                unique_insert_slab(c, size, entries, count, &filled);
-                slab_release(c, slab);
-                if (filled > size - SLAB_ENTRIES - size / 8)
-                        unique_flush(c, size, &filled);
-                slab = next;
-                count = SLAB_ENTRIES;
-        }
-        unique_flush(c, size, &filled);
+        do {
+                unique_fill(c, &chain, size, &filled);
+                unique_flush(c, b, size, &filled);
+        } while (chain.slab != NO_SLAB);
 }
 
 static void front_flush(Combiner *c)
 {
         for (size_t i = 0; i < c->front_size; i++)
                 if (c->front[i].size_plus_one != 0) {
-                        bucket_append(c, entry_hash(c, &c->front[i]), &c->front[i]);
+                        bucket_append(c, bucket_of(c, &c->front[i]), &c->front[i]);
                         c->front[i].size_plus_one = 0;
                 }
+}
+
+/* ---- giving by partition, in no order ---- */
+
+/* Bucket after bucket is made unique, and given from the table where it lies. */
+static int drained_next(RecordStream *stream, Record *ret)
+{
+        Combiner *c = (Combiner *) ((char *) stream - offsetof(Combiner, memory_stream));
+        Draining *d = &c->draining;
+
+        for (;;) {
+                for (; d->at < d->size; d->at++) {
+                        Entry *e = &c->unique[d->at];
+
+                        if (d->at + DRAIN_AHEAD < d->size)
+                                __builtin_prefetch(c->arena + e[DRAIN_AHEAD].arena_at);
+                        if (e->size_plus_one == 0)
+                                continue;
+                        *ret = (Record){.value = c->value, .partition = d->partition};
+                        ret->key = entry_key(c, e, &ret->key_size);
+                        ret->value_size = varint_put(c->value, e->value);
+                        e->size_plus_one = 0;
+                        d->at++;
+                        return 1;
+                }
+                while (d->chain.slab == NO_SLAB) {
+                        if (d->next == c->bucket_count)
+                                return 0;
+                        d->partition = (uint32_t) (d->next / c->partition_buckets);
+                        d->chain = bucket_take(c, &c->buckets[d->next++], &d->table_size);
+                }
+                d->at = 0;
+                d->size = d->table_size;
+                d->filled = 0;
+                unique_fill(c, &d->chain, d->size, &d->filled);
+        }
+}
+
+static void drain(Combiner *c)
+{
+        front_flush(c);
+        c->draining = (Draining){.chain.slab = NO_SLAB};
+        c->memory_stream.next = drained_next;
 }
 
 /* ---- sorting ---- */
@@ -279,11 +372,15 @@ static void bucket_items(Combiner *c, const Bucket *b)
         }
 }
 
-/* Everything in memory, sorted. */
-static int sort_all(Combiner *c)
+/* Everything in memory, to be given by memory_stream. */
+static int arrange(Combiner *c)
 {
         size_t capacity = c->slab_count * SLAB_ENTRIES;
 
+        if (c->partition_buckets > 0) {
+                drain(c);
+                return 0;
+        }
         front_flush(c);
         c->item_count = 0;
         for (size_t i = 0; i < c->bucket_count; i++) {
@@ -376,14 +473,11 @@ static int spill(Combiner *c)
 {
         int r;
 
-        r = sort_all(c);
+        r = arrange(c);
+        if (r >= 0)
+                r = write_run(c, &c->memory_stream);
         if (r < 0)
                 return r;
-        if (c->item_count > 0) {
-                r = write_run(c, &c->memory_stream);
-                if (r < 0)
-                        return r;
-        }
         reset_memory(c);
         return ticker_tick(c->options.ticker, 0);
 }
@@ -394,6 +488,47 @@ static int make_room(Combiner *c)
         for (size_t i = 0; i < c->bucket_count; i++)
                 bucket_unique(c, &c->buckets[i]);
         return c->free_count > c->reserve + (c->slab_count - c->reserve) / 2 ? 0 : spill(c);
+}
+
+/* Long keys of entries that were combined away leave their bytes in the arena. */
+static int compact_arena(Combiner *c)
+{
+        _cleanup_free_ uint8_t *compact = malloc(c->arena_size);
+        size_t used = 0;
+
+        if (!compact)
+                return -ENOMEM;
+        for (size_t i = 0; i < c->bucket_count; i++) {
+                uint32_t count = c->buckets[i].count;
+
+                for (uint32_t slab = c->buckets[i].slab; slab != NO_SLAB;
+                     slab = c->slab_next[slab], count = SLAB_ENTRIES)
+                        for (uint32_t j = 0; j < count; j++) {
+                                Entry *e = &c->pool[(size_t) slab * SLAB_ENTRIES + j];
+
+                                if (e->size_plus_one - 1 <= INLINE_KEY)
+                                        continue;
+                                memcpy(compact + used, c->arena + e->arena_at,
+                                       e->size_plus_one - 1);
+                                e->arena_at = (uint32_t) used;
+                                used += e->size_plus_one - 1;
+                        }
+        }
+        memcpy(c->arena, compact, used);
+        c->arena_used = used;
+        return 0;
+}
+
+/* As make_room(), for long keys. The front table's keys are kept in the arena, too. */
+static int make_arena_room(Combiner *c)
+{
+        int r;
+
+        front_flush(c);
+        r = make_room(c);
+        if (r >= 0 && c->arena_used > 0)
+                r = compact_arena(c);
+        return r < 0 || c->arena_used <= c->arena_size / 2 ? r : spill(c);
 }
 
 typedef struct SingleStream {
@@ -435,7 +570,7 @@ static int arena_keep(Combiner *c, const uint8_t *key, size_t size, uint32_t *re
         int r;
 
         if (size > c->arena_size - c->arena_used) {
-                r = spill(c);
+                r = make_arena_room(c);
                 if (r < 0)
                         return r;
         }
@@ -445,11 +580,10 @@ static int arena_keep(Combiner *c, const uint8_t *key, size_t size, uint32_t *re
         return 0;
 }
 
-/* The key is not in its set: the last of the set, the one seen least, makes room. */
-static int front_insert(Combiner *c, Entry *set, Words128 head, const uint8_t *key, size_t size,
-                        uint64_t value)
+/* Room for one more in the buckets. Return: 1 with @ret; 0 when the key is too large and was spilled. */
+static int make_entry(Combiner *c, Words128 head, const uint8_t *key, size_t size, uint64_t value,
+                      Entry *ret)
 {
-        Entry *last = &set[WAYS - 1];
         uint32_t arena_at = 0;
         int r;
 
@@ -465,13 +599,25 @@ static int front_insert(Combiner *c, Entry *set, Words128 head, const uint8_t *k
                 if (r < 0)
                         return r;
         }
+        *ret = (Entry){.value = value, .size_plus_one = (uint32_t) size + 1, .arena_at = arena_at};
+        memcpy(ret->head, &head, sizeof(ret->head));
+        return 1;
+}
+
+/* The key is not in its set: the last of the set, the one seen least, makes room. */
+static int front_insert(Combiner *c, Entry *set, Words128 head, const uint8_t *key, size_t size,
+                        uint64_t value)
+{
+        Entry *last = &set[WAYS - 1], e;
+        int r;
+
+        r = make_entry(c, head, key, size, value, &e);
+        if (r <= 0)
+                return r;
         /* A spill on the way has emptied the set. */
         if (last->size_plus_one != 0)
-                bucket_append(c, entry_hash(c, last), last);
-        memcpy(last->head, &head, sizeof(last->head));
-        last->value = value;
-        last->size_plus_one = (uint32_t) size + 1;
-        last->arena_at = arena_at;
+                bucket_append(c, bucket_of(c, last), last);
+        *last = e;
         return 0;
 }
 
@@ -504,6 +650,18 @@ int combiner_add(Combiner *c, const uint8_t *key, size_t size, uint64_t value)
 
         return add_one(c, c->options.op, front_set(c, hash_key(head, key, size)), head, key, size,
                        value);
+}
+
+int combiner_add_rare(Combiner *c, const uint8_t *key, size_t size, uint64_t value)
+{
+        Entry e;
+        int r;
+
+        r = make_entry(c, key_head(key, size), key, size, value, &e);
+        if (r <= 0)
+                return r;
+        bucket_append(c, bucket_of(c, &e), &e);
+        return 0;
 }
 
 /* Hashes first, as in unique_insert_slab(). */
@@ -568,21 +726,47 @@ static size_t power_of_two_below(size_t n)
         return (size_t) 1 << (63 - __builtin_clzll(n));
 }
 
+/* Return: false where so many buckets leave too little for what is in them. */
+static bool plan_buckets(Combiner *c, size_t count)
+{
+        c->bucket_count = count;
+        c->bucket_shift = 64 - (unsigned) __builtin_ctzll(count);
+        c->reserve = c->front_size / SLAB_ENTRIES + count;
+        return count <= BUCKETS_MAX && c->slab_count > 2 * c->reserve;
+}
+
+static size_t buckets_wanted(const Combiner *c)
+{
+        return power_of_two_below(
+                CLAMP(2 * c->slab_count * SLAB_ENTRIES / BUCKET_ENTRIES, 16, BUCKETS_MAX));
+}
+
 static void plan_memory(Combiner *c)
 {
         size_t memory = CLAMP(c->options.memory_bytes, COMBINER_MEMORY_MIN, GIB(8));
         size_t front_bytes = power_of_two_below(MIN(memory / 16, FRONT_BYTES_MAX));
         size_t rest = memory / 4 * 3; /* a quarter is for merging */
+        uint32_t partitions = c->options.partitions;
+        bool planned;
 
         c->front_size = front_bytes / sizeof(Entry);
         c->unique_size = c->front_size;
         c->arena_size = rest / 4;
+        if (c->options.unsorted && !c->options.partition) {
+                c->slab_count = rest / 4 * 3 / SLAB_BYTES;
+                c->partition_buckets = (uint32_t) MAX(buckets_wanted(c) / partitions, (size_t) 1);
+                if (plan_buckets(c, (size_t) c->partition_buckets * partitions))
+                        return;
+                c->partition_buckets = 0;
+        }
         c->slab_count = rest / 8 * 3 / SLAB_BYTES; /* and as much for the items */
-        c->bucket_count = power_of_two_below(
-                CLAMP(2 * c->slab_count * SLAB_ENTRIES / BUCKET_ENTRIES, 16, BUCKETS_MAX));
-        c->bucket_shift = 64 - (unsigned) __builtin_ctzll(c->bucket_count);
-        c->reserve = c->front_size / SLAB_ENTRIES + c->bucket_count;
-        assert(c->slab_count > 2 * c->reserve);
+        planned = plan_buckets(c, buckets_wanted(c));
+        assert(planned);
+}
+
+static size_t items_bytes(const Combiner *c)
+{
+        return c->partition_buckets > 0 ? 0 : 2 * c->slab_count * SLAB_ENTRIES * sizeof(Item);
 }
 
 static int allocate(Combiner *c)
@@ -597,12 +781,13 @@ static int allocate(Combiner *c)
         c->front = region_take(c->front_size * sizeof(Entry));
         c->unique = region_take(c->unique_size * sizeof(Entry));
         c->pool = region_take(c->slab_count * SLAB_BYTES);
-        c->items = region_take(2 * c->slab_count * SLAB_ENTRIES * sizeof(Item));
+        if (items_bytes(c) > 0)
+                c->items = region_take(items_bytes(c));
         c->arena = region_take(c->arena_size);
         c->slab_next = calloc(c->slab_count, sizeof(uint32_t));
         c->buckets = calloc(c->bucket_count, sizeof(Bucket));
-        if (!c->front || !c->unique || !c->pool || !c->items || !c->arena || !c->slab_next ||
-            !c->buckets)
+        if (!c->front || !c->unique || !c->pool || (!c->items && items_bytes(c) > 0) || !c->arena ||
+            !c->slab_next || !c->buckets)
                 return -ENOMEM;
         memset(c->front, 0, c->front_size * sizeof(Entry));
         memset(c->unique, 0, c->unique_size * sizeof(Entry));
@@ -634,7 +819,7 @@ static void free_tables(Combiner *c)
         c->front = region_keep(c->front, c->front_size * sizeof(Entry));
         c->unique = region_keep(c->unique, c->unique_size * sizeof(Entry));
         c->pool = region_keep(c->pool, c->slab_count * SLAB_BYTES);
-        c->items = region_keep(c->items, 2 * c->slab_count * SLAB_ENTRIES * sizeof(Item));
+        c->items = region_keep(c->items, items_bytes(c));
         c->arena = region_keep(c->arena, c->arena_size);
 }
 
@@ -678,7 +863,7 @@ int combiner_finish(Combiner *c, RecordStream **ret)
         int r;
 
         if (!c->spilled) {
-                r = sort_all(c);
+                r = arrange(c);
                 if (r < 0)
                         return r;
                 *ret = &c->memory_stream;

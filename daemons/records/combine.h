@@ -7,7 +7,8 @@
  * Most words of a text are a few words: they never leave the front table. What does leave costs one
  * 32-byte store; a bucket is small enough that making it unique misses no cache. Keys up to 16 bytes lie in
  * the entry, longer ones in an arena. Nothing is allocated for a record, and nothing is sorted but the
- * distinct keys, once.
+ * distinct keys, once. Where no order is asked for (a map whose reduce hashes, too), each partition has buckets of
+ * its own, and a bucket is given straight from the table that made it unique.
  *
  * Source: the idea of partitioned hash aggregation in cache-sized pieces; e.g. Müller et al., "Cache-Efficient
  * Aggregation: Hashing Is Sorting", SIGMOD 2015. Changed: set-associative front table with eviction.
@@ -77,6 +78,9 @@ DEFINE_CLEANUP(Combiner, combiner_free);
  * Return: 0; -E2BIG above RECORD_MAX_BYTES; the errno of a spill (-ENOSPC, …).
  */
 int combiner_add(Combiner *c, const uint8_t *key, size_t size, uint64_t value);
+
+/* The same, for keys that seldom come again (each is from another map): past the front table. */
+int combiner_add_rare(Combiner *c, const uint8_t *key, size_t size, uint64_t value);
 
 /* Adds 1 for each word. */
 int combiner_count_words(Combiner *c, const uint8_t *base, const Word *words, size_t count);

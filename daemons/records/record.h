@@ -69,10 +69,22 @@ static inline uint64_t key_prefix(const uint8_t *key, size_t size, size_t offset
         return GUINT64_FROM_BE(word);
 }
 
+static inline uint64_t partition_hash(const uint8_t *key, size_t size)
+{
+        return XXH3_64bits(key, size);
+}
+
+static inline uint32_t hash_partition(uint64_t hash, uint32_t partitions)
+{
+        if ((partitions & (partitions - 1)) == 0)
+                return (uint32_t) hash & (partitions - 1); /* the same, without the division */
+        return (uint32_t) (hash % partitions);
+}
+
 /* Every map of a job must send a key to the same reduce: this is part of the run file's contract. */
 static inline uint32_t key_partition(const uint8_t *key, size_t size, uint32_t partitions)
 {
-        return partitions > 1 ? (uint32_t) (XXH3_64bits(key, size) % partitions) : 0;
+        return partitions > 1 ? hash_partition(partition_hash(key, size), partitions) : 0;
 }
 
 /* memcpy() for what is mostly a word: two overlapping moves instead of a call. */

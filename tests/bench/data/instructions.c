@@ -93,7 +93,7 @@ static uint64_t reduce(int fd, Scratch *scratch)
                 block_cursor_init(&cursor, fd, offset, length, p, NULL);
                 while ((r = block_cursor_next(&cursor, &record, NULL)) > 0) {
                         must(combine_decode(record.value, record.value_size, &n));
-                        must(combiner_add(c, record.key, record.key_size, n));
+                        must(combiner_add_rare(c, record.key, record.key_size, n));
                 }
                 must(r);
                 block_cursor_done(&cursor);

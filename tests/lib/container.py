@@ -28,6 +28,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import subprocess

@@ -8,17 +8,16 @@
 
 const char store_keys_schema[] =
         "CREATE TABLE certificates(serial TEXT PRIMARY KEY, role INTEGER, worker TEXT, name TEXT,"
-        " issued INTEGER, not_before INTEGER, not_after INTEGER, revoked INTEGER) WITHOUT ROWID;"
+        " issued INTEGER, not_before INTEGER, not_after INTEGER, revoked INTEGER, issuer TEXT)"
+        " WITHOUT ROWID;"
         "CREATE TABLE tokens(id TEXT PRIMARY KEY, hash BLOB, created INTEGER, expires INTEGER,"
         " failed INTEGER) WITHOUT ROWID;"
         "CREATE TABLE numbers(name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;"
         "CREATE TABLE once_clients(number INTEGER PRIMARY KEY AUTOINCREMENT, principal TEXT,"
         " client TEXT, acknowledged INTEGER, UNIQUE(principal, client));"
         "CREATE TABLE once_replies(client INTEGER, seq INTEGER, record BLOB,"
-        " PRIMARY KEY(client, seq)) WITHOUT ROWID;";
-
-const char store_seen_schema[] =
-        "CREATE TABLE IF NOT EXISTS seen(job INTEGER PRIMARY KEY, maps BLOB)";
+        " PRIMARY KEY(client, seq)) WITHOUT ROWID;"
+        "CREATE TABLE seen(job INTEGER PRIMARY KEY, maps BLOB);";
 
 typedef void (*RowFn)(sqlite3_stmt *row, void *userdata);
 
@@ -105,9 +104,9 @@ static const char *text_of(sqlite3_stmt *row, int column)
 
 void store_put_certificate(Store *s, const StoreCertificate *c)
 {
-        (void) write_values(s, "REPLACE INTO certificates VALUES(?,?,?,?,?,?,?,?)", "sissiiii",
+        (void) write_values(s, "REPLACE INTO certificates VALUES(?,?,?,?,?,?,?,?,?)", "sissiiiis",
                             c->serial, I(c->role), c->worker_id, c->name, c->issued_sec,
-                            c->not_before_sec, c->not_after_sec, c->revoked_sec);
+                            c->not_before_sec, c->not_after_sec, c->revoked_sec, c->issuer);
 }
 
 void store_revoke_certificate(Store *s, const char *serial, int64_t revoked_sec)
@@ -134,6 +133,7 @@ static void on_certificate(sqlite3_stmt *row, void *userdata)
                 .not_before_sec = sqlite3_column_int64(row, 5),
                 .not_after_sec = sqlite3_column_int64(row, 6),
                 .revoked_sec = sqlite3_column_int64(row, 7),
+                .issuer = text_of(row, 8),
         };
 
         ((StoreCertificateFn) reader->fn)(&c, reader->userdata);

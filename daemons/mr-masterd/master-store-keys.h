@@ -18,6 +18,7 @@ typedef struct StoreCertificate {
         const char *worker_id, *name; /* the master's: "" */
         int64_t issued_sec, not_before_sec, not_after_sec;
         int64_t revoked_sec; /* 0: it is not */
+        const char *issuer;  /* fingerprint of the CA, hex digits; "": not known */
 } StoreCertificate;
 
 typedef struct StoreToken {

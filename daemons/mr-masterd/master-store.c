@@ -2,7 +2,8 @@
  * Store — see master-store.h.
  *
  * Each statement is prepared once and bound by a format string: i an integer, s a text, b a blob and its
- * size. The schema's version is in user_version; a file of a newer one is refused, not guessed at.
+ * size. The schema's version is in user_version; a file of a newer one is refused, not guessed at, and one of an older
+ * is upgraded: master-store-upgrade.c.
  */
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -11,8 +12,10 @@
 
 #include "base/text.h"
 #include "mr-masterd/master-store-impl.h"
+#include "platform/log.h"
 
-#define SCHEMA_VERSION 1
+/* Goes up with every change of a table, an index, or what a value means. */
+#define SCHEMA_VERSION 2
 
 static const char schema[] =
         "CREATE TABLE jobs(number INTEGER PRIMARY KEY, description BLOB NOT NULL, uid INTEGER NOT NULL,"
@@ -39,8 +42,7 @@ static const char schema[] =
         "CREATE INDEX attempts_failed ON attempts(job, finished)"
         " WHERE ending IN ('failed', 'lost', 'rejected');"
         "CREATE TABLE tails(job INTEGER, seq INTEGER, usec INTEGER, kind INTEGER, task INTEGER,"
-        " attempt INTEGER, worker TEXT, text TEXT, PRIMARY KEY(job, seq)) WITHOUT ROWID;"
-        "PRAGMA user_version = 1;";
+        " attempt INTEGER, worker TEXT, text TEXT, PRIMARY KEY(job, seq)) WITHOUT ROWID;";
 
 typedef enum Statement {
         PUT_SKIPPED,
@@ -223,29 +225,43 @@ static int prepare_all(Store *s)
         return 0;
 }
 
+static int upgrade(Store *s, int version)
+{
+        static const char *const all[] = {schema, store_keys_schema, NULL};
+        char set_version[40];
+        int r;
+
+        (void) snprintf(set_version, sizeof(set_version), "PRAGMA user_version = %d",
+                        SCHEMA_VERSION);
+        r = exec(s, "BEGIN");
+        if (r >= 0)
+                r = store_upgrade(s, all);
+        if (r >= 0)
+                r = exec(s, set_version);
+        if (r >= 0)
+                r = exec(s, "COMMIT");
+        if (r >= 0 && version > 0)
+                log_notice("Upgraded the state database from version %d to %d", version,
+                           SCHEMA_VERSION);
+        return r;
+}
+
 static int set_up(Store *s, Error *e)
 {
         int version = 0, r;
 
-        r = exec(s, s->in_memory ? "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF"
-                                 : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
-        if (r >= 0)
-                r = read_version(s, &version);
+        r = read_version(s, &version);
         if (r >= 0 && version > SCHEMA_VERSION)
                 return error_setf(e, EPROTO,
-                                  "made by a newer mr-masterd (version %d, this one knows %d)",
+                                  "made by a newer mr-masterd (its version is %d, this one knows "
+                                  "%d): install that again, or restore a backup from before",
                                   version, SCHEMA_VERSION);
-        if (r >= 0 && version == 0) {
-                r = exec(s, "BEGIN");
-                if (r >= 0)
-                        r = exec(s, schema);
-                if (r >= 0)
-                        r = exec(s, store_keys_schema);
-                if (r >= 0)
-                        r = exec(s, "COMMIT");
-        }
         if (r >= 0)
-                r = exec(s, store_seen_schema);
+                r = exec(s, s->in_memory
+                                    ? "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF"
+                                    : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
+        if (r >= 0 && version < SCHEMA_VERSION)
+                r = upgrade(s, version);
         if (r >= 0)
                 r = prepare_all(s);
         return r;

@@ -1,5 +1,5 @@
 /*
- * mrctl cluster — which hosts belong to it: token, join, list, revoke.
+ * mrctl cluster — which hosts belong to it, and by which CA: token, join, list, revoke, rotate-ca.
  *
  * The master's host makes tokens and revokes; a new host joins. Joining speaks to the network, which mrctl never does: it
  * is mr-workerd's work, whose keys they are, and mrctl starts that, and the service after it.
@@ -9,6 +9,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/fs.h"
+#include "cli/bus-json.h"
 #include "cli/master.h"
 #include "cli/print.h"
 #include "cli/table.h"
@@ -77,6 +78,117 @@ static int forget_tokens(const Arguments *a, Master *m)
         return EXIT_SUCCESS;
 }
 
+/* ---- ca, rotate-ca, drop-ca --------------------------------------------------------------------- */
+
+/* All that the interface shows, as JSON. */
+static int get_ca(Master *m, json_t **ret, Error *e)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = master_call(m, MASTER_PATH, "org.freedesktop.DBus.Properties", "GetAll", &reply, e, "s",
+                        CLUSTER_INTERFACE);
+        if (r < 0)
+                return r;
+        r = bus_read_dict_as_json(reply, ret);
+        return r > 0 ? 0 : master_bad_reply(r, e);
+}
+
+static const char *text_of(const json_t *ca, const char *key)
+{
+        return json_string_value(json_object_get(ca, key)) ?: "";
+}
+
+static void print_pending(const json_t *ca)
+{
+        bool spreading = g_str_equal(text_of(ca, "CARotation"), "spreading");
+        const json_t *pending = json_object_get(ca, "CAPending");
+
+        (void) printf("%s\n", spreading
+                                      ? "Another CA is to take its place. Not told of it yet:"
+                                      : "Another CA issues in its place. Without a certificate of "
+                                        "that yet:");
+        for (size_t i = 0; i < json_array_size(pending); i++)
+                (void) printf("  %s\n", json_string_value(json_array_get(pending, i)));
+        if (json_array_size(pending) == 0)
+                (void) printf("  nobody\n");
+}
+
+static int show_ca(const Arguments *a, Master *m)
+{
+        g_autofree char *until = NULL;
+        _cleanup_error_ Error e = {};
+        json_t *ca = NULL;
+        int r;
+
+        r = get_ca(m, &ca, &e);
+        if (r < 0)
+                return complain("%s", error_message(&e, r));
+        if (a->json != JSON_OFF)
+                return print_json(ca, a->json);
+        until = format_time((uint64_t) json_integer_value(json_object_get(ca, "CAExpiresUSec")));
+        (void) printf("CA %s\nuntil %s\n", text_of(ca, "CAFingerprint"), until);
+        if (!g_str_equal(text_of(ca, "CARotation"), "none"))
+                print_pending(ca);
+        json_decref(ca);
+        return print_finish();
+}
+
+static int rotate_ca(const Arguments *a, Master *m)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_error_ Error e = {};
+        const char *fingerprint;
+        int r;
+
+        r = master_call(m, MASTER_PATH, CLUSTER_INTERFACE, "RotateCA", &reply, &e, NULL);
+        if (r >= 0) {
+                r = sd_bus_message_read(reply, "s", &fingerprint);
+                if (r < 0)
+                        r = master_bad_reply(r, &e);
+        }
+        if (r < 0)
+                return complain("%s", error_message(&e, r));
+        if (a->json != JSON_OFF)
+                return print_json(json_pack("{s:s}", "Fingerprint", fingerprint), a->json);
+        (void) printf("%s\n", fingerprint);
+        if (!a->quiet)
+                (void) fprintf(
+                        stderr,
+                        "Workers take certificates of this new CA by themselves, and the old one "
+                        "goes when all have.\n"
+                        "Whom it waits for: mrctl cluster ca. Not to wait: mrctl cluster "
+                        "drop-ca.\n");
+        return print_finish();
+}
+
+static int drop_ca(const Arguments *a, Master *m)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_error_ Error e = {};
+        json_t *names = json_array();
+        const char *name;
+        int r;
+
+        r = master_call(m, MASTER_PATH, CLUSTER_INTERFACE, "DropCA", &reply, &e, NULL);
+        if (r >= 0)
+                r = sd_bus_message_enter_container(reply, 'a', "s");
+        while (r > 0) {
+                r = sd_bus_message_read(reply, "s", &name);
+                if (r > 0)
+                        (void) json_array_append_new(names, json_string(name));
+        }
+        if (r < 0) {
+                json_decref(names);
+                return complain("%s", error_message(&e, r));
+        }
+        if (a->json != JSON_OFF)
+                return print_json(json_pack("{s:o}", "Workers", names), a->json);
+        for (size_t i = 0; i < json_array_size(names); i++)
+                (void) printf("%s must join again\n", json_string_value(json_array_get(names, i)));
+        json_decref(names);
+        return print_finish();
+}
 /* ---- list --------------------------------------------------------------------------------------- */
 
 enum { NAME, ROLE, STATE, UNTIL, ID, SERIAL, SINCE, REVOKED, COLUMNS };
@@ -282,6 +394,9 @@ static const Subverb subverbs[] = {
         {"token", 1, make_token, "no argument"},
         {"forget-tokens", 1, forget_tokens, "no argument"},
         {"list", 1, list_certificates, "no argument"},
+        {"ca", 1, show_ca, "no argument"},
+        {"rotate-ca", 1, rotate_ca, "no argument"},
+        {"drop-ca", 1, drop_ca, "no argument"},
         {"revoke", 2, revoke_worker, "one worker, by its name or id"},
         {"join", 2, NULL, "one token, or - to read it from standard input"},
 };
@@ -297,8 +412,8 @@ int verb_cluster(const Arguments *a)
                 if (g_str_equal(a->operands->pdata[0], subverbs[i].name))
                         s = &subverbs[i];
         if (!s) {
-                (void) complain("cluster has no verb %s: it has token, join, list, revoke and "
-                                "forget-tokens",
+                (void) complain("cluster has no verb %s: it has token, join, list, revoke, "
+                                "forget-tokens, ca, rotate-ca and drop-ca",
                                 (const char *) a->operands->pdata[0]);
                 return EXIT_USAGE;
         }

@@ -4,6 +4,7 @@
 #include "mr-masterd/master-join.h"
 #include "mr-masterd/master-keys.h"
 #include "mr-masterd/master-manager.h"
+#include "mr-masterd/master-rotation.h"
 #include "mr-masterd/master-store-keys.h"
 #include "platform/bus.h"
 #include "platform/log.h"
@@ -27,7 +28,8 @@ static int fail(sd_bus_error *ret_error, int r, const Error *e)
 {
         const char *name = r == -EINVAL  ? SD_BUS_ERROR_INVALID_ARGS
                            : r == -EBUSY ? BUS_ERROR_LIMIT
-                                         : BUS_ERROR_IO;
+                           : r == -EALREADY || r == -ENOENT || r == -EAGAIN ? BUS_ERROR_WRONG_STATE
+                                                                            : BUS_ERROR_IO;
 
         return bus_error_setf(ret_error, name, "%s", error_message(e, r));
 }
@@ -142,6 +144,81 @@ static int method_revoke_worker(sd_bus_message *message, void *userdata, sd_bus_
         return sd_bus_reply_method_return(message, "su", id, (uint32_t) r);
 }
 
+/* ---- Another CA --------------------------------------------------------------------------------- */
+
+static int method_rotate_ca(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        char fingerprint[2 * PKI_FINGERPRINT_SIZE + 1];
+        _cleanup_error_ Error e = {};
+        Manager *m = userdata;
+        int r;
+
+        r = bus_authorise(m, message, ACTION_MANAGE_CLUSTER, NULL, ret_error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+        if (!decides(m, ret_error))
+                return -sd_bus_error_get_errno(ret_error);
+        r = rotation_start(m->keys, &e);
+        if (r < 0)
+                return fail(ret_error, r, &e);
+        keys_name_authority(m->keys->other, fingerprint);
+        return sd_bus_reply_method_return(message, "s", fingerprint);
+}
+
+static int reply_with_names(sd_bus_message *message, GPtrArray *names)
+{
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        g_ptr_array_add(names, NULL);
+        r = sd_bus_message_new_method_return(message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append_strv(reply, (char **) names->pdata);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_drop_ca(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
+{
+        g_autoptr(GPtrArray) out = NULL;
+        _cleanup_error_ Error e = {};
+        Manager *m = userdata;
+        int r;
+
+        r = bus_authorise(m, message, ACTION_MANAGE_CLUSTER, NULL, ret_error);
+        if (r <= 0)
+                return r < 0 ? r : 1;
+        if (!decides(m, ret_error))
+                return -sd_bus_error_get_errno(ret_error);
+        out = rotation_list_without_new(m->keys);
+        r = rotation_finish(m->keys, &e);
+        if (r < 0)
+                return fail(ret_error, r, &e);
+        return reply_with_names(message, out);
+}
+
+static int property_rotation(sd_bus *bus, const char *path, const char *interface,
+                             const char *property, sd_bus_message *reply, void *userdata,
+                             sd_bus_error *error)
+{
+        const Manager *m = userdata;
+        RotationPhase phase =
+                m->keys && m->keys->authority ? rotation_phase(m->keys) : ROTATION_NONE;
+
+        return sd_bus_message_append(reply, "s", rotation_phase_to_string(phase));
+}
+
+static int property_pending(sd_bus *bus, const char *path, const char *interface,
+                            const char *property, sd_bus_message *reply, void *userdata,
+                            sd_bus_error *error)
+{
+        const Manager *m = userdata;
+        g_autoptr(GPtrArray) names =
+                m->keys && m->keys->authority ? rotation_list_pending(m->keys) : g_ptr_array_new();
+
+        g_ptr_array_add(names, NULL);
+        return sd_bus_message_append_strv(reply, (char **) names->pdata);
+}
+
 /* ---- Showing ------------------------------------------------------------------------------------ */
 
 typedef struct Rows {
@@ -215,7 +292,7 @@ static int property_expires(sd_bus *bus, const char *path, const char *interface
         if (m->keys && g_str_equal(property, "CertificateExpiresUSec"))
                 sec = m->keys->own.not_after_sec;
         else if (m->keys && m->keys->authority)
-                sec = pki_authority_not_after_sec(m->keys->authority);
+                sec = pki_authority_not_after_sec(keys_older(m->keys));
         return sd_bus_message_append(reply, "t", (uint64_t) sec * USEC_PER_SEC);
 }
 
@@ -232,8 +309,13 @@ static const sd_bus_vtable cluster_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("ListCertificates", SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("a(sssssttt)", certificates),
                                 method_list_certificates, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_PROPERTY("CAFingerprint", "s", property_fingerprint, 0,
-                        SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_METHOD_WITH_ARGS("RotateCA", SD_BUS_NO_ARGS, SD_BUS_RESULT("s", fingerprint),
+                                method_rotate_ca, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("DropCA", SD_BUS_NO_ARGS, SD_BUS_RESULT("as", workers),
+                                method_drop_ca, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("CARotation", "s", property_rotation, 0, 0),
+        SD_BUS_PROPERTY("CAPending", "as", property_pending, 0, 0),
+        SD_BUS_PROPERTY("CAFingerprint", "s", property_fingerprint, 0, 0),
         SD_BUS_PROPERTY("CAExpiresUSec", "t", property_expires, 0, 0),
         SD_BUS_PROPERTY("CertificateExpiresUSec", "t", property_expires, 0, 0),
         SD_BUS_VTABLE_END,

@@ -145,10 +145,11 @@ static void count_token(const StoreToken *t, void *userdata)
         (*(unsigned *) userdata)++;
 }
 
-static unsigned count_tokens(const Join *j)
+unsigned join_count_tokens(Join *j)
 {
         unsigned count = 0;
 
+        store_trim_tokens(j->manager->store, keys_now_sec(j->manager));
         (void) store_each_token(j->manager->store, count_token, &count);
         return count;
 }
@@ -272,6 +273,7 @@ static int let_in(Join *j, EvgrpcServerCall *call, const Mapreduced__V1__JoinReq
                 return r;
         store_remove_token(m->store, id);
         reply->certificate_pem = *ret_pem;
+        reply->authorities_pem = m->keys->authorities_pem;
         g_free(host_of(m->secure_address, &reply->port));
         r = evgrpc_server_call_save(call, &reply->base);
         if (r >= 0)
@@ -353,17 +355,17 @@ static int serve(Join *j, Error *e)
         return 0;
 }
 
-static bool somebody_may_come(const Join *j)
+static bool somebody_may_come(Join *j)
 {
-        return keys_now_sec(j->manager) < j->last_joined_sec + GRACE_SEC || count_tokens(j) > 0;
+        return keys_now_sec(j->manager) < j->last_joined_sec + GRACE_SEC ||
+               join_count_tokens(j) > 0;
 }
 
 static void on_look(void *userdata)
 {
         Join *j = userdata;
 
-        store_trim_tokens(j->manager->store, keys_now_sec(j->manager));
-        manager_kick(j->manager); /* which commits */
+        manager_kick(j->manager); /* which commits what has expired */
         if (somebody_may_come(j)) {
                 loop_timer_start(j->timer, LOOK_USEC);
                 return;
@@ -388,10 +390,8 @@ int join_open(Manager *m, Join **ret, Error *e)
 
         *j = (Join){.manager = m, .calls = CALLS_BURST, .calls_usec = manager_now(m)};
         r = loop_timer_new(m->loop, on_look, j, &j->timer);
-        if (r >= 0) {
-                store_trim_tokens(m->store, keys_now_sec(m));
+        if (r >= 0)
                 r = store_each_certificate(m->store, on_issued, j);
-        }
         if (r >= 0 && somebody_may_come(j))
                 r = serve(j, e);
         if (r < 0) {
@@ -447,8 +447,7 @@ int join_make_token(Join *j, uint64_t ttl_usec, const char *host, char **ret_tok
                 ttl_usec = JOIN_TTL_DEFAULT_USEC;
         if (ttl_usec < USEC_PER_SEC || ttl_usec > JOIN_TTL_MAX_USEC)
                 return error_setf(e, EINVAL, "a token is valid for 1 s to 7 days");
-        store_trim_tokens(m->store, keys_now_sec(m));
-        if (count_tokens(j) >= STORE_TOKENS_MAX)
+        if (join_count_tokens(j) >= STORE_TOKENS_MAX)
                 return error_setf(e, EBUSY, "%u tokens are valid already", STORE_TOKENS_MAX);
         r = serve(j, e);
         if (r >= 0)

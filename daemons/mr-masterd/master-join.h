@@ -29,5 +29,8 @@ Join *join_free(Join *j);
 int join_make_token(Join *j, uint64_t ttl_usec, const char *host, char **ret_token,
                     uint64_t *ret_expires_usec, Error *e);
 
+/* How many are outstanding. */
+unsigned join_count_tokens(Join *j);
+
 /* All tokens that were not used yet are worth nothing any more. Return: how many, or negative errno. */
 int join_forget_tokens(Join *j, Error *e);

@@ -6,14 +6,16 @@
 
 #include "mr-masterd/master-keys.h"
 #include "mr-masterd/master-manager.h"
+#include "mr-masterd/master-rotation.h"
 #include "mr-masterd/master-store-keys.h"
 #include "pki/key-dir.h"
 #include "platform/log.h"
 
 #define LOOK_MAX_USEC (3600 * USEC_PER_SEC)
+#define LOOK_ROTATING_USEC (5 * USEC_PER_SEC)
 #define LOOK_MIN_USEC (100 * USEC_PER_MSEC)
 #define KEEP_EXPIRED_SEC (30 * 24 * 3600) /* in the list that people see */
-#define CA_WARN_SEC ((int64_t) 365 * 24 * 3600)
+#define CA_WARN_SEC ((int64_t) 180 * 24 * 3600)
 #define LIST_NUMBER "revocations"
 
 int64_t keys_now_sec(const Manager *m)
@@ -39,39 +41,87 @@ static int read_failed(const MasterKeys *k, const char *name, int r, Error *e)
 
 /* ---- The CA ------------------------------------------------------------------------------------- */
 
-/* The key first: a certificate that is there has its key. */
-static int make_authority(MasterKeys *k, Error *e)
+static char *certificates_of(const PkiAuthority *first, const PkiAuthority *second)
 {
-        uint8_t serial[PKI_SERIAL_SIZE];
-        int r;
+        return g_strconcat(pki_authority_certificate(first),
+                           second ? pki_authority_certificate(second) : NULL, NULL);
+}
 
-        make_serial(serial);
-        r = pki_authority_make(keys_now_sec(k->manager), serial, &k->authority, e);
-        if (r < 0)
-                return r;
-        r = key_dir_write(k->dir_fd, KEY_DIR_CA_KEY, 0600, pki_authority_key(k->authority));
+/* A certificate that is there has its key, at every moment: the key comes before it, and goes after it. */
+int keys_write_authorities(MasterKeys *k, const PkiAuthority *first, const PkiAuthority *second,
+                           Error *e)
+{
+        _cleanup_(pki_key_freep) char *keys = g_strconcat(
+                pki_authority_key(first), second ? pki_authority_key(second) : NULL, NULL);
+        g_autofree char *certificates = certificates_of(first, second);
+        bool drops = k->other && !second;
+        int r = 0;
+
+        if (!drops)
+                r = key_dir_write(k->dir_fd, KEY_DIR_CA_KEY, 0600, keys);
         if (r >= 0)
-                r = key_dir_write(k->dir_fd, KEY_DIR_CA, 0644,
-                                  pki_authority_certificate(k->authority));
+                r = key_dir_write(k->dir_fd, KEY_DIR_CA, 0644, certificates);
         if (r < 0)
                 return error_setf(e, r, "cannot keep the cluster's CA in %s: %s", k->dir,
                                   error_text(r));
+        if (drops && key_dir_write(k->dir_fd, KEY_DIR_CA_KEY, 0600, keys) < 0)
+                log_warning("The old CA's key is still in %s/" KEY_DIR_CA_KEY
+                            ", where nobody needs it any more",
+                            k->dir);
+        g_free(k->authorities_pem);
+        k->authorities_pem = TAKE_PTR(certificates);
+        return 0;
+}
+
+int keys_make_authority(const MasterKeys *k, const PkiAuthority *old, PkiAuthority **ret, Error *e)
+{
+        uint8_t serial[PKI_SERIAL_SIZE];
+
+        make_serial(serial);
+        return pki_authority_make(keys_now_sec(k->manager), serial, old, ret, e);
+}
+
+static int make_first_authority(MasterKeys *k, Error *e)
+{
+        int r;
+
+        r = keys_make_authority(k, NULL, &k->authority, e);
+        if (r >= 0)
+                r = keys_write_authorities(k, k->authority, NULL, e);
+        if (r < 0)
+                return r;
         log_notice("Made the cluster's CA in %s: back it up, and let nobody else read it", k->dir);
         return 0;
 }
 
-static int load_authority(MasterKeys *k, Error *e)
+static int use_authorities(MasterKeys *k, const char *certificates, const char *keys, Error *e)
 {
-        _cleanup_(pki_key_freep) char *certificate = NULL, *key = NULL;
+        const char *second = pki_certificate_next(certificates);
+        int r;
+
+        r = pki_authority_load(certificates, keys, &k->authority, e);
+        if (r >= 0 && second)
+                r = pki_authority_load(second, keys, &k->other, e);
+        if (r < 0)
+                return r;
+        if (second && pki_certificate_next(second))
+                return error_setf(e, EBADMSG, "these are more than two CAs");
+        k->authorities_pem = certificates_of(k->authority, k->other);
+        return 0;
+}
+
+static int load_authorities(MasterKeys *k, Error *e)
+{
+        _cleanup_(pki_key_freep) char *certificates = NULL, *keys = NULL;
         _cleanup_error_ Error cause = {};
         int r;
 
-        r = key_dir_read(k->dir_fd, KEY_DIR_CA, &certificate);
+        r = key_dir_read(k->dir_fd, KEY_DIR_CA, &certificates);
         if (r == -ENOENT)
-                return make_authority(k, e);
+                return make_first_authority(k, e);
         if (r < 0)
                 return read_failed(k, KEY_DIR_CA, r, e);
-        r = key_dir_read(k->dir_fd, KEY_DIR_CA_KEY, &key);
+        r = key_dir_read(k->dir_fd, KEY_DIR_CA_KEY, &keys);
         if (r < 0)
                 return error_setf(
                         e, r,
@@ -79,21 +129,41 @@ static int load_authority(MasterKeys *k, Error *e)
                         ": %s; restore it from the backup, or move "
                         "%s away to begin anew with a CA that every worker must join again",
                         k->dir, error_text(r), k->dir);
-        r = pki_authority_load(certificate, key, &k->authority, &cause);
+        r = use_authorities(k, certificates, keys, &cause);
         if (r < 0)
                 return error_setf(e, r, "the cluster's CA in %s is damaged: %s", k->dir,
                                   error_message(&cause, r));
         return 0;
 }
 
+const PkiAuthority *keys_older(const MasterKeys *k)
+{
+        return k->other && pki_authority_not_before_sec(k->other) <
+                                       pki_authority_not_before_sec(k->authority)
+                       ? k->other
+                       : k->authority;
+}
+
 /* ---- Our own certificate ------------------------------------------------------------------------ */
 
-static void note_certificate(MasterKeys *k, const char *pem, const char *name)
+void keys_name_authority(const PkiAuthority *a, char ret[static 2 * PKI_FINGERPRINT_SIZE + 1])
 {
+        uint8_t digest[PKI_FINGERPRINT_SIZE] = {};
+
+        (void) pki_fingerprint(pki_authority_certificate(a), digest, NULL);
+        for (size_t i = 0; i < PKI_FINGERPRINT_SIZE; i++)
+                g_snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+}
+
+static void note_certificate(MasterKeys *k, const PkiAuthority *by, const char *pem,
+                             const char *name)
+{
+        char issuer[2 * PKI_FINGERPRINT_SIZE + 1];
         PkiCertificate c;
 
         if (pki_certificate_read(pem, &c, NULL) < 0)
                 return;
+        keys_name_authority(by, issuer);
         store_put_certificate(k->manager->store,
                               &(StoreCertificate){.serial = c.serial,
                                                   .role = c.role,
@@ -101,12 +171,16 @@ static void note_certificate(MasterKeys *k, const char *pem, const char *name)
                                                   .name = name,
                                                   .issued_sec = keys_now_sec(k->manager),
                                                   .not_before_sec = c.not_before_sec,
-                                                  .not_after_sec = c.not_after_sec});
+                                                  .not_after_sec = c.not_after_sec,
+                                                  .issuer = issuer});
 }
 
+/* While there are two CAs the master has a certificate of the older one: whoever has not heard of the newer one
+ * believes it, too. Workers get theirs of the first one. */
 static int issue(MasterKeys *k, const char *request, PkiRole role, const char *worker_id,
                  const char *name, char **ret_pem, Error *e)
 {
+        const PkiAuthority *by = role == PKI_ROLE_MASTER ? keys_older(k) : k->authority;
         PkiGrant grant = {
                 .role = role,
                 .worker_id = worker_id,
@@ -116,15 +190,15 @@ static int issue(MasterKeys *k, const char *request, PkiRole role, const char *w
         int r;
 
         make_serial(grant.serial);
-        r = pki_authority_issue(k->authority, request, &grant, ret_pem, e);
+        r = pki_authority_issue(by, request, &grant, ret_pem, e);
         if (r < 0)
                 return r;
         store_trim_certificates(k->manager->store, grant.now_sec - KEEP_EXPIRED_SEC);
-        note_certificate(k, *ret_pem, name);
+        note_certificate(k, by, *ret_pem, name);
         return 0;
 }
 
-static int make_identity(MasterKeys *k, Error *e)
+int keys_make_identity(MasterKeys *k, Error *e)
 {
         _cleanup_(pki_key_freep) char *key = NULL, *both = NULL;
         g_autofree char *request = NULL, *certificate = NULL;
@@ -153,7 +227,8 @@ static bool identity_is_good(MasterKeys *k)
 
         return key_dir_read(k->dir_fd, KEY_DIR_IDENTITY, &both) >= 0 &&
                pki_certificate_read(both, &k->own, NULL) >= 0 && k->own.role == PKI_ROLE_MASTER &&
-               pki_key_check(both, both, NULL) >= 0 && pki_is_issued_by(both, k->authority_pem) &&
+               pki_key_check(both, both, NULL) >= 0 &&
+               pki_issuer_of(both, pki_authority_certificate(keys_older(k))) &&
                pki_renewal_sec(&k->own) > keys_now_sec(k->manager);
 }
 
@@ -178,6 +253,23 @@ static void add_revoked(const StoreCertificate *c, void *userdata)
         g_array_append_val(l->revoked, entry);
 }
 
+/* One list of each CA: nobody believes another's. */
+static int sign_lists(MasterKeys *k, const Listing *l, char **ret_pem, Error *e)
+{
+        g_autofree char *first = NULL, *second = NULL;
+        int r;
+
+        r = pki_authority_list_revoked(k->authority, (const PkiRevoked *) l->revoked->data,
+                                       l->revoked->len, k->list_number, l->now_sec, &first, e);
+        if (r >= 0 && k->other)
+                r = pki_authority_list_revoked(k->other, (const PkiRevoked *) l->revoked->data,
+                                               l->revoked->len, k->list_number, l->now_sec, &second,
+                                               e);
+        if (r >= 0)
+                *ret_pem = g_strconcat(first, second, NULL);
+        return r;
+}
+
 /* From the store, where it is true. */
 static int make_list(MasterKeys *k, Error *e)
 {
@@ -192,8 +284,7 @@ static int make_list(MasterKeys *k, Error *e)
                 return error_setf(e, r, "cannot read the certificates: %s",
                                   store_error(k->manager->store));
         k->list_number = store_get_number(k->manager->store, LIST_NUMBER);
-        r = pki_authority_list_revoked(k->authority, (const PkiRevoked *) revoked->data,
-                                       revoked->len, k->list_number, l.now_sec, &pem, e);
+        r = sign_lists(k, &l, &pem, e);
         if (r < 0)
                 return r;
         g_free(k->list_pem);
@@ -223,13 +314,13 @@ static int use_source(EvgrpcTls **tls, const EvgrpcTlsSource *source, Error *e)
 static int use_join(MasterKeys *k, Error *e)
 {
         _cleanup_(pki_key_freep) char *both = NULL, *chain = NULL;
-        EvgrpcTlsSource source = {.ca_pem = k->authority_pem, .anonymous_clients = true};
+        EvgrpcTlsSource source = {.ca_pem = k->authorities_pem, .anonymous_clients = true};
         int r;
 
         r = key_dir_read(k->dir_fd, KEY_DIR_IDENTITY, &both);
         if (r < 0)
                 return read_failed(k, KEY_DIR_IDENTITY, r, e);
-        chain = g_strconcat(both, k->authority_pem, NULL);
+        chain = g_strconcat(both, k->authorities_pem, NULL);
         source.certificate_pem = chain;
         source.key_pem = both;
         source.crl_pem = k->list_pem;
@@ -287,10 +378,11 @@ static void warn_of_the_end(const MasterKeys *k)
         int64_t left_sec, now_sec = keys_now_sec(k->manager);
 
         if (k->authority) {
-                left_sec = pki_authority_not_after_sec(k->authority) - now_sec;
+                left_sec = pki_authority_not_after_sec(keys_older(k)) - now_sec;
                 if (left_sec < CA_WARN_SEC)
                         log_warning("The cluster's CA ends in %" PRId64
-                                    " days, and every certificate with it: see mr-masterd(8)",
+                                    " days, and every certificate with it: mrctl cluster ca "
+                                    "tells which workers have none of the new one yet",
                                     left_sec / (24 * 3600));
         } else if (pki_renewal_sec(&k->own) < now_sec)
                 log_warning("The master's certificate %s ends in %" PRId64
@@ -302,7 +394,7 @@ static void warn_of_the_end(const MasterKeys *k)
 static uint64_t look_usec(const MasterKeys *k)
 {
         return CLAMP(k->manager->conf->certificate_lifetime_usec / 20, LOOK_MIN_USEC,
-                     LOOK_MAX_USEC);
+                     k->other ? LOOK_ROTATING_USEC : LOOK_MAX_USEC);
 }
 
 static void renew(MasterKeys *k)
@@ -310,7 +402,7 @@ static void renew(MasterKeys *k)
         _cleanup_error_ Error e = {};
         int r;
 
-        r = make_identity(k, &e);
+        r = keys_make_identity(k, &e);
         if (r >= 0)
                 r = use_cluster_keys(k, &e);
         if (r < 0)
@@ -327,12 +419,24 @@ static void on_look(void *userdata)
 
         if (k->authority && pki_renewal_sec(&k->own) <= keys_now_sec(k->manager))
                 renew(k);
+        if (k->authority)
+                rotation_look(k);
         warn_of_the_end(k);
         manager_recheck_peers(k->manager); /* certificates expire under living connections */
         loop_timer_start(k->timer, look_usec(k));
 }
 
 /* ---- All of it ---------------------------------------------------------------------------------- */
+
+int keys_use_authorities(MasterKeys *k, Error *e)
+{
+        int r;
+
+        r = pki_fingerprint(pki_authority_certificate(keys_older(k)), k->fingerprint, e);
+        if (r >= 0)
+                r = make_list(k, e);
+        return r < 0 ? r : use_cluster_keys(k, e);
+}
 
 static int open_cluster_keys(MasterKeys *k, Error *e)
 {
@@ -342,16 +446,10 @@ static int open_cluster_keys(MasterKeys *k, Error *e)
         r = key_dir_open(k->dir, true, &k->dir_fd);
         if (r < 0)
                 return error_setf(e, r, "cannot make %s: %s", k->dir, error_text(r));
-        r = load_authority(k, e);
-        if (r < 0)
-                return r;
-        k->authority_pem = g_strdup(pki_authority_certificate(k->authority));
-        r = pki_fingerprint(k->authority_pem, k->fingerprint, e);
+        r = load_authorities(k, e);
         if (r >= 0 && !identity_is_good(k))
-                r = make_identity(k, e);
-        if (r >= 0)
-                r = make_list(k, e);
-        return r < 0 ? r : use_cluster_keys(k, e);
+                r = keys_make_identity(k, e);
+        return r < 0 ? r : keys_use_authorities(k, e);
 }
 
 int keys_open(Manager *m, MasterKeys **ret, Error *e)
@@ -381,7 +479,8 @@ MasterKeys *keys_free(MasterKeys *k)
         evgrpc_tls_unref(k->tls);
         evgrpc_tls_unref(k->join_tls);
         pki_authority_free(k->authority);
-        g_free(k->authority_pem);
+        pki_authority_free(k->other);
+        g_free(k->authorities_pem);
         g_free(k->list_pem);
         g_free(k->dir);
         safe_close(k->dir_fd);
@@ -406,6 +505,21 @@ int keys_grant(MasterKeys *k, const char *request_pem, const char *worker_id, co
 }
 
 /* ---- Revoking ----------------------------------------------------------------------------------- */
+
+int keys_new_list_number(MasterKeys *k, Error *e)
+{
+        Store *store = k->manager->store;
+        int r;
+
+        store_put_number(store, LIST_NUMBER, store_get_number(store, LIST_NUMBER) + 1);
+        r = manager_commit(k->manager, true);
+        return r < 0 ? error_setf(e, r, "cannot write the state: %s", store_error(store)) : 0;
+}
+
+void keys_look_soon(MasterKeys *k)
+{
+        loop_timer_start(k->timer, LOOK_MIN_USEC);
+}
 
 typedef struct Search {
         const char *worker_id;
@@ -437,10 +551,9 @@ int keys_revoke(MasterKeys *k, const char *worker_id, Error *e)
                 return 0;
         for (guint i = 0; i < serials->len; i++)
                 store_revoke_certificate(store, serials->pdata[i], s.now_sec);
-        store_put_number(store, LIST_NUMBER, store_get_number(store, LIST_NUMBER) + 1);
-        r = manager_commit(k->manager, true);
+        r = keys_new_list_number(k, e);
         if (r < 0)
-                return error_setf(e, r, "cannot keep the revocation: %s", store_error(store));
+                return r;
         r = make_list(k, e);
         if (r >= 0)
                 r = use_cluster_keys(k, e);

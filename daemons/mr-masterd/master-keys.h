@@ -15,8 +15,9 @@ typedef struct Manager Manager;
 typedef struct MasterKeys {
         Manager *manager;
         PkiAuthority *authority; /* NULL: an own PKI issues certificates */
-        char *authority_pem;
-        uint8_t fingerprint[PKI_FINGERPRINT_SIZE]; /* of the CA */
+        PkiAuthority *other; /* that takes its place, or whose place it takes: master-rotation.h */
+        char *authorities_pem; /* both: whom everybody in the cluster believes */
+        uint8_t fingerprint[PKI_FINGERPRINT_SIZE]; /* of the CA that has issued our certificate */
         int dir_fd;                                /* STATE/tls; -EBADF with an own PKI */
         char *dir;
         EvgrpcTls *tls; /* of Master, and of calls to workers */
@@ -49,3 +50,17 @@ int keys_grant(MasterKeys *k, const char *request_pem, const char *worker_id, co
 int keys_revoke(MasterKeys *k, const char *worker_id, Error *e);
 
 int64_t keys_now_sec(const Manager *m);
+
+/* ---- For master-rotation.c ---- */
+
+const PkiAuthority *keys_older(const MasterKeys *k); /* of two; else the one */
+int keys_make_authority(const MasterKeys *k, const PkiAuthority *old, PkiAuthority **ret, Error *e);
+/* What is believed from now on; @second may be NULL. On failure nothing has changed. */
+int keys_write_authorities(MasterKeys *k, const PkiAuthority *first, const PkiAuthority *second,
+                           Error *e);
+/* Everything that follows from them: fingerprint, lists, TLS. */
+int keys_use_authorities(MasterKeys *k, Error *e);
+int keys_make_identity(MasterKeys *k, Error *e);
+int keys_new_list_number(MasterKeys *k, Error *e); /* durably, before the list is made */
+void keys_name_authority(const PkiAuthority *a, char ret[static 2 * PKI_FINGERPRINT_SIZE + 1]);
+void keys_look_soon(MasterKeys *k);

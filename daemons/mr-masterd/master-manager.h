@@ -148,6 +148,8 @@ struct MasterWorker {
         uint64_t lease_until_usec; /* CLOCK_MONOTONIC */
         EvgrpcChannel *channel;
         bool reachable; /* as far as the channel knows: while it is not, it gets no tasks */
+        /* Of its last heartbeat: which CAs it believes, which has issued its certificate, which list it has. */
+        uint64_t authorities, issuer, revocations;
         uint32_t announced_used;
         unsigned changed;
         uint64_t announced_usec;

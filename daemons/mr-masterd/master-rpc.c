@@ -6,6 +6,7 @@
 
 #include "base/fs.h"
 #include "mr-masterd/master-keys.h"
+#include "mr-masterd/master-rotation.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-rpc.h"
 #include "mr-masterd/master-store-keys.h"
@@ -87,6 +88,10 @@ static void handle_register(EvgrpcServerCall *call, const ProtobufCMessage *mess
                 evgrpc_server_call_finish(call, rpc_code_of(r), "%s", error_message(&e, r));
                 return;
         }
+        if (m->keys && m->keys->other) { /* before it speaks to any other worker */
+                reply.authorities_pem = m->keys->authorities_pem;
+                reply.revocations_pem = m->keys->list_pem;
+        }
         reply.master_epoch = m->epoch;
         reply.lease_usec = m->conf->lease_usec;
         reply.heartbeat_usec = m->conf->heartbeat_usec;
@@ -124,6 +129,9 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
         reply.drop_cached = (char **) drop_cached->pdata;
         if (m->keys && m->keys->list_pem && request->revocations < m->keys->list_number)
                 reply.revocations_pem = m->keys->list_pem;
+        if (m->keys && m->keys->authority && request->authorities != 0 &&
+            request->authorities != rotation_bundle_digest(m->keys))
+                reply.authorities_pem = m->keys->authorities_pem;
         reply.t2_ns = t2_ns;
         reply.t3_ns = g_get_real_time() * NSEC_PER_USEC;
         evgrpc_server_call_reply(call, &reply.base);
@@ -290,8 +298,9 @@ static void handle_read_file(EvgrpcServerCall *call, const ProtobufCMessage *mes
 
 typedef struct Newest {
         const char *worker_id;
+        char issuer[2 * PKI_FINGERPRINT_SIZE + 1]; /* the CA that issues now */
         char *name;
-        int64_t issued_sec;
+        int64_t issued_sec; /* by that */
 } Newest;
 
 static void on_certificate(const StoreCertificate *c, void *userdata)
@@ -302,7 +311,8 @@ static void on_certificate(const StoreCertificate *c, void *userdata)
                 return;
         g_free(n->name);
         n->name = g_strdup(c->name);
-        n->issued_sec = c->issued_sec;
+        if (g_str_equal(c->issuer, n->issuer))
+                n->issued_sec = c->issued_sec;
 }
 
 /* A worker that asks all the time would fill the list of certificates. */
@@ -324,6 +334,7 @@ static int renew(Manager *m, EvgrpcServerCall *call, const char *worker_id,
 
         if (!m->keys->authority)
                 return error_setf(e, EPERM, "the certificates of this cluster come from elsewhere");
+        keys_name_authority(m->keys->authority, newest.issuer);
         r = store_each_certificate(m->store, on_certificate, &newest);
         if (r >= 0)
                 r = check_not_too_soon(m, &newest, e);

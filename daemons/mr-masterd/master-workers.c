@@ -11,6 +11,7 @@
  */
 #include "base/parse.h"
 #include "base/text.h"
+#include "mr-masterd/master-keys.h"
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
@@ -523,6 +524,7 @@ static void make_alive(MasterWorker *w, const char *incarnation, EvgrpcChannel *
         w->channel = channel;
         (void) g_strlcpy(w->incarnation, incarnation, sizeof(w->incarnation));
         w->alive = w->reachable = true;
+        w->authorities = w->issuer = w->revocations = 0;
         w->expected = false;
         g_clear_pointer(&w->trouble, g_free);
         evgrpc_channel_connect(channel);
@@ -626,6 +628,20 @@ void worker_drop_cached(MasterWorker *w, const char *key)
                 g_ptr_array_add(w->drop_cached, g_strdup(key));
 }
 
+/* What a change of the CA waits for. */
+static void take_keys_report(MasterWorker *w, const Mapreduced__V1__HeartbeatRequest *request)
+{
+        MasterKeys *keys = w->manager->keys;
+
+        if (keys && keys->other &&
+            (w->authorities != request->authorities || w->issuer != request->issuer ||
+             w->revocations != request->revocations))
+                keys_look_soon(keys);
+        w->authorities = request->authorities;
+        w->issuer = request->issuer;
+        w->revocations = request->revocations;
+}
+
 int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *request,
                       GHashTable *forget, GPtrArray **ret_drop_cached)
 {
@@ -638,6 +654,7 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
                 evgrpc_channel_connect(w->channel);
         w->free_bytes = request->free_bytes;
         w->load = request->load;
+        take_keys_report(w, request);
         worker_clock_update(w, request);
         if (request->slots >= 1 && request->slots <= 4096 && request->slots != w->slots) {
                 w->slots = request->slots;

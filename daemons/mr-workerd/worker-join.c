@@ -243,8 +243,12 @@ static int take_reply(Joining *j, const Mapreduced__V1__JoinReply *reply, Error 
                 r = pki_key_check(j->key, reply->certificate_pem, e);
         if (r < 0)
                 return r;
+        if (*reply->authorities_pem) {
+                g_free(j->authority);
+                j->authority = g_strdup(reply->authorities_pem);
+        }
         if (c.role != PKI_ROLE_WORKER || !g_str_equal(c.worker_id, j->worker_id) ||
-            !pki_is_issued_by(reply->certificate_pem, j->authority) || reply->port == 0 ||
+            !pki_issuer_of(reply->certificate_pem, j->authority) || reply->port == 0 ||
             reply->port > 65535)
                 return error_setf(e, EBADMSG, "the master sent another's certificate");
         j->certificate = g_strdup(reply->certificate_pem);

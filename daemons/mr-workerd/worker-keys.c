@@ -12,6 +12,7 @@
 
 #define RENEW_TIMEOUT_USEC (60 * USEC_PER_SEC)
 #define LOOK_MAX_USEC (3600 * USEC_PER_SEC)
+#define LOOK_OUTDATED_USEC (5 * USEC_PER_SEC)
 #define LOOK_MIN_USEC (250 * USEC_PER_MSEC)
 
 struct WorkerKeys {
@@ -21,7 +22,10 @@ struct WorkerKeys {
         int dir_fd; /* SPOOL/tls; -EBADF with an own PKI */
         EvgrpcTls *tls;
         PkiCertificate own;
-        char *authority_pem;
+        char *authorities_pem; /* whom it believes: one CA, or two while one takes the other's place */
+        uint64_t authorities, issuer; /* as the master is told of them */
+        bool outdated;                /* our certificate is not of the first CA */
+        uint64_t refused;             /* the last CAs that were sent and not taken: said once */
         uint64_t list_number;
         LoopTimer *timer;   /* the next look at our certificate */
         LoopTimer *recheck; /* from the loop, not from inside a call's handler */
@@ -40,9 +44,13 @@ EvgrpcTls *keys_tls(const WorkerKeys *k)
         return k ? k->tls : NULL;
 }
 
-uint64_t keys_list_number(const WorkerKeys *k)
+void keys_fill(const WorkerKeys *k, Mapreduced__V1__HeartbeatRequest *request)
 {
-        return k ? k->list_number : 0;
+        if (!k)
+                return;
+        request->revocations = k->list_number;
+        request->authorities = k->authorities;
+        request->issuer = k->issuer;
 }
 
 bool keys_needed(const Manager *m, const char *address)
@@ -137,8 +145,21 @@ static void load_list(WorkerKeys *k, char **ret_pem)
 
         k->list_number = 0;
         if (key_dir_read(k->dir_fd, KEY_DIR_CRL, &pem) >= 0 &&
-            pki_list_check(pem, k->authority_pem, NULL, &k->list_number, NULL, NULL) >= 0)
+            pki_list_check(pem, k->authorities_pem, NULL, &k->list_number, NULL, NULL) >= 0)
                 *ret_pem = TAKE_PTR(pem);
+}
+
+static void settle_authorities(WorkerKeys *k, const char *own, const char *authorities)
+{
+        const char *issuer = pki_issuer_of(own, authorities);
+        uint8_t digest[PKI_FINGERPRINT_SIZE];
+
+        k->outdated = issuer != authorities;
+        k->issuer =
+                issuer && pki_fingerprint(issuer, digest, NULL) >= 0 ? pki_digest_head(digest) : 0;
+        k->authorities = pki_digest_text(authorities);
+        g_free(k->authorities_pem);
+        k->authorities_pem = g_strdup(authorities);
 }
 
 static int use_joined(WorkerKeys *k, Error *e)
@@ -154,8 +175,7 @@ static int use_joined(WorkerKeys *k, Error *e)
                 r = pki_certificate_read(both, &k->own, e);
         if (r < 0)
                 return error_setf(e, r, "cannot use the keys in %s: %s", k->dir, error_text(r));
-        g_free(k->authority_pem);
-        k->authority_pem = g_strdup(ca);
+        settle_authorities(k, both, ca);
         load_list(k, &list);
         source = (EvgrpcTlsSource){
                 .ca_pem = ca, .certificate_pem = both, .key_pem = both, .crl_pem = list};
@@ -188,6 +208,8 @@ static uint64_t look_usec(const WorkerKeys *k)
         int64_t left_sec = pki_renewal_sec(&k->own) - now_sec(k);
         int64_t tries_sec = MAX(k->own.not_after_sec - pki_renewal_sec(&k->own), 0) / 20;
 
+        if (k->outdated)
+                return LOOK_OUTDATED_USEC;
         /* Before it is time, then; after that, often enough for twenty tries. */
         left_sec = MAX(left_sec > 0 ? left_sec : tries_sec, 0);
         return CLAMP((uint64_t) left_sec * USEC_PER_SEC, LOOK_MIN_USEC, LOOK_MAX_USEC);
@@ -205,7 +227,7 @@ static int take_renewed(WorkerKeys *k, const char *certificate, Error *e)
         if (r < 0)
                 return r;
         if (c.role != PKI_ROLE_WORKER || !g_str_equal(c.worker_id, k->own.worker_id) ||
-            !pki_is_issued_by(certificate, k->authority_pem))
+            !pki_issuer_of(certificate, k->authorities_pem))
                 return error_setf(e, EBADMSG, "the master sent another's certificate");
         both = g_strconcat(certificate, k->next_key, NULL);
         r = key_dir_write(k->dir_fd, KEY_DIR_IDENTITY, 0600, both);
@@ -266,7 +288,7 @@ static void on_look(void *userdata)
         on_recheck(k); /* certificates expire under living connections */
         if (k->renewal)
                 return;
-        if (pki_renewal_sec(&k->own) <= now_sec(k)) {
+        if (k->outdated || pki_renewal_sec(&k->own) <= now_sec(k)) {
                 if (k->own_pki)
                         log_warning(
                                 "The certificate %s ends soon: renew it, and reload this worker",
@@ -289,19 +311,67 @@ void keys_start(WorkerKeys *k)
                 loop_timer_start(k->timer, look_usec(k));
 }
 
-/* ---- Revoked ------------------------------------------------------------------------------------ */
+/* ---- News from the master ----------------------------------------------------------------------- */
 
-void keys_take_list(WorkerKeys *k, const char *pem)
+/* CAs that would lock this worker out are no news but a mistake. */
+static int check_authorities(const WorkerKeys *k, const char *pem, Error *e)
+{
+        _cleanup_(pki_key_freep) char *own = NULL;
+        PkiCertificate c;
+        int r;
+
+        for (const char *at = pem; at; at = pki_certificate_next(at)) {
+                r = pki_certificate_read(at, &c, e);
+                if (r < 0)
+                        return r;
+                if (!c.is_authority)
+                        return error_setf(e, EBADMSG, "one of them is no CA's");
+        }
+        r = key_dir_read(k->dir_fd, KEY_DIR_IDENTITY, &own);
+        if (r < 0)
+                return r;
+        return pki_issuer_of(own, pem)
+                       ? 0
+                       : error_setf(e, EKEYREJECTED, "none of them has issued its certificate");
+}
+
+/* Return: whether they are used from now on. */
+static bool take_authorities(WorkerKeys *k, const char *pem)
+{
+        uint64_t digest = pki_digest_text(pem);
+        _cleanup_error_ Error e = {};
+        int r;
+
+        if (digest == k->authorities || digest == k->refused)
+                return false;
+        r = check_authorities(k, pem, &e);
+        if (r >= 0)
+                r = key_dir_write(k->dir_fd, KEY_DIR_CA, 0644, pem);
+        if (r >= 0)
+                r = use_joined(k, &e);
+        if (r < 0) {
+                k->refused = digest;
+                log_warning("Cannot use the CA certificates that the master sent: %s",
+                            error_message(&e, r));
+                return false;
+        }
+        log_info("Took the certificates of %s from the master%s",
+                 pki_certificate_next(pem) ? "two CAs" : "one CA",
+                 k->outdated ? ", and ask for one of the new one" : "");
+        if (k->outdated && !k->renewal)
+                loop_timer_start(k->timer, 0);
+        return true;
+}
+
+static bool take_list(WorkerKeys *k, const char *pem)
 {
         _cleanup_error_ Error e = {};
         uint64_t number;
         int r;
 
-        if (!k || k->own_pki)
-                return;
-        r = pki_list_check(pem, k->authority_pem, NULL, &number, NULL, &e);
+        r = pki_list_check(pem, k->authorities_pem, NULL, &number, NULL, &e);
         if (r >= 0 && number <= k->list_number)
-                return;
+                return false;
         if (r >= 0)
                 r = key_dir_write(k->dir_fd, KEY_DIR_CRL, 0644, pem);
         if (r >= 0)
@@ -309,10 +379,24 @@ void keys_take_list(WorkerKeys *k, const char *pem)
         if (r < 0) {
                 log_warning("Cannot use the list of revoked certificates that the master sent: %s",
                             error_message(&e, r));
-                return;
+                return false;
         }
         log_info("Took list %" PRIu64 " of revoked certificates", number);
-        loop_timer_start(k->recheck, 0);
+        return true;
+}
+
+void keys_take_news(WorkerKeys *k, const char *authorities_pem, const char *list_pem)
+{
+        bool news = false;
+
+        if (!k || k->own_pki)
+                return;
+        if (*authorities_pem)
+                news = take_authorities(k, authorities_pem);
+        if (*list_pem)
+                news = take_list(k, list_pem) || news;
+        if (news)
+                loop_timer_start(k->recheck, 0);
 }
 
 /* ---- All of it ---------------------------------------------------------------------------------- */
@@ -374,7 +458,7 @@ WorkerKeys *keys_free(WorkerKeys *k)
         evgrpc_client_identity_unref(k->identity);
         evgrpc_tls_unref(k->tls);
         pki_key_free(k->next_key);
-        g_free(k->authority_pem);
+        g_free(k->authorities_pem);
         g_free(k->dir);
         safe_close(k->dir_fd);
         g_free(k);

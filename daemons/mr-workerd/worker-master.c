@@ -95,6 +95,7 @@ static void on_registered(EvgrpcCall *call, const EvgrpcStatus *status, void *us
         reply = (const Mapreduced__V1__RegisterReply *) evgrpc_call_reply(call);
         l->heartbeat_usec = CLAMP(reply->heartbeat_usec, HEARTBEAT_MIN_USEC, HEARTBEAT_MAX_USEC);
         l->lease_usec = MAX(reply->lease_usec, l->heartbeat_usec);
+        keys_take_news(l->manager->keys, reply->authorities_pem, reply->revocations_pem);
         forget_jobs(l, reply->forget_jobs, reply->n_forget_jobs);
         set_state(l, true, "%s", "");
         l->rejoin = attempts_answer(l->manager, reply->keep, reply->n_keep);
@@ -170,8 +171,7 @@ static void on_heartbeat(EvgrpcCall *call, const EvgrpcStatus *status, void *use
                 forget_jobs(l, reply->forget_jobs, reply->n_forget_jobs);
                 for (size_t i = 0; i < reply->n_drop_cached; i++)
                         cache_drop(l->manager->cache, reply->drop_cached[i]);
-                if (*reply->revocations_pem)
-                        keys_take_list(l->manager->keys, reply->revocations_pem);
+                keys_take_news(l->manager->keys, reply->authorities_pem, reply->revocations_pem);
                 loop_timer_start(l->timer, l->rejoin ? 0 : l->heartbeat_usec);
                 return;
         }
@@ -203,7 +203,7 @@ static void send_heartbeat(MasterLink *l)
         request.load = (double) info.loads[0] / (1 << SI_LOAD_SHIFT);
         request.n_jobs = jobs->len;
         request.jobs = (char **) jobs->pdata;
-        request.revocations = keys_list_number(m->keys);
+        keys_fill(m->keys, &request);
         worker_clock_fill(&l->clock, &request);
         r = evgrpc_call_start(l->channel, &mapreduced__v1__master__descriptor, "Heartbeat",
                               &request.base, &options, &handlers, l, &l->call);

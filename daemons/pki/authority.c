@@ -50,14 +50,18 @@ static int finish(PkiAuthority *a, Error *e)
 }
 
 /* The end of the name tells clusters apart, for whoever looks at two. */
-static bool describe_authority(X509 *x, EVP_PKEY *key, const uint8_t *serial, int64_t now_sec)
+static bool describe_authority(X509 *x, EVP_PKEY *key, const uint8_t *serial, int64_t now_sec,
+                               const PkiAuthority *old)
 {
+        int64_t from_sec = now_sec - PKI_BACKDATE_SEC;
         char name[64];
 
+        if (old)
+                from_sec = MAX(from_sec, pki_authority_not_before_sec(old) + 1);
         g_snprintf(name, sizeof(name), "mapreduced cluster CA %02x%02x%02x%02x", serial[4],
                    serial[5], serial[6], serial[7]);
         return X509_set_version(x, X509_VERSION_3) && set_serial(x, serial) &&
-               set_time(X509_getm_notBefore(x), now_sec - PKI_BACKDATE_SEC) &&
+               set_time(X509_getm_notBefore(x), from_sec) &&
                set_time(X509_getm_notAfter(x), now_sec + PKI_AUTHORITY_LIFETIME_SEC) &&
                X509_set_pubkey(x, key) && set_name(X509_get_subject_name(x), name) &&
                X509_set_issuer_name(x, X509_get_subject_name(x)) &&
@@ -70,7 +74,7 @@ static bool describe_authority(X509 *x, EVP_PKEY *key, const uint8_t *serial, in
 }
 
 int pki_authority_make(int64_t now_sec, const uint8_t serial[static PKI_SERIAL_SIZE],
-                       PkiAuthority **ret, Error *e)
+                       const PkiAuthority *old, PkiAuthority **ret, Error *e)
 {
         _cleanup_(pki_authority_freep) PkiAuthority *a = g_new0(PkiAuthority, 1);
         int r;
@@ -78,7 +82,7 @@ int pki_authority_make(int64_t now_sec, const uint8_t serial[static PKI_SERIAL_S
         a->key = EVP_EC_gen("P-256");
         a->certificate = X509_new();
         if (!a->key || !a->certificate ||
-            !describe_authority(a->certificate, a->key, serial, now_sec))
+            !describe_authority(a->certificate, a->key, serial, now_sec, old))
                 return pki_fail(e, ENOMEM, "cannot make a CA");
         r = finish(a, e);
         if (r < 0)
@@ -87,7 +91,27 @@ int pki_authority_make(int64_t now_sec, const uint8_t serial[static PKI_SERIAL_S
         return 0;
 }
 
-int pki_authority_load(const char *certificate_pem, const char *key_pem, PkiAuthority **ret,
+/* Of several keys the one that is the certificate's. */
+static int find_key(const char *keys_pem, X509 *certificate, EVP_PKEY **ret, Error *e)
+{
+        const char *at = strstr(keys_pem, "-----BEGIN");
+        bool any = false;
+
+        for (; at; at = strstr(at + 1, "-----BEGIN")) {
+                _cleanup_(EVP_PKEY_freep) EVP_PKEY *key = pki_private_from_pem(at);
+
+                any = any || key;
+                if (key && X509_check_private_key(certificate, key)) {
+                        *ret = TAKE_PTR(key);
+                        return 0;
+                }
+        }
+        if (!any)
+                return pki_fail(e, EBADMSG, "no private key in PEM");
+        return pki_fail(e, EKEYREJECTED, "the key is not that of the CA certificate");
+}
+
+int pki_authority_load(const char *certificate_pem, const char *keys_pem, PkiAuthority **ret,
                        Error *e)
 {
         _cleanup_(pki_authority_freep) PkiAuthority *a = g_new0(PkiAuthority, 1);
@@ -98,12 +122,9 @@ int pki_authority_load(const char *certificate_pem, const char *key_pem, PkiAuth
                 return pki_fail(e, EBADMSG, "no certificate in PEM");
         if (X509_check_ca(a->certificate) <= 0)
                 return error_setf(e, EBADMSG, "the certificate is not a CA's");
-        a->key = pki_private_from_pem(key_pem);
-        if (!a->key)
-                return pki_fail(e, EBADMSG, "no private key in PEM");
-        if (!X509_check_private_key(a->certificate, a->key))
-                return pki_fail(e, EKEYREJECTED, "the key is not that of the CA certificate");
-        r = finish(a, e);
+        r = find_key(keys_pem, a->certificate, &a->key, e);
+        if (r >= 0)
+                r = finish(a, e);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(a);
@@ -130,6 +151,11 @@ const char *pki_authority_certificate(const PkiAuthority *a)
 const char *pki_authority_key(const PkiAuthority *a)
 {
         return a->key_pem;
+}
+
+int64_t pki_authority_not_before_sec(const PkiAuthority *a)
+{
+        return pki_seconds_of(X509_get0_notBefore(a->certificate));
 }
 
 int64_t pki_authority_not_after_sec(const PkiAuthority *a)
@@ -301,27 +327,55 @@ static bool has_serial(X509_CRL *list, const char *text)
         return serial && X509_CRL_get0_by_serial(list, &entry, serial) == 1;
 }
 
-int pki_list_check(const char *list_pem, const char *authority_pem, const char *serial,
+/* The list in a PEM text that this CA has signed. */
+static int find_list(const char *lists_pem, const char *authority_pem, X509_CRL **ret, Error *e)
+{
+        _cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(lists_pem, -1);
+        _cleanup_(X509_freep) X509 *ca = pki_x509_from_pem(authority_pem);
+        bool any = false;
+
+        while (bio && ca) {
+                _cleanup_(X509_CRL_freep) X509_CRL *list =
+                        PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
+
+                if (!list)
+                        break;
+                any = true;
+                if (X509_CRL_verify(list, X509_get0_pubkey(ca)) == 1) {
+                        *ret = TAKE_PTR(list);
+                        return 0;
+                }
+        }
+        if (!any)
+                return pki_fail(e, EBADMSG, "no list of revoked certificates in PEM");
+        return pki_fail(e, EKEYREJECTED,
+                        "the list of revoked certificates is not signed by the CA");
+}
+
+int pki_list_check(const char *list_pem, const char *authorities_pem, const char *serial,
                    uint64_t *ret_number, bool *ret_revoked, Error *e)
 {
-        _cleanup_(BIO_freep) BIO *bio = BIO_new_mem_buf(list_pem, -1);
-        _cleanup_(X509_freep) X509 *ca = pki_x509_from_pem(authority_pem);
-        _cleanup_(X509_CRL_freep) X509_CRL *list = NULL;
-        _cleanup_(ASN1_INTEGER_freep) ASN1_INTEGER *number = NULL;
-        uint64_t n;
+        uint64_t least = UINT64_MAX;
+        bool revoked = false;
+        int r;
 
-        if (bio)
-                list = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL);
-        if (!list || !ca)
-                return pki_fail(e, EBADMSG, "no list of revoked certificates in PEM");
-        if (X509_CRL_verify(list, X509_get0_pubkey(ca)) != 1)
-                return pki_fail(e, EKEYREJECTED,
-                                "the list of revoked certificates is not signed by the CA");
-        number = X509_CRL_get_ext_d2i(list, NID_crl_number, NULL, NULL);
-        if (!number || !ASN1_INTEGER_get_uint64(&n, number))
-                return pki_fail(e, EBADMSG, "the list of revoked certificates has no number");
-        *ret_number = n;
+        for (const char *at = authorities_pem; at; at = pki_certificate_next(at)) {
+                _cleanup_(X509_CRL_freep) X509_CRL *list = NULL;
+                _cleanup_(ASN1_INTEGER_freep) ASN1_INTEGER *number = NULL;
+                uint64_t n;
+
+                r = find_list(list_pem, at, &list, e);
+                if (r < 0)
+                        return r;
+                number = X509_CRL_get_ext_d2i(list, NID_crl_number, NULL, NULL);
+                if (!number || !ASN1_INTEGER_get_uint64(&n, number))
+                        return pki_fail(e, EBADMSG,
+                                        "the list of revoked certificates has no number");
+                least = MIN(least, n);
+                revoked = revoked || (serial && has_serial(list, serial));
+        }
+        *ret_number = least;
         if (serial)
-                *ret_revoked = has_serial(list, serial);
+                *ret_revoked = revoked;
         return 0;
 }

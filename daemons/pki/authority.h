@@ -15,17 +15,22 @@
 
 typedef struct PkiAuthority PkiAuthority;
 
-/* A new CA with a new key. @serial as for pki_authority_issue(). */
+/**
+ * pki_authority_make() - a new CA with a new key
+ * @serial: as for pki_authority_issue()
+ * @old:    whose place it takes; NULL: nobody's. It begins after that, so that their dates tell which is which.
+ */
 int pki_authority_make(int64_t now_sec, const uint8_t serial[static PKI_SERIAL_SIZE],
-                       PkiAuthority **ret, Error *e);
-/* Return: 0; -EBADMSG for what is no PEM or no CA; -EKEYREJECTED for another's key. */
-int pki_authority_load(const char *certificate_pem, const char *key_pem, PkiAuthority **ret,
+                       const PkiAuthority *old, PkiAuthority **ret, Error *e);
+/* @keys_pem: of which one is its key. Return: 0; -EBADMSG for what is no PEM or no CA; -EKEYREJECTED when all are others'. */
+int pki_authority_load(const char *certificate_pem, const char *keys_pem, PkiAuthority **ret,
                        Error *e);
 PkiAuthority *pki_authority_free(PkiAuthority *a);
 DEFINE_CLEANUP(PkiAuthority, pki_authority_free);
 
 const char *pki_authority_certificate(const PkiAuthority *a); /* PEM */
 const char *pki_authority_key(const PkiAuthority *a); /* PEM: for its file, and nothing else */
+int64_t pki_authority_not_before_sec(const PkiAuthority *a);
 int64_t pki_authority_not_after_sec(const PkiAuthority *a);
 
 typedef struct PkiGrant {
@@ -62,9 +67,12 @@ int pki_authority_list_revoked(const PkiAuthority *a, const PkiRevoked *revoked,
 
 /**
  * pki_list_check() - is this list the CA's?
- * @serial: may be NULL; then *ret_revoked is not touched
+ * @list_pem:        several CAs have a list each, in any order; what others have signed is passed over
+ * @authorities_pem: each must have one
+ * @serial:          may be NULL; then *ret_revoked is not touched
+ * @ret_number:      the least of them
  *
- * Return: 0; -EBADMSG for what is no list or has no number; -EKEYREJECTED for another's signature.
+ * Return: 0; -EBADMSG for what is no list or has no number; -EKEYREJECTED when a CA has signed none.
  */
-int pki_list_check(const char *list_pem, const char *authority_pem, const char *serial,
+int pki_list_check(const char *list_pem, const char *authorities_pem, const char *serial,
                    uint64_t *ret_number, bool *ret_revoked, Error *e);

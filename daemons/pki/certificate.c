@@ -160,6 +160,23 @@ int pki_fingerprint(const char *certificate_pem, uint8_t ret[static PKI_FINGERPR
         return ok ? 0 : pki_fail(e, ENOMEM, "cannot digest a public key");
 }
 
+uint64_t pki_digest_head(const uint8_t digest[static PKI_FINGERPRINT_SIZE])
+{
+        uint64_t head = 0;
+
+        for (size_t i = 0; i < sizeof(head); i++)
+                head = head << 8 | digest[i];
+        return head;
+}
+
+uint64_t pki_digest_text(const char *text)
+{
+        uint8_t digest[PKI_FINGERPRINT_SIZE] = {};
+
+        (void) EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL);
+        return pki_digest_head(digest);
+}
+
 /* ---- Keys --------------------------------------------------------------------------------------- */
 
 int pki_key_make(char **ret_pem)
@@ -219,14 +236,26 @@ int pki_key_check(const char *key_pem, const char *certificate_pem, Error *e)
         return 0;
 }
 
-bool pki_is_issued_by(const char *certificate_pem, const char *authority_pem)
+const char *pki_certificate_next(const char *pem)
+{
+        const char *end = strstr(pem, "-----END CERTIFICATE-----");
+
+        return end ? strstr(end, "-----BEGIN CERTIFICATE-----") : NULL;
+}
+
+const char *pki_issuer_of(const char *certificate_pem, const char *authorities_pem)
 {
         _cleanup_(X509_freep) X509 *x = pki_x509_from_pem(certificate_pem);
-        _cleanup_(X509_freep) X509 *ca = pki_x509_from_pem(authority_pem);
-        bool ok = x && ca && X509_verify(x, X509_get0_pubkey(ca)) == 1;
+        const char *at = x ? authorities_pem : NULL;
 
+        for (; at; at = pki_certificate_next(at)) {
+                _cleanup_(X509_freep) X509 *ca = pki_x509_from_pem(at);
+
+                if (ca && X509_verify(x, X509_get0_pubkey(ca)) == 1)
+                        break;
+        }
         ERR_clear_error();
-        return ok;
+        return at;
 }
 
 int64_t pki_renewal_sec(const PkiCertificate *c)

@@ -65,6 +65,10 @@ int pki_certificate_read(const char *pem, PkiCertificate *ret, Error *e);
 int pki_fingerprint(const char *certificate_pem, uint8_t ret[static PKI_FINGERPRINT_SIZE],
                     Error *e);
 
+/* A short name for it, to tell it from another: the first 8 bytes of SHA-256. */
+uint64_t pki_digest_text(const char *text);
+uint64_t pki_digest_head(const uint8_t digest[static PKI_FINGERPRINT_SIZE]);
+
 /* A fresh private key, PKCS #8, not encrypted. Free with pki_key_free(). */
 int pki_key_make(char **ret_pem);
 char *pki_key_free(char *pem); /* wiped first; returns NULL; takes NULL */
@@ -76,8 +80,17 @@ int pki_request_make(const char *key_pem, const char *name, char **ret_pem, Erro
 /* Whether the key is that of the certificate. Return: 0; -EKEYREJECTED; -EBADMSG. */
 int pki_key_check(const char *key_pem, const char *certificate_pem, Error *e);
 
-/* Whether the CA's key has signed it; dates and names are not looked at. */
-bool pki_is_issued_by(const char *certificate_pem, const char *authority_pem);
+/* Where in a PEM text the certificate after the first one begins; NULL when there is no other. */
+const char *pki_certificate_next(const char *pem);
+
+/**
+ * pki_issuer_of() - whose key has signed it; dates and names are not looked at
+ * @authorities_pem: of one CA or several
+ *
+ * Return: where in @authorities_pem that CA's certificate begins, so the text itself for the first of them; NULL when
+ * it was none of them.
+ */
+const char *pki_issuer_of(const char *certificate_pem, const char *authorities_pem);
 
 /* After two thirds of the lifetime, so that a host which is switched off for a third of it still finds its
  * certificate good. Return: when, in seconds since 1970. */

@@ -438,6 +438,166 @@ class Lifetimes(Secure):
         self.wait_for_workers(1)
 
 
+class Rotation(Secure):
+    """Another CA takes the place of the cluster's, and nobody joins anew but who was left out on purpose."""
+
+    CLUSTER = "org.mapreduced.Master1.Cluster"
+
+    def ca(self, prop):
+        return self.get(prop, interface=self.CLUSTER)
+
+    def wait_for_phase(self, phase, seconds=30):
+        mr.wait_for(f"the phase {phase}", lambda: self.ca("CARotation") == phase, seconds)
+
+    def rotate(self):
+        p = self.ctl("-q", "cluster", "rotate-ca")
+        self.assertOk(p)
+        return p.stdout.decode().strip()
+
+    def issuer(self, directory, file="ca.pem"):
+        """Whether the CA alone in a file verifies an identity, by openssl."""
+        p = subprocess.run(["openssl", "verify", "-CAfile", file, directory / "tls/identity.pem"], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, check=False)
+        return p.returncode == 0
+
+    def copy(self, directory, name):
+        """The identity as it is now, for later."""
+        to = self.dir / name
+        to.mkdir()
+        (to / "identity.pem").write_bytes((directory / "tls/identity.pem").read_bytes())
+        (to / "ca.pem").write_bytes((directory / "tls/ca.pem").read_bytes())
+        return to
+
+    def stop_worker(self, index):
+        self.workers[index].kill(signal.SIGTERM)
+        mr.wait_for("it to be gone", lambda: self.get("WorkersAlive") == 1)
+
+    def test_in_a_job(self):
+        """the CA is changed in the middle of a job: workers renew, the job goes on, old certificates are refused after it"""
+        old_worker, old_master = self.copy(self.spool(0), "old-worker"), self.copy(self.dir / "master", "old-master")
+        first, hold = self.ca("CAFingerprint"), self.dir / "hold"
+        for i in range(6):
+            self.file(f"in/f{i}", "key\tvalue\n" * 100)
+        job = self.submit("--backups=no", "--input", self.dir / "in", "--reduces", "2", "--reducer", "cat", "--mapper",
+                          f"case $mapreduce_map_input_file in *[3-5]) while [ ! -e {hold} ]; do sleep 0.02; done;; esac; cat")
+        mr.wait_for("three maps", lambda: self.job_get(job, "MapsDone") == 3 and self.job_get(job, "MapsRunning") == 3)
+        fingerprint = self.rotate()
+        self.assertNotEqual(fingerprint, first)
+        self.assertFails(self.ctl("cluster", "rotate-ca"), "already")
+        self.wait_for_phase("none")
+        self.assertEqual(self.ca("CAFingerprint"), fingerprint)
+        mr.wait_for("workers to drop the old one", lambda: all((self.spool(i) / "tls/ca.pem").read_text().count("BEGIN") == 1 for i in (0, 1)))
+        for directory in (self.dir / "master", self.spool(0), self.spool(1)):
+            self.assertTrue(self.issuer(directory, self.dir / "master/tls/ca.pem"), directory)
+            self.assertFalse(self.issuer(directory, old_master / "ca.pem"), directory)
+        self.assertEqual((self.dir / "master/tls/ca.key").read_text().count("BEGIN"), 1)
+        mr.wait_for("both workers", lambda: self.get("WorkersAlive") == 2)
+        hold.touch()
+        self.assertOk(self.ctl("wait", "-q", job))
+        self.assertEqual(self.ctl("cat", job).stdout, b"key\tvalue\n" * 600)
+        self.assertEqual(self.job_get(job, "AttemptsFailed"), 0)
+        for w in self.workers:
+            self.assertTrue(w.alive())
+            self.assertNotIn("Joined", w.text())
+        if grpc:
+            now = self.dir / "master/tls/ca.pem"
+            code, _ = self.to_master("Master/Heartbeat", b"", self.credentials(old_worker, ca=now))
+            self.assertEqual(code, grpc.StatusCode.UNAVAILABLE)
+            mr.wait_for("why", lambda: "not from a CA that we trust" in self.master.text(), 10)
+            other = (self.spool(1) / "worker-id").read_text().strip()
+            code, _ = self.rpc(self.worker(1, "Address"), other + SUFFIX, "Worker/RunTask", b"",
+                               self.credentials(old_master, ca=now), stream=True)
+            self.assertEqual(code, grpc.StatusCode.UNAVAILABLE)
+        self.restart_all()
+        self.assertEqual(self.ca("CAFingerprint"), fingerprint)
+        self.assertCounts()
+
+    def restart_all(self):
+        self.master.kill()
+        for i, w in enumerate(self.workers):
+            w.kill(signal.SIGTERM)
+        self.start_master()
+        self.workers = [self.run_worker(i) for i in (0, 1)]
+        self.wait_for_workers(2)
+
+    def test_worker_is_off(self):
+        """a worker that is off is waited for, over restarts; a host that joins meanwhile, and one that is put out, change nothing of it"""
+        self.stop_worker(1)
+        first = self.ca("CAFingerprint")
+        self.rotate()
+        self.wait_for_phase("renewing")
+        mr.wait_for("the other one", lambda: self.ca("CAPending") == ["w1"])
+        self.assertIn(b"  w1\n", self.ctl("cluster", "ca").stdout)
+        self.assertEqual(self.ca("CAFingerprint"), first)  # which tokens name, and the master's certificate is of
+        self.master.kill()
+        self.start_master()
+        self.assertEqual(self.ca("CARotation"), "renewing")
+        self.assertOk(self.join(2, self.token()))
+        self.workers.append(self.run_worker(2))
+        mr.wait_for("three workers but one", lambda: self.get("WorkersAlive") == 2)
+        self.assertCounts()
+        self.assertOk(self.ctl("cluster", "revoke", "w2"))
+        mr.wait_for("it to be out", lambda: "it is revoked" in self.worker(2, "StateReason"), 20)
+        self.workers.pop().kill(signal.SIGTERM)
+        self.assertEqual(self.ca("CAPending"), ["w1"])
+        self.workers[1] = self.run_worker(1)
+        self.wait_for_phase("none")
+        self.assertNotEqual(self.ca("CAFingerprint"), first)
+        mr.wait_for("both workers", lambda: self.get("WorkersAlive") == 2)
+        self.assertCounts()
+        if grpc:  # who was revoked by the old CA's list is so by the new one's
+            code, _ = self.to_master("Master/Heartbeat", b"", self.credentials(self.spool(2) / "tls", ca=self.dir / "master/tls/ca.pem"))
+            self.assertEqual(code, grpc.StatusCode.UNAVAILABLE)
+
+    def test_drop(self):
+        """the old CA is dropped at once: who has no certificate of the new one is named, is out, says so, and joins again"""
+        self.assertFails(self.ctl("cluster", "drop-ca"), "one CA only")
+        self.stop_worker(1)
+        os.kill(self.workers[0].pid, signal.SIGSTOP)  # alive by its lease, and about to renew
+        self.rotate()
+        self.assertFails(self.ctl("cluster", "drop-ca"), "w0", "in a moment")
+        os.kill(self.workers[0].pid, signal.SIGCONT)
+        mr.wait_for("the other one", lambda: self.ca("CARotation") == "renewing" and self.ca("CAPending") == ["w1"])
+        token = self.token()
+        p = self.ctl("cluster", "drop-ca")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"w1 must join again\n")
+        self.assertFails(self.join(3, token))
+        self.workers[1] = self.run_worker(1)
+        mr.wait_for("the reason", lambda: "not from a CA that we trust" in self.worker(1, "StateReason"), 20)
+        self.workers[1].kill(signal.SIGTERM)
+        self.assertOk(self.ctl("cluster", "revoke", "w1"))
+        self.assertOk(self.join(1, self.token()))
+        self.workers[1] = self.run_worker(1)
+        mr.wait_for("both workers", lambda: self.get("WorkersAlive") == 2)
+        self.assertCounts()
+
+
+class RotationInTime(Secure):
+    """A CA that ends in 200 days: as one of ours would be after nine years and a half."""
+
+    workers_wanted = 1
+
+    def start_master(self, *extra):
+        tls = self.dir / "master/tls"
+        tls.mkdir(parents=True, mode=0o700)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", tls / "ca.key",
+                        "-out", tls / "ca.pem", "-days", "200", "-subj", "/O=mapreduced/CN=mapreduced cluster CA 0"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.old = (tls / "ca.pem").read_bytes()
+        self.settings = "CertificateLifetimeSec=60\n"  # the master looks at a twentieth of it
+        return super().start_master(*extra)
+
+    def test_by_itself(self):
+        """the master makes a new CA a year before the end of the old one, without being asked"""
+        interface = "org.mapreduced.Master1.Cluster"
+        mr.wait_for("the new CA", lambda: self.get("CAExpiresUSec", interface=interface) > (mr.time.time() + 9 * 365 * 86400) * 1e6, 40)
+        self.assertEqual(self.get("CARotation", interface=interface), "none")
+        self.assertNotIn(self.old, (self.dir / "master/tls/ca.pem").read_bytes())
+        mr.wait_for("the worker", lambda: self.get("WorkersAlive") == 1)
+        self.assertCounts()
+
+
 def make_pki(directory, names):
     """A CA and certificates as an administrator's own PKI has them, by openssl."""
     directory.mkdir()
@@ -464,6 +624,7 @@ class OwnPki(Secure):
         if not self.pki:
             self.pki = self.dir / "pki"
             make_pki(self.pki, {"master": MASTER_NAME, "worker": self.id + SUFFIX})
+            self.first = {f: (self.pki / f).read_bytes() for f in ("worker.key", "worker.crt")}
             self.settings = (f"CACertificate={self.pki}/ca.pem\nCertificate={self.pki}/master.crt\n"
                              f"PrivateKey={self.pki}/master.key\n")
         return super().start_master(*extra)
@@ -483,8 +644,34 @@ class OwnPki(Secure):
         """certificates of an own PKI, by path and by credential, carry a job; the id is the certificate's"""
         self.assertCounts()
         self.assertEqual(self.worker(0, "Id"), self.id)
-        self.assertFails(self.ctl("cluster", "token"), "PKI of its own")
+        for verb in ("token", "rotate-ca", "drop-ca"):
+            self.assertFails(self.ctl("cluster", verb), "PKI of its own")
         self.assertFalse((self.dir / "master/tls").exists())
+
+    def test_another_ca(self):
+        """the CA of an own PKI is changed in three reloads: both are believed, certificates of the new one, the new one alone"""
+        old, new = self.pki, self.dir / "pki2"
+        make_pki(new, {"master": MASTER_NAME, "worker": self.id + SUFFIX})
+        both, alone = (old / "ca.pem").read_bytes() + (new / "ca.pem").read_bytes(), (new / "ca.pem").read_bytes()
+        credentials = self.dir / "credentials"
+        for ca, source in ((both, None), (both, new), (alone, None)):
+            for to in (old, credentials):
+                (to / "ca.pem").write_bytes(ca)
+            if source:
+                for file in ("master.crt", "master.key"):
+                    (old / file).write_bytes((source / file).read_bytes())
+                for name, file in (("certificate.pem", "worker.crt"), ("key.pem", "worker.key")):
+                    (credentials / name).write_bytes((source / file).read_bytes())
+            for daemon in (self.master, *self.workers):
+                os.kill(daemon.pid, signal.SIGHUP)
+            for _ in range(3):  # each of them has gone round its loop, so it has seen the signal
+                self.get("Version")
+                self.worker(0, "Address")
+        mr.wait_for("the worker", lambda: self.get("WorkersAlive") == 1)
+        self.assertCounts()
+        if grpc:
+            self.assertEqual(self.to_master("Master/Heartbeat", b"", grpc.ssl_channel_credentials(
+                alone, self.first["worker.key"], self.first["worker.crt"]))[0], grpc.StatusCode.UNAVAILABLE)
 
 
 if __name__ == "__main__":

@@ -334,7 +334,7 @@ static void test_lists_of_others_are_refused(void)
         g_autofree char *list = NULL, *none = NULL;
         uint64_t number = 99;
 
-        g_assert_cmpint(pki_authority_make(NOW, serials[2], &other, NULL), ==, 0);
+        g_assert_cmpint(pki_authority_make(NOW, serials[2], NULL, &other, NULL), ==, 0);
         g_assert_cmpint(pki_authority_list_revoked(other, NULL, 0, 7, NOW, &list, NULL), ==, 0);
         g_assert_cmpint(
                 pki_list_check(list, pki_authority_certificate(ca), NULL, &number, NULL, NULL), ==,
@@ -370,6 +370,37 @@ static void test_the_longest_list_can_be_read(void)
                 0);
 }
 
+/* A worker believes two CAs while one takes the other's place, and has a list of each. */
+static void test_of_two_authorities_each_has_a_list(void)
+{
+        _cleanup_(pki_authority_freep) PkiAuthority *other = NULL;
+        g_autofree char *a = issue(PKI_ROLE_WORKER, ID_A, 0, key_a), *both = NULL, *lists = NULL;
+        g_autofree char *of_first = NULL, *of_other = NULL;
+        PkiRevoked revoked = {.revoked_sec = NOW};
+        PkiCertificate c;
+        bool is_revoked;
+        uint64_t number;
+
+        g_assert_cmpint(pki_authority_make(NOW, serials[2], ca, &other, NULL), ==, 0);
+        g_assert_cmpint(pki_certificate_read(a, &c, NULL), ==, 0);
+        revoked.serial = c.serial;
+        g_assert_cmpint(pki_authority_list_revoked(ca, NULL, 0, 7, NOW, &of_first, NULL), ==, 0);
+        g_assert_cmpint(pki_authority_list_revoked(other, &revoked, 1, 8, NOW, &of_other, NULL), ==,
+                        0);
+        both = g_strconcat(pki_authority_certificate(ca), pki_authority_certificate(other), NULL);
+        lists = g_strconcat(of_other, of_first, NULL);
+        g_assert_cmpint(pki_list_check(lists, both, c.serial, &number, &is_revoked, NULL), ==, 0);
+        g_assert_cmpuint(number, ==, 7);
+        g_assert_true(is_revoked);
+        g_assert_cmpint(pki_list_check(of_first, both, NULL, &number, NULL, NULL), ==,
+                        -EKEYREJECTED);
+        /* The list of one that is not believed any more is passed over. */
+        g_assert_cmpint(
+                pki_list_check(lists, pki_authority_certificate(other), NULL, &number, NULL, NULL),
+                ==, 0);
+        g_assert_cmpuint(number, ==, 8);
+}
+
 /* ---- Authorities, names ------------------------------------------------------------------------- */
 
 static void test_an_authority_is_loaded_with_its_own_key_only(void)
@@ -377,7 +408,7 @@ static void test_an_authority_is_loaded_with_its_own_key_only(void)
         _cleanup_(pki_authority_freep) PkiAuthority *other = NULL, *same = NULL, *none = NULL;
         g_autofree char *worker = issue(PKI_ROLE_WORKER, ID_A, 0, key_a);
 
-        g_assert_cmpint(pki_authority_make(NOW, serials[1], &other, NULL), ==, 0);
+        g_assert_cmpint(pki_authority_make(NOW, serials[1], NULL, &other, NULL), ==, 0);
         g_assert_cmpint(pki_authority_load(pki_authority_certificate(ca), pki_authority_key(ca),
                                            &same, NULL),
                         ==, 0);
@@ -390,6 +421,25 @@ static void test_an_authority_is_loaded_with_its_own_key_only(void)
                         -EBADMSG);
         g_assert_cmpint(pki_key_check(key_a, worker, NULL), ==, 0);
         g_assert_cmpint(pki_key_check(pki_authority_key(ca), worker, NULL), ==, -EKEYREJECTED);
+}
+
+static void test_a_new_authority_is_the_younger_one_even_in_the_same_second(void)
+{
+        _cleanup_(pki_authority_freep) PkiAuthority *second = NULL, *same = NULL;
+        g_autofree char *worker = issue(PKI_ROLE_WORKER, ID_A, 0, key_a), *both = NULL,
+                        *keys = NULL;
+
+        g_assert_cmpint(pki_authority_make(NOW, serials[1], ca, &second, NULL), ==, 0);
+        g_assert_cmpint(pki_authority_not_before_sec(second), >, pki_authority_not_before_sec(ca));
+        both = g_strconcat(pki_authority_certificate(second), pki_authority_certificate(ca), NULL);
+        keys = g_strconcat(pki_authority_key(ca), pki_authority_key(second), NULL);
+        g_assert_cmpint(pki_authority_load(both, keys, &same, NULL), ==, 0);
+        g_assert_cmpint(pki_authority_not_before_sec(same), ==,
+                        pki_authority_not_before_sec(second));
+        g_assert_true(pki_issuer_of(worker, both) == pki_certificate_next(both));
+        g_assert_null(pki_issuer_of(worker, pki_authority_certificate(second)));
+        g_assert_null(pki_issuer_of("nonsense", both));
+        g_assert_null(pki_certificate_next(pki_certificate_next(both)));
 }
 
 static void test_names_say_the_role(void)
@@ -529,7 +579,7 @@ int main(int argc, char *argv[])
         int r;
 
         g_test_init(&argc, &argv, NULL);
-        g_assert_cmpint(pki_authority_make(NOW, serials[0], &ca, NULL), ==, 0);
+        g_assert_cmpint(pki_authority_make(NOW, serials[0], NULL, &ca, NULL), ==, 0);
         g_assert_cmpint(pki_key_make(&key_a), ==, 0);
         dir = g_dir_make_tmp("pki-XXXXXX", NULL);
         put("ca.pem", pki_authority_certificate(ca));
@@ -551,6 +601,9 @@ int main(int argc, char *argv[])
         T("request-must-be-signed-by-its-key", test_request_must_be_signed_by_its_key);
         T("lists-of-others-are-refused", test_lists_of_others_are_refused);
         T("the-longest-list-can-be-read", test_the_longest_list_can_be_read);
+        T("of-two-authorities-each-has-a-list", test_of_two_authorities_each_has_a_list);
+        T("a-new-authority-is-the-younger-one-even-in-the-same-second",
+          test_a_new_authority_is_the_younger_one_even_in_the_same_second);
         T("an-authority-is-loaded-with-its-own-key-only",
           test_an_authority_is_loaded_with_its_own_key_only);
         T("names-say-the-role", test_names_say_the_role);

@@ -24,6 +24,7 @@ Everything made is removed at the end, each by the name or id that was kept. No 
 
 import atexit
 import fcntl
+import functools
 import hashlib
 import os
 import pathlib
@@ -203,8 +204,9 @@ def place_build(root):
     call("systemctl", f"--root={root}", "enable", "mr-task.socket")
 
 
+@functools.cache
 def built_layer(base):
-    """A layer over the base with what was built, made anew for each program that runs tests with it."""
+    """A layer over the base with what was built, made anew for each program that runs tests with it, and removed at its end."""
     layer, work, root = (pathlib.Path(tempfile.mkdtemp(prefix=f"built-{x}-", dir=CACHE)) for x in ("layer", "work", "root"))
     mount_overlay([base], layer, work, root)
     try:
@@ -213,6 +215,7 @@ def built_layer(base):
         call("umount", root)
         root.rmdir()
         shutil.rmtree(work, ignore_errors=True)
+    atexit.register(shutil.rmtree, layer, ignore_errors=True)  # before the first cluster's, so it is called after that
     return layer
 
 
@@ -243,10 +246,9 @@ class Cluster:
 
     def __init__(self, what="packages"):
         base = base_root()
-        self.lower, self.built = [base], None
+        self.lower = [base]
         if what == "build":
-            self.built = built_layer(base)
-            self.lower.insert(0, self.built)
+            self.lower.insert(0, built_layer(base))
         elif what:
             debs = build_debs()
             self.wanted = [d for name in PACKAGES for d in debs if d.name.startswith(f"{name}_")]
@@ -304,8 +306,6 @@ class Cluster:
         self.hosts = []
         subprocess.run(["ip", "netns", "del", self.lan], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.dir, ignore_errors=True)
-        if self.built and not in_use(self.built):
-            shutil.rmtree(self.built, ignore_errors=True)
 
 
 class Host:
@@ -329,6 +329,7 @@ class Host:
         (self.root / "etc/hostname").write_text(f"{self.name}\n")
         machine = hashlib.sha256(f"{self.dir}".encode()).hexdigest()[:32]
         (self.root / "etc/machine-id").write_text(f"{machine}\n")
+
     def make_link(self):
         lan, peer = self.cluster.lan, f"p{self.number}"
         call("ip", "netns", "add", self.netns)
@@ -411,14 +412,16 @@ class Host:
         return self.wait_until("it to boot", state, timeout)
 
     def wait_until(self, what, predicate, seconds=30):
-        end = time.monotonic() + seconds
+        """Asks seldomer as time goes on: each question is some processes, which what is waited for must share the processor with."""
+        end, pause = time.monotonic() + seconds, 0.05
         while True:
             value = predicate()
             if value:
                 return value
             if time.monotonic() > end:
                 raise AssertionError(f"{self.name}: waited {seconds} s for {what}")
-            time.sleep(0.05)
+            time.sleep(pause)
+            pause = min(pause * 1.25, 0.4)
 
     def console(self):
         return (self.dir / "console").read_text(errors="replace")

@@ -11,6 +11,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -71,6 +72,14 @@ class Docs(unittest.TestCase):
                 self.assertIsNotNone(where, f"{page}:{line}: no comment before these commands:\n{commands}")
                 count += 1
         self.assertGreaterEqual(count, 30)
+
+    def test_an_unmarked_block_would_be_seen(self):
+        """a block without a comment, or with one that gives no reason, is found"""
+        with tempfile.TemporaryDirectory() as d:
+            page = pathlib.Path(d) / "page.md"
+            page.write_text("".join(f"{before}\n```\nls\n```\n\n" for before in
+                                    ("words", "<!-- by hand: -->", "<!-- by hand: why -->", "<!-- run: it -->")))
+            self.assertEqual([where for where, *_ in pages.blocks(page)], [None, None, "by hand", "run"])
 
     def test_no_block_hides(self):
         """no block is made by indenting it, which nobody would see"""

@@ -66,13 +66,15 @@ class Units(unittest.TestCase):
         self.assertIn("NoSuchSetting", run("systemd-analyze", "verify", "--man=no", f"--root={self.root}", bad).stdout)
 
     def test_exposure(self):
-        """systemd-analyze security stays below the bars"""
+        """systemd-analyze security stays below the bars, and says what docs/services.md says"""
+        page = (SOURCE / "docs/services.md").read_text()
         services = [p for p in self.ours if p.suffix == ".service"]
         for path in services:
             with self.subTest(path.name):
                 self.assertIn(path.stem, units.EXPOSURE_MAX)
                 p = run("systemd-analyze", "security", "--offline=true", f"--root={self.root}", path)
                 self.assertLessEqual(units.exposure(p.stdout), units.EXPOSURE_MAX[path.stem])
+                self.assertRegex(page, rf"(?m)^\| `{path.name}` \|.*\| {units.exposure(p.stdout)} \|$")
 
     def test_users(self):
         """systemd-sysusers makes every user and group that the units name"""

@@ -3,12 +3,16 @@
  *
  * A map makes each record's key bytes compare as was asked (records/sort-key.h); keys go to reduces by ranges,
  * whose bounds the master found in a sample and sends with the program. So there is nothing for a reduce to
- * do but to merge.
+ * do but to merge. Ranges are in the order of their keys: a map sorts by keys alone, and compares with one bound
+ * after another when it writes. Records of a fixed length are sorted where they were read to.
  */
 #include "apps/catalog.h"
 #include "mr-task/app.h"
 #include "mr-task/app-columns.h"
+#include "mr-task/map-plugin.h"
 #include "records/sort-key.h"
+
+#define READ_BYTES (1024 * 1024)
 
 typedef struct Bound {
         uint64_t prefix;
@@ -19,10 +23,16 @@ typedef struct Bound {
 typedef struct Sort {
         SortSpec spec;
         bool fixed; /* records of a fixed length */
+        uint64_t record_bytes;
+        RecordStream ranged; /* of what is in order, with the partition of each */
+        RecordStream *sorted;
+        uint32_t partition, partitions;
         Bound *bounds;
         size_t bound_count;
         uint8_t *buffer;
         size_t capacity;
+        uint8_t *last; /* key of a reduce's last record */
+        size_t last_size, last_capacity;
 } Sort;
 
 static void sort_teardown(MrTask *t, void *state)
@@ -31,6 +41,7 @@ static void sort_teardown(MrTask *t, void *state)
 
         g_free(s->bounds);
         free(s->buffer);
+        free(s->last);
         g_free(s);
 }
 
@@ -54,6 +65,7 @@ static int read_spec(MrTask *t, Sort *s)
                 .reverse = c.reverse,
         };
         s->fixed = c.record_bytes > 0;
+        s->record_bytes = c.record_bytes;
         return 0;
 }
 
@@ -92,37 +104,95 @@ static bool is_below(const Bound *b, uint64_t prefix, const uint8_t *key, size_t
                                    : key_compare(key, size, b->key, b->size) < 0;
 }
 
-/* How many bounds are not above the key. */
-static uint32_t sort_partition(MrTask *t, void *state, const void *key, size_t size,
-                               uint32_t partitions)
+/* Keys come in order, and so do bounds: a record's partition is how many bounds are not above its key. */
+static int ranged_next(RecordStream *stream, Record *ret)
 {
-        uint64_t prefix = key_prefix(key, size, 0);
-        const Sort *s = state;
-        size_t low = 0, high = s->bound_count;
+        Sort *s = (Sort *) ((char *) stream - offsetof(Sort, ranged));
+        int r;
 
-        while (low < high) {
-                size_t middle = (low + high) / 2;
+        r = s->sorted->next(s->sorted, ret);
+        if (r <= 0)
+                return r;
+        if (s->partition < s->partitions - 1) {
+                uint64_t prefix = key_prefix(ret->key, ret->key_size, 0);
 
-                if (is_below(&s->bounds[middle], prefix, key, size))
-                        high = middle;
-                else
-                        low = middle + 1;
+                while (s->partition < s->partitions - 1 &&
+                       !is_below(&s->bounds[s->partition], prefix, ret->key, ret->key_size))
+                        s->partition++;
         }
-        return MIN((uint32_t) low, partitions - 1);
+        ret->partition = s->partition;
+        return 1;
 }
 
-static int reserve(MrTask *t, Sort *s, size_t size)
+static RecordStream *sort_sorted(Plugin *p, RecordStream *stream)
+{
+        Sort *s = p->state;
+
+        s->ranged.next = ranged_next;
+        s->sorted = stream;
+        s->partition = 0;
+        s->partitions = (uint32_t) MIN(s->bound_count + 1, (size_t) p->info.partitions);
+        return &s->ranged;
+}
+
+/* Are records read to where they are sorted? */
+static bool is_in_place(const Sort *s)
+{
+        return s->fixed && sort_is_plain(&s->spec) && s->record_bytes <= SORTER_RECORD_BYTES_MAX;
+}
+
+static void sort_sorter(Plugin *p, SorterOptions *options)
+{
+        const Sort *s = p->state;
+
+        options->partitions = 1;
+        if (!is_in_place(s))
+                return;
+        options->record_bytes = s->record_bytes;
+        options->key_bytes = s->spec.key_bytes > 0 ? s->spec.key_bytes : s->record_bytes;
+}
+
+static int reserve(MrTask *t, uint8_t **buffer, size_t *capacity, size_t size)
 {
         uint8_t *grown;
 
-        if (size <= s->capacity)
+        if (size <= *capacity)
                 return 0;
-        grown = realloc(s->buffer, MAX(size, 2 * s->capacity));
+        grown = realloc(*buffer, MAX(size, 2 * *capacity));
         if (!grown)
                 return mr_fail(t, "out of memory for a sort key");
-        s->capacity = MAX(size, 2 * s->capacity);
-        s->buffer = grown;
+        *capacity = MAX(size, 2 * *capacity);
+        *buffer = grown;
         return 0;
+}
+
+static int sort_map_in_place(Plugin *p, PieceReader *piece)
+{
+        const Sort *s = p->state;
+        uint64_t bytes = piece->bytes;
+        uint8_t *space;
+        size_t size;
+        ssize_t n;
+        int r;
+
+        do {
+                r = sorter_space(p->sorter, &space, &size);
+                if (r < 0)
+                        return attempt_fail_write(p->attempt, r, "the scratch file");
+                n = piece_reader_read(piece, space, MIN(size, (size_t) READ_BYTES),
+                                      &p->attempt->error);
+                if (n < 0)
+                        return (int) n;
+                sorter_filled(p->sorter, (size_t) n);
+        } while (n > 0);
+        p->attempt->counters[COUNTER_MAP_OUTPUT_RECORDS] +=
+                (piece->bytes - bytes) / s->record_bytes;
+        return 0;
+}
+
+static int sort_map_piece(Plugin *p, PieceReader *piece)
+{
+        return is_in_place(p->state) ? sort_map_in_place(p, piece) : map_plugin_records(p, piece);
 }
 
 static int sort_map(MrTask *t, void *state, const void *record, size_t size)
@@ -132,44 +202,84 @@ static int sort_map(MrTask *t, void *state, const void *record, size_t size)
         size_t key_size;
         int r;
 
-        if (s->fixed && s->spec.key_bytes > 0)
+        if (s->fixed && s->spec.key_bytes > 0) /* too long to be sorted in place */
                 return mr_emit(t, bytes, s->spec.key_bytes, bytes + s->spec.key_bytes,
                                size - s->spec.key_bytes);
         if (sort_is_plain(&s->spec))
                 return mr_emit(t, bytes, size, NULL, 0);
-        r = reserve(t, s, sort_key_size_max(size));
+        r = reserve(t, &s->buffer, &s->capacity, sort_key_size_max(size));
         if (r < 0)
                 return r;
         key_size = sort_key_put(&s->spec, bytes, size, s->buffer);
         return mr_emit(t, s->buffer, key_size, NULL, 0);
 }
 
-/* One copy of a record for each value: equal records have equal keys. */
-static int sort_reduce(MrTask *t, void *state, const void *key, size_t size)
+/* While records are collected, all are of one partition: see ranged_next(). */
+static uint32_t sort_partition(MrTask *t, void *state, const void *key, size_t size,
+                               uint32_t partitions)
 {
-        const uint8_t *record = key;
-        const void *value;
-        size_t value_size;
-        Sort *s = state;
+        return 0;
+}
+
+/* Counts the key when it is another one than the last. */
+static int count_key(Plugin *p, Sort *s, const Record *record)
+{
+        uint64_t *groups = &p->attempt->counters[COUNTER_REDUCE_INPUT_GROUPS];
+        int r;
+
+        if (*groups > 0 && key_equal(record->key, record->key_size, s->last, s->last_size))
+                return 0;
+        r = reserve(&p->task, &s->last, &s->last_capacity, record->key_size);
+        if (r < 0)
+                return r;
+        copy_small(s->last, record->key, record->key_size);
+        s->last_size = record->key_size;
+        (*groups)++;
+        return 0;
+}
+
+/* The record that was sorted by what is now its key. */
+static int write_record(Plugin *p, Sort *s, const Record *record, Output *out)
+{
+        const uint8_t *at = record->key;
+        size_t size = record->key_size;
         int r;
 
         if (!sort_is_plain(&s->spec)) {
-                r = reserve(t, s, size);
+                r = reserve(&p->task, &s->buffer, &s->capacity, size);
                 if (r < 0)
                         return r;
-                memcpy(s->buffer, key, size);
-                if (sort_key_get(&s->spec, s->buffer, size, &record, &size) < 0)
-                        return mr_fail(t, "a key is not as the maps should have made it");
+                memcpy(s->buffer, record->key, size);
+                if (sort_key_get(&s->spec, s->buffer, size, &at, &size) < 0)
+                        return mr_fail(&p->task, "a key is not as the maps should have made it");
         }
-        while ((r = mr_next(t, &value, &value_size)) > 0) {
-                r = mr_write(t, record, size);
-                if (r >= 0 && value_size > 0)
-                        r = mr_write(t, value, value_size);
-                if (r >= 0 && !s->fixed)
-                        r = mr_write(t, "\n", 1);
+        if (at + size == record->value) /* as in a block: one copy */
+                r = output_bytes(out, at, size + record->value_size);
+        else {
+                r = output_bytes(out, at, size);
+                if (r >= 0 && record->value_size > 0)
+                        r = output_bytes(out, record->value, record->value_size);
+        }
+        if (r >= 0 && !s->fixed)
+                r = output_bytes(out, "\n", 1);
+        return r < 0 ? attempt_fail_write(p->attempt, r, "the part") : 0;
+}
+
+static int sort_reduce_all(Plugin *p, RecordStream *stream, Output *out)
+{
+        uint64_t *counters = p->attempt->counters;
+        Sort *s = p->state;
+        Record record;
+        int r;
+
+        while ((r = stream->next(stream, &record)) > 0) {
+                r = count_key(p, s, &record);
+                if (r >= 0)
+                        r = write_record(p, s, &record, out);
                 if (r < 0)
                         return r;
-                ((Plugin *) t)->attempt->counters[COUNTER_REDUCE_OUTPUT_RECORDS]++;
+                counters[COUNTER_REDUCE_INPUT_RECORDS]++;
+                counters[COUNTER_REDUCE_OUTPUT_RECORDS]++;
         }
         return r;
 }
@@ -183,6 +293,9 @@ const App app_sort = {
                         .teardown = sort_teardown,
                         .map = sort_map,
                         .partition = sort_partition,
-                        .reduce = sort_reduce,
                 },
+        .map_piece = sort_map_piece,
+        .sorter = sort_sorter,
+        .sorted = sort_sorted,
+        .reduce_all = sort_reduce_all,
 };

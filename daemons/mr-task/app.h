@@ -10,6 +10,12 @@
 typedef struct App {
         MrPlugin plugin;
         int (*map_piece)(Plugin *p, PieceReader *piece); /* instead of plugin.map, map_end */
+        void (*sorter)(Plugin *p,
+                       SorterOptions *options); /* how its records are sorted; may be NULL */
+        RecordStream *(*sorted)(
+                Plugin *p, RecordStream *stream); /* what a run file gets of them; may be NULL */
+        int (*reduce_all)(Plugin *p, RecordStream *stream,
+                          Output *out); /* instead of plugin.reduce, reduce_end */
 } App;
 
 extern const App app_count, app_distinct, app_grep, app_index, app_join, app_max, app_min, app_sort,

@@ -17,6 +17,7 @@
 #include "mr-task/memory.h"
 #include "mr-task/reduce.h"
 #include "platform/packet.h"
+#include "records/region.h"
 
 static const char *const counter_names[_COUNTER_ID_MAX] = {
         [COUNTER_MAP_INPUT_RECORDS] = "map_input_records",
@@ -398,6 +399,18 @@ static void remove_our_directories(int cwd_fd)
         (void) closedir(d);
 }
 
+/* Maps and reduces need other buffers: what the one kind has kept is of no use to the other. */
+static void forget_other_kind(Mapreduced__V1__TaskKind kind)
+{
+        static Mapreduced__V1__TaskKind last;
+
+        if (kind != last) {
+                region_forget_all();
+                heap_forget();
+        }
+        last = kind;
+}
+
 int attempt_run(int link, Message *m)
 {
         const Mapreduced__Task__V1__AttemptStart *start = m->body->start;
@@ -421,6 +434,7 @@ int attempt_run(int link, Message *m)
         int saved_stderr = -EBADF, r;
 
         *m = (Message){};
+        forget_other_kind(start->kind);
         a.ticker = (Ticker){.tick = attempt_tick, .userdata = &a};
         a.page = &a.own_page;
         r = open_plugin_fds(&a, &saved_stderr);

@@ -35,13 +35,17 @@ int map_plugin_begin(Plugin *p)
                 .ticker = &a->ticker,
         };
 
-        return p->code->op != MR_OP_NONE ? combiner_new(&combiner, &p->combiner)
-                                         : sorter_new(&sorter, &p->sorter);
+        if (p->code->op != MR_OP_NONE)
+                return combiner_new(&combiner, &p->combiner);
+        if (p->app && p->app->sorter)
+                p->app->sorter(p, &sorter);
+        return sorter_new(&sorter, &p->sorter);
 }
 
 int map_plugin_begin_part(Plugin *p, Output *out)
 {
-        if (p->code->op != MR_OP_NONE || p->code->ordered || p->code->reduce) {
+        if (p->code->op != MR_OP_NONE || p->code->ordered || p->code->reduce ||
+            (p->app && p->app->reduce_all)) {
                 p->attempt->permanent = true;
                 return error_setf(&p->attempt->error, EINVAL,
                                   "%s needs a reduce: its map alone is no result (Reduces=0)",
@@ -191,6 +195,20 @@ static int map_block(Plugin *p, PieceReader *reader)
         return r < 0 ? r : n > 0;
 }
 
+int map_plugin_records(Plugin *p, PieceReader *reader)
+{
+        int r;
+
+        if (p->attempt->start->program->whole_files)
+                r = map_whole(p, reader);
+        else
+                while ((r = map_block(p, reader)) > 0)
+                        ;
+        return r < 0 || !p->code->map_end
+                       ? r
+                       : plugin_result(p, p->code->map_end(&p->task, p->state), "map_end()");
+}
+
 int map_plugin_piece(Plugin *p, const Mapreduced__V1__Piece *piece, PieceReader *reader)
 {
         int r;
@@ -203,15 +221,8 @@ int map_plugin_piece(Plugin *p, const Mapreduced__V1__Piece *piece, PieceReader 
         p->attempt->page->piece = p->attempt->piece++;
         if (p->app && p->app->map_piece)
                 r = plugin_result(p, p->app->map_piece(p, reader), "map()");
-        else {
-                if (p->attempt->start->program->whole_files)
-                        r = map_whole(p, reader);
-                else
-                        while ((r = map_block(p, reader)) > 0)
-                                ;
-                if (r >= 0 && p->code->map_end)
-                        r = plugin_result(p, p->code->map_end(&p->task, p->state), "map_end()");
-        }
+        else
+                r = map_plugin_records(p, reader);
         p->info.input = NULL;
         reader->lines -= p->skipped;
         reader->bytes -= p->skipped_bytes;
@@ -282,6 +293,8 @@ int map_plugin_finish(Plugin *p)
                 return attempt_fail_write(a, r, "the scratch file");
         if (p->code->combine)
                 return write_combined(p, stream);
+        if (p->app && p->app->sorted)
+                stream = p->app->sorted(p, stream);
         return map_write_run(a, stream, !p->combiner,
                              p->combiner ? &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS] : &records);
 }

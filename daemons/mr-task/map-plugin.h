@@ -13,5 +13,8 @@ int map_plugin_begin_part(Plugin *p, Output *out);
 
 int map_plugin_piece(Plugin *p, const Mapreduced__V1__Piece *piece, PieceReader *reader);
 
+/* map() for each record of a piece, and map_end(). */
+int map_plugin_records(Plugin *p, PieceReader *reader);
+
 /* The run file of all that was emitted. */
 int map_plugin_finish(Plugin *p);

@@ -17,6 +17,7 @@
 #include "config.h"
 #include "mr-task/attempt.h"
 #include "mr-task/command.h"
+#include "records/region.h"
 
 #define LINK_FD 3
 #define FILES_WANTED 4096 /* a merge of MERGE_FAN_IN_MAX runs, and a packet of 64 beside it */
@@ -106,6 +107,7 @@ int main(int argc, char *argv[])
                 (void) printf("mr-task %s\n", MR_VERSION);
                 return EXIT_SUCCESS;
         }
+        heap_keep();
         r = prepare();
         if (r < 0)
                 return EXIT_FAILURE;

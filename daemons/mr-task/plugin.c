@@ -469,9 +469,11 @@ static int reduce_plainly(Plugin *p)
 int plugin_reduce(Plugin *p, RecordStream *stream, Output *out)
 {
         const MrPlugin *code = p->code;
-        _cleanup_(groups_done) Groups groups;
+        _cleanup_(groups_done) Groups groups = {};
         int r;
 
+        if (p->app && p->app->reduce_all)
+                return p->app->reduce_all(p, stream, out);
         groups_init(&groups, stream);
         groups.pairs = code->ordered;
         p->groups = &groups;

@@ -9,6 +9,8 @@
 /* Items refer to records in units of this, so 32 bits reach 32 GiB. */
 #define RECORD_ALIGN 8
 #define MEMORY_MAX (GIB(4) * RECORD_ALIGN)
+#define FETCH_AHEAD 8 /* records on their way into the cache before they are given */
+#define CACHE_LINE_BYTES 64
 
 /* Followed by key and value. */
 typedef struct Packed {
@@ -39,6 +41,14 @@ static const Packed *sorter_packed(const Sorter *s, uint32_t ref)
         return (const Packed *) (const void *) (s->region + (size_t) ref * RECORD_ALIGN);
 }
 
+static const uint8_t *fixed_key(const void *userdata, uint32_t ref, size_t *ret_size)
+{
+        const Sorter *s = userdata;
+
+        *ret_size = s->options.key_bytes;
+        return s->region + ref * s->options.record_bytes;
+}
+
 static const uint8_t *sorter_key(const void *userdata, uint32_t ref, size_t *ret_size)
 {
         const Packed *p = sorter_packed(userdata, ref);
@@ -60,6 +70,32 @@ static void sorter_unpack(const Sorter *s, const Item *item, Record *ret)
         };
 }
 
+static int fixed_next(RecordStream *stream, Record *ret)
+{
+        Sorter *s = (Sorter *) ((char *) stream - offsetof(Sorter, stream));
+        const Item *items = sorter_items(s);
+        const SorterOptions *o = &s->options;
+        const uint8_t *at;
+
+        if (s->next == s->count)
+                return 0;
+        if (s->next + FETCH_AHEAD < s->count) {
+                const uint8_t *ahead =
+                        s->region + items[s->next + FETCH_AHEAD].ref * o->record_bytes;
+
+                __builtin_prefetch(ahead);
+                __builtin_prefetch(ahead + CACHE_LINE_BYTES);
+        }
+        at = s->region + items[s->next++].ref * o->record_bytes;
+        *ret = (Record){
+                .key = at,
+                .key_size = o->key_bytes,
+                .value = at + o->key_bytes,
+                .value_size = o->record_bytes - o->key_bytes,
+        };
+        return 1;
+}
+
 static int sorter_next(RecordStream *stream, Record *ret)
 {
         Sorter *s = (Sorter *) ((char *) stream - offsetof(Sorter, stream));
@@ -67,8 +103,8 @@ static int sorter_next(RecordStream *stream, Record *ret)
 
         if (s->next == s->count)
                 return 0;
-        if (s->next + 8 < s->count)
-                __builtin_prefetch(sorter_packed(s, items[s->next + 8].ref));
+        if (s->next + FETCH_AHEAD < s->count)
+                __builtin_prefetch(sorter_packed(s, items[s->next + FETCH_AHEAD].ref));
         sorter_unpack(s, &items[s->next++], ret);
         return 1;
 }
@@ -88,7 +124,9 @@ int sorter_new(const SorterOptions *options, Sorter **ret)
         s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
-        s->stream.next = sorter_next;
+        assert(options->record_bytes <= SORTER_RECORD_BYTES_MAX &&
+               options->key_bytes <= options->record_bytes);
+        s->stream.next = options->record_bytes > 0 ? fixed_next : sorter_next;
         s->options = *options;
         s->size = CLAMP(options->memory_bytes, SORTER_MEMORY_MIN, MEMORY_MAX) / 4 * 3 &
                   ~(size_t) 4095;
@@ -124,7 +162,8 @@ static int sorter_sort(Sorter *s)
                 items[s->count - 1 - i] = t;
         }
         s->next = 0;
-        return items_sort(items, items - s->count, s->count, s->options.partitions, sorter_key, s);
+        return items_sort(items, items - s->count, s->count, s->options.partitions,
+                          s->options.record_bytes > 0 ? fixed_key : sorter_key, s);
 }
 
 static int add_scratch_run(Sorter *s, BlockWriter *w)
@@ -155,7 +194,7 @@ static int sorter_write_run(Sorter *s, const Record *single)
         if (single)
                 r = block_writer_add(&w, single);
         else
-                while ((r = sorter_next(&s->stream, &record)) > 0) {
+                while ((r = s->stream.next(&s->stream, &record)) > 0) {
                         r = block_writer_add(&w, &record);
                         if (r < 0)
                                 break;
@@ -224,6 +263,44 @@ int sorter_add(Sorter *s, const Record *record)
         };
         s->used += size;
         return 0;
+}
+
+/* So many records of a fixed length fit, with their items and the sort's scratch. */
+static size_t fixed_capacity(const Sorter *s)
+{
+        return s->size / (s->options.record_bytes + 2 * sizeof(Item)) * s->options.record_bytes;
+}
+
+int sorter_space(Sorter *s, uint8_t **ret, size_t *ret_size)
+{
+        int r;
+
+        assert(s->options.record_bytes > 0);
+        if (s->used == fixed_capacity(s)) {
+                r = sorter_spill(s);
+                if (r < 0)
+                        return r;
+        }
+        *ret = s->region + s->used;
+        *ret_size = fixed_capacity(s) - s->used;
+        return 0;
+}
+
+void sorter_filled(Sorter *s, size_t bytes)
+{
+        size_t record_bytes = s->options.record_bytes;
+
+        s->used += bytes;
+        assert(s->used <= fixed_capacity(s));
+        while ((s->count + 1) * record_bytes <= s->used) {
+                const uint8_t *at = s->region + s->count * record_bytes;
+
+                s->count++;
+                *sorter_items(s) = (Item){
+                        .prefix = key_prefix(at, s->options.key_bytes, 0),
+                        .ref = (uint32_t) (s->count - 1),
+                };
+        }
 }
 
 int sorter_finish(Sorter *s, RecordStream **ret)

@@ -193,6 +193,60 @@ static void test_a_sorter_sorts_stably_in_any_memory(void)
         }
 }
 
+/* Read a piece of any size at a time, as from a file, into where they are sorted. */
+static void fill_fixed(Sorter *s, const uint8_t *data, size_t size)
+{
+        while (size > 0) {
+                uint8_t *space;
+                size_t room, n, most = (size_t) g_test_rand_int_range(1, 100000);
+
+                g_assert_cmpint(sorter_space(s, &space, &room), ==, 0);
+                g_assert_cmpuint(room, >, 0);
+                n = MIN(MIN(room, size), most);
+                memcpy(space, data, n);
+                sorter_filled(s, n);
+                data += n;
+                size -= n;
+        }
+}
+
+static void test_records_of_a_length_are_sorted_where_they_are_read(void)
+{
+        for (int round = 0; round < 12; round++) {
+                size_t key_bytes = (size_t) g_test_rand_int_range(0, 30), size;
+                size_t record_bytes = key_bytes + sizeof(uint64_t);
+                size_t count = (size_t) g_test_rand_int_range(0, round % 2 ? 40000 : 400);
+                g_autofree uint8_t *data = g_malloc(count * record_bytes + 1);
+                Scratch scratch = {.fd = empty_file()};
+                SorterOptions o = {.partitions = 1,
+                                   .memory_bytes = MIB(1),
+                                   .record_bytes = record_bytes,
+                                   .key_bytes = key_bytes,
+                                   .scratch = &scratch};
+                GArray *a = plain_new();
+                RecordStream *stream;
+                Sorter *s = NULL;
+
+                for (uint64_t i = 0; i < count; i++) {
+                        uint8_t *at = data + i * record_bytes;
+
+                        for (size_t j = 0; j < key_bytes; j++)
+                                at[j] = (uint8_t) g_test_rand_int_range(0, round % 3 ? 256 : 2);
+                        memcpy(at + key_bytes, &i, sizeof(i));
+                        plain_add(a, g_bytes_new(at, key_bytes), i, 1);
+                }
+                size = count * record_bytes;
+                g_assert_cmpint(sorter_new(&o, &s), ==, 0);
+                fill_fixed(s, data, size);
+                g_assert_cmpint(sorter_finish(s, &stream), ==, 0);
+                plain_sort(a);
+                check_stream(stream, a);
+                sorter_free(s);
+                g_array_unref(a);
+                (void) close(scratch.fd);
+        }
+}
+
 static void test_records_larger_than_the_memory_are_sorted_too(void)
 {
         GArray *a = plain_new();
@@ -568,6 +622,8 @@ int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
         ADD("sorter/a-sorter-sorts-stably-in-any-memory", test_a_sorter_sorts_stably_in_any_memory);
+        ADD("sorter/records-of-a-length-are-sorted-where-they-are-read",
+            test_records_of_a_length_are_sorted_where_they_are_read);
         ADD("sorter/records-larger-than-the-memory-are-sorted-too",
             test_records_larger_than_the_memory_are_sorted_too);
         ADD("sorter/a-full-disk-ends-a-spill-with-its-errno",

@@ -25,6 +25,115 @@ static void test_word_count_is_right_for_any_cut(void)
         task_end(&t);
 }
 
+typedef struct Rows {
+        const char *text;
+        GArray *begins;   /* size_t; of each record, its newline the last of it */
+        size_t key_bytes; /* 0: all */
+} Rows;
+
+static size_t row_size(const char *row)
+{
+        return (size_t) (strchr(row, '\n') + 1 - row);
+}
+
+/* In the order of their places where keys are equal. */
+static int compare_rows(const void *a, const void *b, void *userdata)
+{
+        const Rows *rows = userdata;
+        size_t x = *(const size_t *) a, y = *(const size_t *) b;
+        size_t x_size = row_size(rows->text + x) - 1, y_size = row_size(rows->text + y) - 1;
+        int r;
+
+        if (rows->key_bytes > 0)
+                x_size = y_size = rows->key_bytes;
+        r = memcmp(rows->text + x, rows->text + y, MIN(x_size, y_size));
+        if (r == 0)
+                r = (x_size > y_size) - (x_size < y_size);
+        return r != 0 ? r : (x > y) - (x < y);
+}
+
+static char *sorted_rows(const Rows *rows)
+{
+        GString *out = g_string_new(NULL);
+
+        g_qsort_with_data(rows->begins->data, (int) rows->begins->len, sizeof(size_t), compare_rows,
+                          (void *) rows);
+        for (size_t i = 0; i < rows->begins->len; i++) {
+                const char *row = rows->text + g_array_index(rows->begins, size_t, i);
+
+                g_string_append_len(out, row, (gssize) row_size(row));
+        }
+        return g_string_free(out, FALSE);
+}
+
+/* @size: of each, with its newline; 0: any, in lines. Few letters, so that many are equal, or begin alike. */
+static char *random_rows(size_t count, size_t size, GArray *ret_begins)
+{
+        GString *s = g_string_new(NULL);
+
+        for (size_t i = 0; i < count; i++) {
+                size_t n = size > 0 ? size - 1 : (size_t) g_test_rand_int_range(0, 60);
+
+                g_array_append_val(ret_begins, s->len);
+                for (size_t j = 0; j < n; j++)
+                        g_string_append_c(s, "ab\x01\xff"[g_test_rand_int_range(0, j < 9 ? 2 : 4)]);
+                g_string_append_c(s, '\n');
+        }
+        return g_string_free(s, FALSE);
+}
+
+/* Keys of some of the records, in order, as the master finds them in a sample. */
+static uint32_t random_bounds(const Rows *rows, ProtobufCBinaryData *ret, uint32_t most)
+{
+        uint32_t count = 0;
+
+        for (size_t i = 0; i < rows->begins->len && count < most;
+             i += (size_t) g_test_rand_int_range(1, 2 + (int) rows->begins->len / 4)) {
+                char *row = (char *) rows->text + g_array_index(rows->begins, size_t, i);
+                size_t size = rows->key_bytes > 0 ? rows->key_bytes : row_size(row) - 1;
+
+                ret[count++] = (ProtobufCBinaryData){.data = (uint8_t *) row, .len = size};
+        }
+        return count;
+}
+
+/* Lines and records of a length, by all or part of these, in one run or many spills, in pieces of any size. */
+static void test_a_sort_is_right_for_any_cut(void)
+{
+        TaskProcess t = task_new();
+
+        for (int round = 0; round < 16; round++) {
+                size_t size = round % 3 ? (size_t) g_test_rand_int_range(2, 60) : 0;
+                size_t key_bytes =
+                        round % 3 == 1 ? (size_t) g_test_rand_int_range(1, (int) size) : 0;
+                g_autofree char *record = g_strdup_printf("record=%zu", size),
+                                *key = g_strdup_printf("key-bytes=%zu", key_bytes);
+                char *args[] = {record, key};
+                ProtobufCBinaryData bounds[8];
+                g_autoptr(GArray) begins = g_array_new(FALSE, FALSE, sizeof(size_t));
+                size_t count = (size_t) g_test_rand_int_range(0, round % 2 ? 500 : 60000);
+                g_autofree char *text = random_rows(count, size, begins), *want = NULL, *got = NULL;
+                Rows rows = {.text = text, .begins = begins, .key_bytes = key_bytes};
+                Job job = {
+                        .program = app("sort"),
+                        .maps = (size_t) g_test_rand_int_range(1, 8),
+                        .piece_bytes = (size_t) g_test_rand_int_range(1, 300) *
+                                       MAX(strlen(text) / 2000, (size_t) 1),
+                        .memory_bytes = 1,
+                };
+
+                want = sorted_rows(&rows);
+                job.program.bounds = bounds;
+                job.program.n_bounds = random_bounds(&rows, bounds, ELEMENTSOF(bounds));
+                job.program.args = args;
+                job.program.n_args = size > 0 ? 2 : 0;
+                job.partitions = (uint32_t) job.program.n_bounds + 1;
+                got = run_job(&t, &job, text, strlen(text));
+                g_assert_cmpstr(got, ==, want);
+        }
+        task_end(&t);
+}
+
 static void test_word_count_counts_what_it_does(void)
 {
         TaskProcess t = task_new();
@@ -232,6 +341,7 @@ static void test_a_process_serves_many_attempts_in_steady_memory(void)
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
+        ADD("a-sort-is-right-for-any-cut", test_a_sort_is_right_for_any_cut);
         ADD("word-count-is-right-for-any-cut", test_word_count_is_right_for_any_cut);
         ADD("word-count-counts-what-it-does", test_word_count_counts_what_it_does);
         ADD("without-a-reducer-the-part-is-the-sorted-records",

@@ -12,10 +12,11 @@ Answers are compared with coreutils' or awk's before anything is timed. Nothing 
 --yardsticks  a folder of C programs to build: wcpart.c sortshuf.c logmax.c mapper.c; default: ../shared/limit beside the repo
 --data         where the data is made, and kept for the next run; default: in the scratch folder, and removed
 --check        no: only measure; only: only compare answers
---install-peers  fetches DuckDB's package for Node into the data folder, with npm, once; else the rows have none
+--install-peers  fetches the packages of ClickHouse embedded (chdb) and DuckDB for Node into the data folder, with npm, once;
+                 else their rows are not there
 --big          data of four times the memory of all tasks, and where the disk has 80 GiB free, 24 GiB of records
 
-Peers are used where they are installed: coreutils, mawk, ripgrep, DuckDB. MR-MPI (Debian's libmrmpi-dev) has no program to run.
+Peers are used where they are installed: coreutils, mawk, ripgrep, ClickHouse embedded, DuckDB. MR-MPI (Debian's libmrmpi-dev) has no program to run.
 The peak memory of a sort is that of all its processes together (PSS), looked at 50 times a second.
 """
 
@@ -35,6 +36,7 @@ import mr  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 LETTERS_TR = "tr -cs A-Za-z '\\n'"
+DATABASES = (("ClickHouse", "chdb", "clickhouse.mjs"), ("DuckDB", "@duckdb/node-api", "duckdb.mjs"))
 SWAP = "sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'"  # of what uniq -c says
 
 
@@ -52,6 +54,7 @@ class Bench:
         (scratch / "tmp").mkdir()
         self.data.mkdir(exist_ok=True, parents=True)
         self.env = dict(os.environ, LC_ALL="C", TMPDIR=str(scratch / "tmp"))
+        self.absent = set()
         self.jobs = {}  # job -> list of (program, command); the first is ours, the second what ratios are to
         self.yardsticks = self.build()
         self.make_data()
@@ -136,8 +139,9 @@ class Bench:
     def plan(self):
         s, text, log, records = self.scratch, self.text, self.data / "log", self.data / "records"
         sort_u = f"sort -S 25% --parallel=2 | uniq -c > {s}/c"
-        self.jobs["word count"] = [("mrctl", self.ours("--app wordcount", text, reduces=16)),
+        self.jobs["word count"] = [("mrctl", self.ours("--app wordcount", text, reduces=64)),
                                    *self.yard("wcpart", f"-s -o {s}/y '{text}'"),
+                                   *self.databases("word count"),
                                    ("coreutils", f"tr -s '[:space:]' '\\n' < '{text}' | {sort_u}"),
                                    *self.peer("mawk", f"mawk '{{for (i = 1; i <= NF; i++) n[$i]++}} END {{for (w in n) print w, n[w]}}' '{text}' > {s}/c")]
         self.jobs["letters only"] = [("mrctl", self.ours("--app wordcount", text, "letters")),
@@ -145,13 +149,16 @@ class Bench:
                                             ("coreutils", f"{LETTERS_TR} < '{text}' | {sort_u}")]
         self.jobs["sort"] = [("mrctl", self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=32)),
                              *self.yard("sortshuf", f"{records} {s}/y 16 64"),
+                             *self.databases("sort"),
                              ("coreutils", f"sort -S 25% --parallel=2 -T {s} -o {s}/c {records}")]
         self.jobs["regex count"] = [("mrctl", self.ours("--app grep", log, '" 50[0-9] ', "output=count", reduces=1)),
                                     *self.peer("rg", f"rg -c '\" 50[0-9] ' {log} > {s}/c"),
                                     *self.yard("logmax", f"re '\" 50[0-9] ' {log}"),
+                                    *self.databases("regex count"),
                                     ("grep", f"grep -c '\" 50[0-9] ' {log} > {s}/c")]
         self.jobs["bytes per client"] = [("mrctl", self.ours("--app sum", log, "value=10", "key=1")),
                                          *self.yard("logmax", f"agg {log}"),
+                                         *self.databases("bytes per client"),
                                          *self.peer("mawk", f"mawk '{{b[$1] += $10}} END {{for (k in b) print k, b[k]}}' {log} > {s}/c")]
         if "mapper" in self.yardsticks:
             mapper = self.yardsticks["mapper"]
@@ -159,10 +166,10 @@ class Bench:
                                                ("bare on pipes", f"split -n 2 --filter='cat | {mapper} -n | cat' '{text}'")]
         files, tables = self.data / "files", self.data / "tables"
         self.jobs["inverted index"] = [("mrctl", self.ours("--app index", files)),
-                                       *self.duck("index"),
+                                       *self.databases("inverted index"),
                                        ("mawk, sort", f"cd {files}; mawk '{{for (i = 1; i <= NF; i++) print $i \"\\t\" FILENAME}}' * | sort -u -S 25% --parallel=2 > {s}/c")]
         self.jobs["join"] = [("mrctl", self.ours("--app join", tables, "right.*", "delimiter=\\t")),
-                             *self.duck("join"),
+                             *self.databases("join"),
                              ("sort, join", f"join -t $'\\t' <(sort -S 12% -t $'\\t' -k1,1 {tables}/left.tsv) <(sort -S 12% -t $'\\t' -k1,1 {tables}/right.tsv) > {s}/c")]
         if self.args.big:
             self.plan_big()
@@ -184,16 +191,36 @@ class Bench:
             records = self.generate("records", gib << 30, f"records-{gib}")
             self.jobs[f"sort, {gib} GiB"] = [("mrctl", self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=32 * gib))]
 
-    def duck(self, job):
-        """DuckDB by its package for Node, where somebody has put that."""
-        peers = self.data / "peers"
-        if self.args.install_peers and not (peers / "node_modules").exists():
-            peers.mkdir(exist_ok=True)
-            sh(f"cd {peers}; npm init -y; npm install --no-audit --no-fund @duckdb/node-api", self.env)
-        if not (peers / "node_modules/@duckdb").exists() or not shutil.which("node"):
-            return []
-        shutil.copy(HERE / "duckdb.mjs", peers)
-        return [("DuckDB", f"node {peers}/duckdb.mjs {job} {self.data} {self.scratch}/duck")]
+    def databases(self, job):
+        """DuckDB, and ClickHouse embedded, by their packages for Node: where somebody has put these."""
+        peers, found = self.data / "peers", []
+        for name, package, script in DATABASES:
+            there = peers / "node_modules" / package
+            if self.args.install_peers and not there.exists():
+                peers.mkdir(exist_ok=True)
+                sh(f"cd {peers}; test -e package.json || npm init -y; npm install --no-audit --no-fund {package}", self.env)
+            if not there.exists() or not shutil.which("node"):
+                self.absent.add(f"{name}: not here, for {package} is not in {peers} (--install-peers fetches it)")
+                continue
+            shutil.copy(HERE / script, peers)
+            found.append((name, f"node {peers}/{script} '{job}' {self.data} '{self.text}' {self.scratch}/{package.split('/')[-1]}"))
+        return found
+
+    def check_databases(self):
+        """What a database says, put into our form; of the rows where that is one command."""
+        s, digest = self.scratch, "sort -S 25% --parallel=2 | cksum"
+        ours = f"cat {s}/out/part-*"
+        for job in ("regex count", "bytes per client", "join", "sort"):
+            programs = dict(self.jobs.get(job, []))
+            for name, package, _ in DATABASES:
+                if name not in programs:
+                    continue
+                sh(programs["mrctl"], self.env)
+                sh(programs[name], self.env)
+                got = {"regex count": f"{ours} | cut -f2"}.get(job, f"{ours} | {digest}")
+                want = f"cat {s}/{package.split('/')[-1]}" + ("" if job == "regex count" else f" | {digest}")
+                self.check(f"{job}, {name}", got, want)
+                print(f"{job}: {name}'s answer is the same", flush=True)
 
     def check(self, title, ours, other):
         got, want = sh(ours, self.env, subprocess.PIPE), sh(other, self.env, subprocess.PIPE)
@@ -211,7 +238,7 @@ class Bench:
         print("word count: the first 64 MiB's answer is coreutils'", flush=True)
         if "wcpart" in self.yardsticks:
             sh(f"sed -E '{wide}' '{self.text}' > {s}/plain", self.env)
-            sh(self.ours("--app wordcount", self.text, reduces=16), self.env)
+            sh(self.ours("--app wordcount", self.text, reduces=64), self.env)
             sh(self.yard("wcpart", f"-o {s}/y {s}/plain")[0][1], self.env)
             self.check("word count", f"cat {out}/part-* | {digest}", f"cat {s}/y/* | {digest}")
             print("word count: the whole text's answer is wcpart's", flush=True)
@@ -359,8 +386,10 @@ def main():
     try:
         bench = Bench(args, scratch)
         bench.plan()
+        print("".join(f"{line}\n" for line in sorted(bench.absent)), end="")
         if args.check != "no":
             bench.check_answers()
+            bench.check_databases()
             report_memory(bench, 512)
         if args.check == "only":
             return

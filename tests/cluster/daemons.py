@@ -3,8 +3,6 @@
 import json
 import os
 import pathlib
-import re
-import signal
 import subprocess
 import sys
 import unittest
@@ -66,27 +64,6 @@ class Cluster(mr.ClusterCase):
         tree, _ = self.job_input(2)
         p = self.ctl("run", "--mapper", "echo the reason >&2; exit 3", "--input", tree)
         self.assertFails(p, "map-", f"{tree}/f00", "exited with status 3", "the reason")
-
-    def test_no_worker(self):
-        """a job without any worker waits, says so, and runs when one comes"""
-        for w in self.workers:
-            w.kill()
-        mr.wait_for("the leases to end", lambda: self.get("WorkersAlive") == 0)
-        job = self.submit("--app", "wordcount", "--input", self.file("in/x", "a b a"))
-        mr.wait_for("the reason", lambda: "worker" in self.job_get(job, "StateReason"))
-        self.start_worker(7)
-        self.assertEqual(self.result(job), b"a\t2\nb\t1\n")
-
-    def test_stopped_worker(self):
-        """a worker that stops answering is lost by its lease, and comes back"""
-        tree, want = self.job_input(30)
-        job = self.submit("--mapper", SLOW_MAPPER, "--reducer", SUM, "--input", tree)
-        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 5)
-        os.kill(self.workers[1].pid, signal.SIGSTOP)
-        mr.wait_for("the lease to end", lambda: self.get("WorkersAlive") == 2)
-        os.kill(self.workers[1].pid, signal.SIGCONT)
-        self.assertSameLines(self.result(job), want)
-        self.wait_for_workers(3)
 
     def test_list_and_workers(self):
         """list and workers as tables and as JSON"""

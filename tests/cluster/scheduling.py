@@ -7,9 +7,9 @@ import pathlib
 import signal
 import sys
 import time
-import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import fault  # noqa: E402
 import mr  # noqa: E402
 import tap  # noqa: E402
 
@@ -17,7 +17,7 @@ SPLIT = "tr -s '[:space:]' '\\n' | grep -av '^$' | sed 's/$/\\t1/'"
 SUM = "awk -F '\\t' '{n[$1] += $2} END {for (w in n) printf \"%s\\t%d\\n\", w, n[w]}'"
 
 
-class Sharing(mr.ClusterCase):
+class Sharing(fault.Timed):
     def job_input(self, files=12):
         for i in range(files):
             self.file(f"in/f{i:03}", b"".join(b"word%d of file %d\n" % (j * 7919 % 97, i) for j in range(300)))
@@ -26,6 +26,7 @@ class Sharing(mr.ClusterCase):
 
     def result(self, job):
         self.assertOk(self.ctl("wait", "-q", job))
+        self.ends(job)
         p = self.ctl("cat", job)
         self.assertOk(p)
         return p.stdout
@@ -39,9 +40,7 @@ class Sharing(mr.ClusterCase):
         return sum(t["AttemptsStarted"] for t in self.tasks(job, kind))
 
     def events(self, job):
-        p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}",
-                        "org.mapreduced.Master1.Job", "ListEvents")
-        return [(kind, text) for _, kind, text in json.loads(p.stdout)["data"][0]]
+        return [(kind, text) for _, kind, text in self.stories(job)]
 
     def event(self, job, kind):
         """The text of the only event of that kind."""
@@ -75,7 +74,10 @@ class Sharing(mr.ClusterCase):
         tree, want = self.job_input()
         stop, pid = self.hang("m_000003")
         job = self.submit("--mapper", stop + SPLIT, "--reducer", SUM, "--input", tree, "--reduces", "2")
+        mr.wait_for("the hang", pid.exists)
+        self.breaks()
         self.assertSameLines(self.result(job), want)
+        self.notices(job, "backup-started")
         self.assertEqual(self.started(job, "map"), 12 + 1)
         self.assertEqual(self.started(job, "reduce"), 2)
         self.assertEqual(self.job_get(job, "AttemptsFailed"), 0)
@@ -95,7 +97,11 @@ class Sharing(mr.ClusterCase):
         stop, pid = self.hang("r_000002")
         out = self.dir / "out"
         job = self.submit("--mapper", SPLIT, "--reducer", stop + SUM, "--input", tree, "--reduces", "6", "--output", out)
+        mr.wait_for("the hang", pid.exists)
+        self.breaks()
         self.assertOk(self.ctl("wait", "-q", job))
+        self.ends(job)
+        self.notices(job, "backup-started")
         self.assertEqual(sorted(os.listdir(out)), ["_SUCCESS"] + [f"part-{i:05}" for i in range(6)])
         rows = b"".join((out / f"part-{i:05}").read_bytes() for i in range(6)).splitlines(True)
         self.assertSameLines(b"".join(sorted(rows)), want)
@@ -137,8 +143,11 @@ class Sharing(mr.ClusterCase):
         out = self.dir / "out"
         job = self.submit("--mapper", mapper, "--reducer", "sleep 0.3; cat", "--input", tree, "--reduces", "8", "--output", out)
         mr.wait_for("the first reduces", lambda: self.job_get(job, "ReducesDone") >= 2)
+        self.breaks()
         self.workers[1].kill()
         self.assertOk(self.ctl("wait", "-q", job))
+        self.ends(job)
+        self.notices(job, "attempt-lost")
         seen = collections.Counter()
         for part in sorted(out.glob("part-*")):
             nonces = collections.defaultdict(set)
@@ -161,6 +170,7 @@ class Sharing(mr.ClusterCase):
         def state():
             rows = json.loads(self.ctl("workers", "--json=short").stdout)
             return next((r["State"], r["StateReason"]) for r in rows if r["Name"] == "w1")
+        self.breaks(job)
         mr.wait_for("w1 to be blacklisted", lambda: state()[0] == "blacklisted")
         self.assertRegex(state()[1], r"until \d\d:\d\d:\d\d: tasks that failed here succeeded elsewhere; .*status 9")
         self.assertRegex(self.ctl("workers").stdout.decode(), r"w1\s+blacklisted")
@@ -168,6 +178,7 @@ class Sharing(mr.ClusterCase):
         self.assertSameLines(self.result(job), want)
         self.assertLessEqual(self.job_get(job, "AttemptsFailed"), failed + 1)
         self.assertRegex(self.event(job, "worker-blacklisted"), "w1 gets no tasks until .*status 9")
+        self.notices(job, "worker-blacklisted")
         w1 = self.workers[1]
         w1.kill(signal.SIGTERM)
         self.workers[1] = self.start_worker(1)
@@ -189,7 +200,9 @@ class Sharing(mr.ClusterCase):
         self.workers = [self.start_worker(7, f"--config={conf}")]
         self.wait_for_workers(1)
         job = self.submit("--app", "wordcount", "--input", self.file("in/x", "a b a"))
+        self.broke = self.since(job, "started")
         mr.wait_for("the reason", lambda: "less than MinFree=900" in self.job_get(job, "StateReason"))
+        self.notices()
         self.assertRegex(self.job_get(job, "StateReason"), "^waiting for a worker that takes its tasks: worker w7 has .* free")
         self.workers[0].kill(signal.SIGTERM)
         self.start_worker(7)
@@ -203,6 +216,7 @@ class Sharing(mr.ClusterCase):
         os.kill(self.master.pid, signal.SIGSTOP)
         time.sleep(4.5)  # the lease is 3 s
         os.kill(self.master.pid, signal.SIGCONT)
+        self.breaks()
         self.assertSameLines(self.result(job), want)
         self.assertEqual([e for e in self.events(job) if e[0] == "worker-lost"], [])
         self.assertEqual(self.job_get(job, "AttemptsLost"), 0)
@@ -241,4 +255,4 @@ class Limits(mr.ClusterCase):
         self.assertLess(began[third], began[second], "the higher priority came last")
 
 
-tap.main(at_once=4)
+tap.main()

@@ -46,7 +46,7 @@ static int property_number(sd_bus *bus, const char *path, const char *interface,
         if (g_str_equal(property, "JobsActive"))
                 n = manager_count_active(m);
         else if (g_str_equal(property, "WorkersAlive"))
-                n = manager_count_alive(m);
+                n = manager_count_workers(m, worker_is_alive);
         else if (g_str_equal(property, "Slots"))
                 n = scheduler_slots(m->scheduler);
         else
@@ -223,7 +223,7 @@ int manager_claim_name(Manager *m, Error *e)
 
 static void announce_manager(Manager *m)
 {
-        unsigned skewed = manager_count_skewed(m);
+        unsigned skewed = manager_count_workers(m, worker_is_skewed);
         g_autofree char *clocks = NULL;
 
         if (m->bus)
@@ -233,7 +233,7 @@ static void announce_manager(Manager *m)
         if (skewed > 0)
                 clocks = g_strdup_printf(", clocks wrong: %u", skewed);
         service_status("%u jobs active, %u workers alive, %u of %u slots in use%s",
-                       manager_count_active(m), manager_count_alive(m),
+                       manager_count_active(m), manager_count_workers(m, worker_is_alive),
                        scheduler_slots_used(m->scheduler), scheduler_slots(m->scheduler),
                        clocks ? clocks : "");
 }

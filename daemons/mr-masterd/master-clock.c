@@ -58,16 +58,9 @@ static void say_right(MasterWorker *w)
         worker_changed(w, CHANGED_STATE);
 }
 
-unsigned manager_count_skewed(const Manager *m)
+bool worker_is_skewed(const MasterWorker *w)
 {
-        GHashTableIter iter;
-        unsigned count = 0;
-        gpointer w;
-
-        g_hash_table_iter_init(&iter, m->workers);
-        while (g_hash_table_iter_next(&iter, NULL, &w))
-                count += ((MasterWorker *) w)->alive && ((MasterWorker *) w)->clock.is_skewed;
-        return count;
+        return w->alive && w->clock.is_skewed;
 }
 
 void worker_clock_update(MasterWorker *w, const Mapreduced__V1__HeartbeatRequest *request)

@@ -334,14 +334,15 @@ void worker_keep_cached(MasterWorker *w, const char *key); /* it has made a good
 
 /* How far its clock is off, as a sentence, while a warning of it stands; else NULL. Caller frees. */
 char *worker_clock_trouble(const MasterWorker *w);
-unsigned manager_count_skewed(const Manager *m);
+bool worker_is_skewed(const MasterWorker *w); /* such a warning stands */
 
 /* Takes what a heartbeat says of the worker's clock; warns of skew. */
 void worker_clock_update(MasterWorker *w, const Mapreduced__V1__HeartbeatRequest *request);
 void manager_arm_leases(Manager *m);
 int manager_start_ticking(Manager *m);
 void manager_tell_jobs(Manager *m, const char *kind, const char *text); /* all that run */
-unsigned manager_count_alive(const Manager *m);
+bool worker_is_alive(const MasterWorker *w);
+unsigned manager_count_workers(const Manager *m, bool (*is)(const MasterWorker *w));
 void worker_set_drained(MasterWorker *w, bool drained);
 const char *worker_state(const MasterWorker *w); /* as on the bus */
 /* By id, or by a name that only one has. Return: NULL when there is none; *ret_count says how many there are. */

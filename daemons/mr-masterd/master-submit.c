@@ -76,8 +76,9 @@ static int read_boolean(sd_bus_message *m, JobDesc *d, const char *key, Error *e
         return job_desc_set_boolean(d, key, value, e);
 }
 
-static int read_setting(sd_bus_message *m, JobDesc *d, Error *e)
+static int read_setting(sd_bus_message *m, void *userdata, Error *e)
 {
+        JobDesc *d = userdata;
         const char *key;
         char type;
         int r;
@@ -95,13 +96,19 @@ static int read_setting(sd_bus_message *m, JobDesc *d, Error *e)
         return type == 's' ? read_string(m, d, key, e) : read_number(m, d, key, e);
 }
 
-static int read_description(sd_bus_message *m, JobDesc *d, Error *e)
+/* What @fn reads is within one element: a dict entry ('e') or a struct ('r'). */
+typedef int (*ReadElement)(sd_bus_message *m, void *userdata, Error *e);
+
+static int read_each(sd_bus_message *m, char type, const char *contents, ReadElement fn,
+                     void *userdata, Error *e)
 {
+        g_autofree char *element =
+                g_strdup_printf(type == 'e' ? "{%s}" : "(%s)", contents); /* as the array has it */
         int r;
 
-        r = sd_bus_message_enter_container(m, 'a', "{sv}");
-        while (r > 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-                r = read_setting(m, d, e);
+        r = sd_bus_message_enter_container(m, 'a', element);
+        while (r > 0 && (r = sd_bus_message_enter_container(m, type, contents)) > 0) {
+                r = fn(m, userdata, e);
                 if (r >= 0)
                         r = sd_bus_message_exit_container(m);
                 if (r < 0)
@@ -111,31 +118,30 @@ static int read_description(sd_bus_message *m, JobDesc *d, Error *e)
         return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-/* The descriptors are the message's: copies go into @fds, in the order of the description's files. */
-static int read_files(sd_bus_message *m, JobDesc *d, GArray *fds, Error *e)
+/* Files that come with a job. Their descriptors are ours, in the order of the description's files. */
+typedef struct Shipped {
+        JobDesc *desc;
+        GArray *fds;
+        uint64_t left_bytes; /* that may come as bytes */
+} Shipped;
+
+/* The descriptor is the message's: a copy of it is kept. */
+static int read_descriptor(sd_bus_message *m, void *userdata, Error *e)
 {
-        int r;
+        Shipped *shipped = userdata;
+        const char *name;
+        int fd, r;
 
-        r = sd_bus_message_enter_container(m, 'a', "{sh}");
-        while (r > 0 && (r = sd_bus_message_enter_container(m, 'e', "sh")) > 0) {
-                const char *name;
-                int fd;
-
-                r = sd_bus_message_read(m, "sh", &name, &fd);
-                if (r >= 0)
-                        r = job_desc_add_file(d, name, e);
-                if (r < 0)
-                        return r;
-                fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-                if (fd < 0)
-                        return -errno;
-                g_array_append_val(fds, fd);
-                r = sd_bus_message_exit_container(m);
-                if (r < 0)
-                        return r;
-                r = 1;
-        }
-        return r < 0 ? r : sd_bus_message_exit_container(m);
+        r = sd_bus_message_read(m, "sh", &name, &fd);
+        if (r >= 0)
+                r = job_desc_add_file(shipped->desc, name, e);
+        if (r < 0)
+                return r;
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (fd < 0)
+                return -errno;
+        g_array_append_val(shipped->fds, fd);
+        return 0;
 }
 
 /* A file that came as bytes, as a descriptor like the others: from there on they are alike. */
@@ -153,42 +159,41 @@ static int contents_to_fd(const char *name, bool executable, const void *data, s
         return TAKE_FD(fd);
 }
 
-static int read_contents(sd_bus_message *m, JobDesc *d, GArray *fds, Error *e)
+static int read_contents(sd_bus_message *m, void *userdata, Error *e)
 {
-        uint64_t left_bytes = JOB_CONTENTS_MAX_BYTES;
-        int r;
+        Shipped *shipped = userdata;
+        const char *name;
+        const void *data;
+        size_t size = 0;
+        int executable, fd, r;
 
-        r = sd_bus_message_enter_container(m, 'a', "(sbay)");
-        while (r > 0 && (r = sd_bus_message_enter_container(m, 'r', "sbay")) > 0) {
-                const char *name;
-                const void *data;
-                size_t size = 0;
-                int executable, fd;
+        r = sd_bus_message_read(m, "sb", &name, &executable);
+        if (r >= 0)
+                r = sd_bus_message_read_array(m, 'y', &data, &size);
+        if (r >= 0)
+                r = job_desc_add_file(shipped->desc, name, e);
+        if (r < 0)
+                return r;
+        if (size > shipped->left_bytes)
+                return error_setf(e, EFBIG,
+                                  "the shipped files are more than %u MiB together, which is the "
+                                  "most that is taken as bytes: put %s where all workers see it",
+                                  (unsigned) (JOB_CONTENTS_MAX_BYTES / MIB(1)), name);
+        shipped->left_bytes -= size;
+        fd = contents_to_fd(name, executable, data, size, e);
+        if (fd < 0)
+                return fd;
+        g_array_append_val(shipped->fds, fd);
+        return 0;
+}
 
-                r = sd_bus_message_read(m, "sb", &name, &executable);
-                if (r >= 0)
-                        r = sd_bus_message_read_array(m, 'y', &data, &size);
-                if (r >= 0)
-                        r = job_desc_add_file(d, name, e);
-                if (r < 0)
-                        return r;
-                if (size > left_bytes)
-                        return error_setf(e, EFBIG,
-                                          "the shipped files are more than %u MiB together, which "
-                                          "is the most that is taken as bytes: put %s where all "
-                                          "workers see it",
-                                          (unsigned) (JOB_CONTENTS_MAX_BYTES / MIB(1)), name);
-                left_bytes -= size;
-                fd = contents_to_fd(name, executable, data, size, e);
-                if (fd < 0)
-                        return fd;
-                g_array_append_val(fds, fd);
-                r = sd_bus_message_exit_container(m);
-                if (r < 0)
-                        return r;
-                r = 1;
-        }
-        return r < 0 ? r : sd_bus_message_exit_container(m);
+static int read_shipped(sd_bus_message *m, JobDesc *d, GArray *fds, Error *e)
+{
+        Shipped shipped = {.desc = d, .fds = fds, .left_bytes = JOB_CONTENTS_MAX_BYTES};
+
+        if (sd_bus_message_has_signature(m, "a{sv}a(sbay)"))
+                return read_each(m, 'r', "sbay", read_contents, &shipped, e);
+        return read_each(m, 'e', "sh", read_descriptor, &shipped, e);
 }
 
 /* ---- Copying, in a thread ---- */
@@ -426,7 +431,6 @@ static int check_room(const Manager *m, uint32_t uid, sd_bus_error *ret_error)
 /* SubmitJob, and SubmitJobWithContents, which differ in how the files come. */
 int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 {
-        bool contents = sd_bus_message_has_signature(message, "a{sv}a(sbay)");
         _cleanup_(job_desc_freep) JobDesc *d = job_desc_new();
         g_autoptr(GArray) fds = g_array_new(FALSE, FALSE, sizeof(int));
         _cleanup_error_ Error e = {};
@@ -439,9 +443,9 @@ int bus_method_submit_job(sd_bus_message *message, void *userdata, sd_bus_error 
         if (r <= 0)
                 return r < 0 ? r : 1;
         g_array_set_clear_func(fds, clear_fd);
-        r = read_description(message, d, &e);
+        r = read_each(message, 'e', "sv", read_setting, d, &e);
         if (r >= 0)
-                r = (contents ? read_contents : read_files)(message, d, fds, &e);
+                r = read_shipped(message, d, fds, &e);
         if (r >= 0)
                 r = job_desc_check(d, &e);
         if (r >= 0)

@@ -46,7 +46,12 @@ const char *manager_worker_name(const Manager *m, uint32_t number)
         return w ? w->name : "";
 }
 
-unsigned manager_count_alive(const Manager *m)
+bool worker_is_alive(const MasterWorker *w)
+{
+        return w->alive;
+}
+
+unsigned manager_count_workers(const Manager *m, bool (*is)(const MasterWorker *w))
 {
         GHashTableIter iter;
         unsigned count = 0;
@@ -54,7 +59,7 @@ unsigned manager_count_alive(const Manager *m)
 
         g_hash_table_iter_init(&iter, m->workers);
         while (g_hash_table_iter_next(&iter, NULL, &w))
-                count += ((MasterWorker *) w)->alive;
+                count += is(w);
         return count;
 }
 
@@ -445,7 +450,7 @@ static int check_registration(const Manager *m, const Mapreduced__V1__RegisterRe
                                   "serves unix sockets only",
                                   r->address);
         if (!g_hash_table_contains(m->workers, r->worker_id) &&
-            manager_count_alive(m) >= MASTER_WORKERS_MAX)
+            manager_count_workers(m, worker_is_alive) >= MASTER_WORKERS_MAX)
                 return error_setf(e, EUSERS, "%u workers are registered already",
                                   MASTER_WORKERS_MAX);
         return 0;

@@ -203,7 +203,7 @@ class Limits(fault.FaultCase):
         """a mapper that hangs is ended after TaskTimeout=, runs elsewhere, and the job ends well"""
         self.job_input(6)
         flag = self.dir / "hung"
-        job = self.count_job("--task-timeout", "1s", mapper=f"if mkdir {flag} 2>/dev/null; then sleep 4323; fi; {WORDS}")
+        job = self.count_job("--task-timeout", f"{mr.SLOW}s", mapper=f"if mkdir {flag} 2>/dev/null; then sleep 4323; fi; {WORDS}")
         self.breaks(job)
         self.notices(job, "attempt-failed")
         self.assertRight(job, maps=7, reduces=2)
@@ -214,8 +214,8 @@ class Limits(fault.FaultCase):
     def test_signs_of_life(self):
         """a mapper that is slow but shows life, by output or by status, is not ended"""
         self.job_input(2, lines=40)
-        slow = f"for i in 1 2 3 4 5 6 7 8; do sleep 0.3; echo reporter:status:$i >&2; done; {WORDS}"
-        job = self.count_job("--task-timeout", "1s", mapper=slow)
+        slow = f"for i in 1 2 3 4 5 6 7 8; do sleep {0.3 * mr.SLOW}; echo reporter:status:$i >&2; done; {WORDS}"
+        job = self.count_job("--task-timeout", f"{mr.SLOW}s", mapper=slow)
         self.breaks(job)
         self.assertRight(job, maps=2, reduces=2)
 

@@ -3,6 +3,11 @@
  *
  * The task table grants the commit to one attempt; the rename is done in a thread; when it is done the
  * table learns it, and the other attempt, if there is one, is killed.
+ *
+ * A rename that survives a power cut costs a write to disk, 5 to 10 ms on ext4. So parts that are granted while others of
+ * the job are on their way go together after them, with one such write for all: group commit (DeWitt et al., SIGMOD 1984). One after another, 2,000 reduces of a millisecond took 20 ms each.
+ *
+ *      granted ──▶ (streamed: synced) ──▶ renames ──▶ a batch: renamed, the directory synced ──▶ done
  */
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
@@ -21,28 +26,31 @@ char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t
 typedef struct PartWork {
         MasterJob *job;
         FinishedAttempt f;
-        char *output_dir, *attempt_dir;
+        OutputPart part;
         const char *ending;
-        bool sync;
-        int result;
-        Error error;
 } PartWork;
 
-static void part_work(void *data)
-{
-        PartWork *w = data;
+typedef struct Batch {
+        MasterJob *job;
+        GPtrArray *works; /* PartWork * */
+        char *output_dir;
+        const char *ending;
+        bool sync;
+} Batch;
 
-        w->result = output_commit_part(w->output_dir, w->attempt_dir, w->f.task, w->ending, w->sync,
-                                       &w->error);
+static void part_work_free(gpointer p)
+{
+        PartWork *w = p;
+
+        counter_set_free(w->f.counters);
+        g_free(w->part.attempt_dir);
+        error_done(&w->part.error);
+        g_free(w);
 }
 
-static void part_work_free(PartWork *w)
+GPtrArray *job_renames_new(void)
 {
-        counter_set_free(w->f.counters);
-        g_free(w->output_dir);
-        g_free(w->attempt_dir);
-        error_done(&w->error);
-        g_free(w);
+        return g_ptr_array_new_with_free_func(part_work_free);
 }
 
 static void part_committed(MasterJob *j, FinishedAttempt *f)
@@ -78,19 +86,93 @@ static void part_failed(MasterJob *j, const FinishedAttempt *f, const char *why)
                 job_end(j, JOB_FAILED, why, NULL);
 }
 
-static void part_done(void *data, bool abandoned)
+static void part_done(PartWork *w)
 {
-        PartWork *w = data;
         MasterJob *j = w->job;
 
+        j->working--;
+        if (j->ending == 0 && w->part.result >= 0)
+                part_committed(j, &w->f);
+        else if (j->ending == 0)
+                part_failed(j, &w->f, error_message(&w->part.error, w->part.result));
+        job_try_end(j);
+}
+
+/* ---- Renames, many at a time ---- */
+
+static void rename_batch(MasterJob *j);
+
+static void batch_work(void *data)
+{
+        Batch *b = data;
+        g_autofree OutputPart **parts = g_new(OutputPart *, b->works->len);
+
+        for (guint i = 0; i < b->works->len; i++)
+                parts[i] = &((PartWork *) b->works->pdata[i])->part;
+        output_commit_parts(b->output_dir, parts, b->works->len, b->ending, b->sync);
+}
+
+static void batch_done(void *data, bool abandoned)
+{
+        Batch *b = data;
+        MasterJob *j = b->job;
+
+        for (guint i = 0; i < b->works->len && !abandoned; i++)
+                part_done(b->works->pdata[i]);
         if (!abandoned) {
-                j->working--;
-                if (j->ending == 0 && w->result >= 0)
-                        part_committed(j, &w->f);
-                else if (j->ending == 0)
-                        part_failed(j, &w->f, error_message(&w->error, w->result));
-                job_try_end(j);
+                j->renaming = false;
+                rename_batch(j);
         }
+        g_ptr_array_unref(b->works);
+        g_free(b->output_dir);
+        g_free(b);
+}
+
+/* All that wait, unless others are on their way. */
+static void rename_batch(MasterJob *j)
+{
+        Batch *b;
+
+        if (j->renaming || j->renames->len == 0)
+                return;
+        b = g_new(Batch, 1);
+        *b = (Batch){
+                .job = j,
+                .works = j->renames,
+                .output_dir = g_strdup(j->output_dir),
+                .ending = job_part_ending(j),
+                .sync = !j->manager->conf->ephemeral,
+        };
+        j->renames = job_renames_new();
+        j->renaming = true;
+        offload_run(j->manager->offload, j->number, j->uid, batch_work, batch_done, b);
+}
+
+static void rename_part(PartWork *w)
+{
+        g_ptr_array_add(w->job->renames, w);
+        rename_batch(w->job);
+}
+
+/* ---- What came to us over the network was synced by nobody ---- */
+
+static void sync_work(void *data)
+{
+        PartWork *w = data;
+
+        (void) output_sync_part(&w->part, w->ending);
+}
+
+static void sync_done(void *data, bool abandoned)
+{
+        PartWork *w = data;
+
+        if (!abandoned && w->part.result >= 0) {
+                rename_part(w);
+                return;
+        }
+        if (!abandoned)
+                part_done(w);
         part_work_free(w);
 }
 
@@ -106,11 +188,13 @@ void job_commit_part(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__Tas
         w->job = j;
         w->f = *f;
         f->counters = NULL;
-        w->output_dir = g_strdup(j->output_dir);
-        w->attempt_dir = job_attempt_dir(j, f->kind, f->task, f->attempt, f->worker);
+        w->part.number = f->task;
+        w->part.attempt_dir = job_attempt_dir(j, f->kind, f->task, f->attempt, f->worker);
         w->ending = job_part_ending(j);
-        w->sync = !j->manager->conf->ephemeral;
         j->working++;
         job_changed(j, CHANGED_NUMBERS);
-        offload_run(j->manager->offload, j->number, j->uid, part_work, part_done, w);
+        if (j->streamed && !j->manager->conf->ephemeral)
+                offload_run(j->manager->offload, j->number, j->uid, sync_work, sync_done, w);
+        else
+                rename_part(w);
 }

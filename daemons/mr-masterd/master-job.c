@@ -62,6 +62,7 @@ MasterJob *job_new(Manager *m, uint64_t number, JobDesc *desc, uint32_t uid)
         }
         j->calls = g_hash_table_new(NULL, NULL);
         j->watchers = g_ptr_array_new();
+        j->renames = job_renames_new();
         return j;
 }
 
@@ -110,6 +111,7 @@ MasterJob *job_free(MasterJob *j)
         forget_tasks(j);
         g_hash_table_unref(j->calls);
         g_ptr_array_unref(j->watchers);
+        g_ptr_array_unref(j->renames);
         counters_free(j->counters);
         job_desc_free(j->desc);
         g_free(j->program);

@@ -91,7 +91,9 @@ struct MasterJob {
         bool output_prepared;
         bool streamed; /* workers send the result's bytes here */
 
-        unsigned working; /* pieces of work in threads */
+        unsigned working;   /* pieces of work in threads */
+        GPtrArray *renames; /* of parts that wait for those on their way; see master-commit.c */
+        bool renaming;
         bool finishing;
 
         /* Only while it runs: the rest is the store's. */
@@ -299,6 +301,7 @@ typedef struct FinishedAttempt {
 
 char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
                       uint32_t worker);
+GPtrArray *job_renames_new(void);
 void job_commit_part(MasterJob *j, FinishedAttempt *f,
                      const Mapreduced__V1__TaskResult *result); /* takes what it points to */
 

@@ -145,31 +145,65 @@ static int sync_file(const char *path)
         return fsync(fd) < 0 ? -errno : 0;
 }
 
-int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, const char *ending,
-                       bool sync, Error *e)
+static char *written_path(const OutputPart *p, const char *ending)
 {
-        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, part, ending);
-        g_autofree char *from = g_build_filename(attempt_dir, name, NULL);
-        g_autofree char *to = g_build_filename(dir, name, NULL);
-        int r = 0;
+        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, p->number, ending);
 
-        if (sync)
-                r = sync_file(from);
-        if (r >= 0 && rename(from, to) < 0)
-                r = -errno;
-        /* Before the store says so: else a power cut could leave a reduce that is done, and no part. */
-        if (r >= 0 && sync)
-                r = fsync_dir(dir);
-        if (r == -ENOENT)
+        return g_build_filename(p->attempt_dir, name, NULL);
+}
+
+static int note(OutputPart *p, const char *dir, const char *ending, int error)
+{
+        g_autofree char *from = written_path(p, ending);
+
+        p->result = error;
+        if (error == -ENOENT)
                 return error_setf(
-                        e, r,
+                        &p->error, error,
                         "the part %s that the worker wrote is not there: the output must be on "
                         "a file system that the master and all workers share",
                         from);
-        if (r < 0)
-                return error_setf(e, r, "cannot put %s in place: %s", to, error_text(r));
-        (void) rm_rf_at(AT_FDCWD, attempt_dir);
-        return 0;
+        return error_setf(&p->error, error, "cannot put part %u in place in %s: %s", p->number, dir,
+                          error_text(error));
+}
+
+int output_sync_part(OutputPart *p, const char *ending)
+{
+        g_autofree char *path = written_path(p, ending);
+        int r;
+
+        r = sync_file(path);
+        return r < 0 ? note(p, p->attempt_dir, ending, r) : 0;
+}
+
+static int place(OutputPart *p, const char *dir, const char *ending)
+{
+        g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, p->number, ending);
+        g_autofree char *from = g_build_filename(p->attempt_dir, name, NULL);
+        g_autofree char *to = g_build_filename(dir, name, NULL);
+
+        return rename(from, to) < 0 ? note(p, dir, ending, -errno) : 0;
+}
+
+void output_commit_parts(const char *dir, OutputPart *const *parts, size_t count,
+                         const char *ending, bool sync)
+{
+        size_t placed = 0;
+        int r = 0;
+
+        for (size_t i = 0; i < count; i++)
+                placed += place(parts[i], dir, ending) >= 0;
+        /* Before the store says so: else a power cut could leave a reduce that is done, and no part. */
+        if (sync && placed > 0)
+                r = fsync_dir(dir);
+        for (size_t i = 0; i < count; i++) {
+                if (parts[i]->result < 0)
+                        continue;
+                if (r < 0)
+                        (void) note(parts[i], dir, ending, r);
+                else
+                        (void) rm_rf_at(AT_FDCWD, parts[i]->attempt_dir);
+        }
 }
 
 int output_remove_all(const char *path)

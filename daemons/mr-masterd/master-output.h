@@ -30,9 +30,21 @@
  */
 int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e);
 
-/* Puts @attempt_dir/part-N in place. Repeating it is harmless. @sync: survives a power cut. */
-int output_commit_part(const char *dir, const char *attempt_dir, uint32_t part, const char *ending,
-                       bool sync, Error *e);
+/* One that was granted its commit. */
+typedef struct OutputPart {
+        char *attempt_dir;
+        uint32_t number;
+        int result; /* of output_commit_parts() */
+        Error error;
+} OutputPart;
+
+/* Writes @attempt_dir/part-N to disk, where no worker has done so. */
+int output_sync_part(OutputPart *part, const char *ending);
+
+/* Puts all of them in place, each with a result of its own. @sync: they survive a power cut, for the price of one
+ * write to disk for all. */
+void output_commit_parts(const char *dir, OutputPart *const *parts, size_t count,
+                         const char *ending, bool sync);
 
 /* The side file of records that mappers failed on: OUTPUT/_skipped-records. */
 int output_write_skipped(const char *dir, const GByteArray *records, bool sync, Error *e);

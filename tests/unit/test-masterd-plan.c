@@ -152,12 +152,14 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
 {
         g_autofree char *out = NULL, *attempt = NULL, *success = NULL, *temporary = NULL;
         _cleanup_error_ Error e = {}, missing = {};
+        OutputPart part = {.number = 7}, gone = {.number = 3};
         bool created = false;
         Place p;
 
         place_init(&p);
         out = in(&p, "x/out");
-        attempt = in(&p, "x/out/_temporary/attempt-1");
+        attempt = part.attempt_dir = in(&p, "x/out/_temporary/attempt-1");
+        gone.attempt_dir = in(&p, "x/out/_temporary/attempt-0");
         g_assert_cmpint(output_prepare(out, "job-1", &created, NULL), ==, 0);
         g_assert_true(created);
         /* A master that comes back knows its own traces; another job is refused. */
@@ -166,8 +168,13 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
         g_assert_nonnull(strstr(e.message, "not empty: remove it or name another one"));
 
         put(&p, "x/out/_temporary/attempt-1/part-00007", "the part");
-        g_assert_cmpint(output_commit_part(out, attempt, 7, "", true, NULL), ==, 0);
-        g_assert_cmpint(output_commit_part(out, attempt, 7, "", true, NULL), ==, -ENOENT);
+        output_commit_parts(out, (OutputPart *const[]){&gone, &part}, 2, "", true);
+        g_assert_cmpint(part.result, ==, 0);
+        g_assert_cmpint(gone.result, ==, -ENOENT);
+        g_assert_nonnull(strstr(gone.error.message, "attempt-0/part-00003 that the worker wrote"));
+        g_assert_cmpint(access(attempt, F_OK), <, 0);
+        output_commit_parts(out, (OutputPart *const[]){&part}, 1, "", true);
+        g_assert_cmpint(part.result, ==, -ENOENT);
         g_assert_cmpint(output_finish(out, 8, "", true, true, &missing), ==, -ENOENT);
         g_assert_nonnull(strstr(missing.message, "out/part-00000 was removed while the job ran"));
         success = in(&p, "x/out/_SUCCESS");
@@ -183,6 +190,9 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
         g_assert_cmpint(access(temporary, F_OK), <, 0);
         g_assert_cmpint(output_discard(out, 8, "", true, NULL), ==, 0);
         g_assert_cmpint(access(out, F_OK), <, 0);
+        error_done(&part.error);
+        error_done(&gone.error);
+        g_free(gone.attempt_dir);
         place_done(&p);
 }
 

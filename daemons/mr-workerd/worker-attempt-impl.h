@@ -48,7 +48,6 @@ struct Attempt {
         JobFilesWait *files_wait;
         Shuffle *shuffle;
         TaskSlot *slot;
-        DiskSync *sync;
         ThreadWork *opening;     /* the next pieces of a map */
         ThreadWork *output_work; /* open or finish, of: */
         OutputFile *output;      /* NULL: the output is in the spool */

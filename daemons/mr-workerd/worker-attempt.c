@@ -30,7 +30,6 @@ void attempt_free(Attempt *a)
         job_files_wait_free(a->files_wait);
         shuffle_free(a->shuffle);
         task_slot_kill(a->slot);
-        disk_sync_forget(a->sync);
         thread_work_forget(a->opening);
         thread_work_forget(a->output_work);
         safe_close(a->scratch_fd);

@@ -107,7 +107,7 @@ static int prepare_spool(Manager *m)
         r = threads_new(m->loop, &m->threads);
         if (r < 0)
                 return log_error_errno(r, "Failed to prepare threads for jobs' files: %m");
-        r = disk_new(m->loop, &m->disk);
+        r = disk_new(&m->disk);
         return r < 0 ? log_error_errno(r, "Failed to start the disk thread: %m") : 0;
 }
 

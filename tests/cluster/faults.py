@@ -217,6 +217,27 @@ class WorkerLost(fault.FaultCase):
         self.workers = [self.start_worker(0)]
         self.assertRight(job, maps=4, reduces=2)
 
+    def test_power_cut(self):
+        """a host without power for a moment: what its disk did not get yet of finished maps is cut short, and these alone run again"""
+        self.job_input(12)
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
+        self.wait_maps(job, 6, 6)
+        name, worker = self.worker_that(lambda n: len(self.on(job, "map", "done", n)) >= 2)
+        running = len(self.on(job, "map", "running", name))
+        self.breaks()
+        worker.kill()
+        runs = sorted(self.dir.glob(f"spool-{name}/jobs/{job}-*/map-*.run"))
+        os.truncate(runs[0], 0)
+        os.truncate(runs[1], runs[1].stat().st_size // 2)
+        i = int(name[1:])
+        self.workers[i] = self.start_worker(i)
+        self.wait_for_workers(3)
+        self.hold.touch()
+        self.assertRight(job, maps=(12 + running, 12 + running + 2))
+        self.notices(job, "attempt-lost")
+        # A reduce on another host may have had them in hand before.
+        self.assertLessEqual(self.job_get(job, "MapOutputsLost"), 2)
+
     def test_builtin_loses_a_worker(self):
         """kill -9 of a worker during a built-in word count of many splits"""
         self.file("in/big", fault.text(60000))

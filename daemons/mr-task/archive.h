@@ -10,8 +10,5 @@
 
 #include "mr-task/attempt.h"
 
-#define ARCHIVE_BYTES_MAX GIB(4)
-#define ARCHIVE_ENTRIES_MAX 100000U
-
 /* Those of the program, each "FILE" or "FILE#DIRECTORY"; the shipped file itself goes. */
 int archives_unpack(Attempt *a);

@@ -3,14 +3,14 @@
  */
 #pragma once
 
+#include "mr-task/archive-module.h"
 #include "mr-task/attempt.h"
 #include "records/output.h"
 
 typedef struct PackedOutput {
-        Output out;             /* what programs write to */
-        struct archive *packer; /* NULL: plain */
-        int fd;
-        int failed; /* of a write beneath the packer */
+        Output out; /* what programs write to */
+        const ArchiveModule *module;
+        Packer *packer; /* NULL: plain */
 } PackedOutput;
 
 /* Writes to the attempt's output. An error says itself. */

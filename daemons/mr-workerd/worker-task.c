@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -15,6 +16,8 @@
 #include "platform/spawn.h"
 
 #define PRESTART 2
+#define PRESTART_ONE_JOB                                                                           \
+        1 /* a job of one line runs all it has in one; others start more on demand */
 /* A process whose socket is closed ends by itself, with all it started; after this it is killed. */
 #define END_GRACE_USEC (1 * USEC_PER_SEC)
 /* Between two sweeps for orphans, while there are any. */
@@ -53,10 +56,11 @@ struct TaskSlot {
 struct TaskPool {
         Loop *loop;
         uint32_t slots, busy, living; /* living: FRESH, BUSY and WARM */
-        char *helper;                 /* the program, or NULL: they are reached at */
-        char *socket;                 /* where each connection is one */
-        GPtrArray *processes;         /* of Process; ENDING ones, too */
-        GQueue queue;                 /* of TaskSlot */
+        uint32_t prestart;
+        char *helper;         /* the program, or NULL: they are reached at */
+        char *socket;         /* where each connection is one */
+        GPtrArray *processes; /* of Process; ENDING ones, too */
+        GQueue queue;         /* of TaskSlot */
         struct event *dispatch;
         LoopTimer *orphans;
         uint8_t *packet; /* of PACKET_MAX_BYTES */
@@ -406,7 +410,7 @@ static void grant(TaskPool *pool, TaskSlot *s)
 
 static void prestart(TaskPool *pool)
 {
-        while (pool->living < MIN(PRESTART, pool->slots)) {
+        while (pool->living < MIN(pool->prestart, pool->slots)) {
                 Process *p;
                 int r;
 
@@ -427,8 +431,8 @@ static void on_dispatch(evutil_socket_t fd, short what, void *userdata)
                 grant(pool, pool->queue.head->data);
 }
 
-int task_pool_new(Loop *l, uint32_t slots, const char *socket, void (*on_changed)(void *userdata),
-                  void *userdata, TaskPool **ret)
+int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
+                  void (*on_changed)(void *userdata), void *userdata, TaskPool **ret)
 {
         _cleanup_free_ char *helper = NULL;
         TaskPool *pool;
@@ -441,6 +445,7 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, void (*on_changed
         *pool = (TaskPool){
                 .loop = l,
                 .slots = slots,
+                .prestart = one_job ? PRESTART_ONE_JOB : PRESTART,
                 .helper = TAKE_PTR(helper),
                 .socket = g_strdup(socket),
                 .processes = g_ptr_array_new_with_free_func(process_free),
@@ -458,6 +463,8 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, void (*on_changed
                 return r;
         }
         prestart(pool);
+        if (one_job)
+                pool->prestart = 0;
         *ret = pool;
         return 0;
 }
@@ -478,25 +485,23 @@ void task_pool_set_slots(TaskPool *pool, uint32_t slots)
         schedule(pool);
 }
 
-/* Waits until @pid is reaped, at most until @deadline_usec; false if it lives on. */
-static bool reap(Loop *l, pid_t pid, uint64_t deadline_usec)
-{
-        while (waitpid(pid, NULL, WNOHANG) == 0) {
-                if (loop_now_usec(l) >= deadline_usec)
-                        return false;
-                (void) poll(NULL, 0, 1);
-        }
-        return true;
-}
-
-/* Waits until a remote process has closed its end, at most until @deadline_usec. */
-static void await_end(Loop *l, int fd, uint64_t deadline_usec)
+/* Waits for @events, or for the end of @fd's other side, at most until @deadline_usec. */
+static void await(Loop *l, int fd, short events, uint64_t deadline_usec)
 {
         uint64_t now = loop_now_usec(l);
-        struct pollfd p = {.fd = fd};
+        struct pollfd p = {.fd = fd, .events = events};
 
         if (fd >= 0 && now < deadline_usec)
                 (void) poll(&p, 1, (int) ((deadline_usec - now) / USEC_PER_MSEC));
+}
+
+/* Waits until @pid is reaped, at most until @deadline_usec; false if it lives on. */
+static bool reap(Loop *l, pid_t pid, uint64_t deadline_usec)
+{
+        _cleanup_close_ int fd = pidfd_open(pid, 0);
+
+        await(l, fd, POLLIN, deadline_usec);
+        return waitpid(pid, NULL, WNOHANG) != 0;
 }
 
 TaskPool *task_pool_free(TaskPool *pool)
@@ -514,7 +519,7 @@ TaskPool *task_pool_free(TaskPool *pool)
                 Process *p = pool->processes->pdata[i];
 
                 if (p->remote) {
-                        await_end(pool->loop, p->fd, deadline);
+                        await(pool->loop, p->fd, 0, deadline);
                         continue;
                 }
                 p->child = sd_event_source_disable_unref(p->child);

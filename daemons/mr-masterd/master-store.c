@@ -1,9 +1,10 @@
 /*
  * Store — see master-store.h.
  *
- * Each statement is prepared once and bound by a format string: i an integer, s a text, b a blob and its
- * size. The schema's version is in user_version; a file of a newer one is refused, not guessed at, and one of an older
- * is upgraded: master-store-upgrade.c.
+ * Each statement is prepared once (in a file all at its opening, which shows that it has what they name; in memory when
+ * first used) and bound by a format string: i an integer, s a text, b a blob and its size. The schema's version is in
+ * user_version; a file of a newer one is refused, not guessed at, and one of an older is upgraded:
+ * master-store-upgrade.c.
  */
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -212,17 +213,21 @@ static int read_version(Store *s, int *ret)
         return r;
 }
 
+static int prepare(Store *s, Statement which)
+{
+        if (s->statements[which])
+                return 0;
+        return note_error(s, sqlite3_prepare_v3(s->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+                                                &s->statements[which], NULL));
+}
+
 static int prepare_all(Store *s)
 {
-        for (size_t i = 0; i < _STATEMENT_MAX; i++) {
-                int r = note_error(s, sqlite3_prepare_v3(s->db, texts[i], -1,
-                                                         SQLITE_PREPARE_PERSISTENT,
-                                                         &s->statements[i], NULL));
+        int r = 0;
 
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        for (size_t i = 0; i < _STATEMENT_MAX && r >= 0; i++)
+                r = prepare(s, (Statement) i);
+        return r;
 }
 
 static int upgrade(Store *s, int version)
@@ -234,7 +239,9 @@ static int upgrade(Store *s, int version)
         (void) snprintf(set_version, sizeof(set_version), "PRAGMA user_version = %d",
                         SCHEMA_VERSION);
         r = exec(s, "BEGIN");
-        if (r >= 0)
+        for (size_t i = 0; all[i] && s->in_memory && r >= 0; i++)
+                r = exec(s, all[i]);
+        if (r >= 0 && !s->in_memory)
                 r = store_upgrade(s, all);
         if (r >= 0)
                 r = exec(s, set_version);
@@ -262,7 +269,7 @@ static int set_up(Store *s, Error *e)
                                     : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
         if (r >= 0 && version < SCHEMA_VERSION)
                 r = upgrade(s, version);
-        if (r >= 0)
+        if (r >= 0 && !s->in_memory)
                 r = prepare_all(s);
         return r;
 }
@@ -341,8 +348,11 @@ int store_commit(Store *s, bool durable)
 /* Binds by @format and returns the statement; NULL when that failed. */
 static sqlite3_stmt *bind(Store *s, Statement which, const char *format, va_list ap)
 {
-        sqlite3_stmt *statement = s->statements[which];
+        sqlite3_stmt *statement;
 
+        if (prepare(s, which) < 0)
+                return NULL;
+        statement = s->statements[which];
         for (int i = 1; *format; format++, i++) {
                 int code;
 

@@ -11,8 +11,9 @@
 #define SLAB_ENTRIES 128
 #define SLAB_BYTES (SLAB_ENTRIES * sizeof(Entry))
 #define FRONT_BYTES_MAX                                                                            \
-        (256 * 1024)        /* half of a common L2, so that the text flowing by has room, too */
-#define BUCKET_ENTRIES 4096 /* what a bucket holds on average when the memory is full */
+        (256 * 1024)          /* half of a common L2, so that the text flowing by has room, too */
+#define FRONT_ENTRIES_MIN 512 /* what a few words touch; it grows when a set of it is full */
+#define BUCKET_ENTRIES 4096   /* what a bucket holds on average when the memory is full */
 #define BUCKETS_MAX 4096
 #define NO_SLAB UINT32_MAX
 #define DRAIN_AHEAD 8 /* entries whose long keys are on their way into the cache */
@@ -55,7 +56,8 @@ struct Combiner {
         CombinerOptions options;
 
         Entry *front;
-        size_t front_size; /* entries, a power of two */
+        size_t front_size; /* entries, a power of two: those in use of */
+        size_t front_full_size;
 
         Entry *pool; /* slab i is pool[i * SLAB_ENTRIES] and on */
         size_t slab_count;
@@ -69,8 +71,8 @@ struct Combiner {
         uint32_t
                 partition_buckets; /* when each partition has buckets of its own: how many; else 0 */
 
-        Entry *unique; /* table that makes a bucket unique */
-        size_t unique_size;
+        Entry *unique;                    /* table that makes a bucket unique */
+        size_t unique_size, unique_clean; /* the entries that it has, and those that were cleared */
 
         uint8_t *arena;
         size_t arena_size;
@@ -243,13 +245,17 @@ static void unique_insert_slab(Combiner *c, size_t size, const Entry *entries, s
 }
 
 /* Empties a bucket. @ret_size: of the table that makes it unique. */
-static Chain bucket_take(const Combiner *c, Bucket *b, size_t *ret_size)
+static Chain bucket_take(Combiner *c, Bucket *b, size_t *ret_size)
 {
         Chain chain = {.slab = b->slab, .count = b->count};
         size_t size = 4 * SLAB_ENTRIES;
 
         while (size < b->total + b->total / 2 && size < c->unique_size)
                 size *= 2;
+        if (size > c->unique_clean) {
+                memset(c->unique + c->unique_clean, 0, (size - c->unique_clean) * sizeof(Entry));
+                c->unique_clean = size;
+        }
         *b = (Bucket){.slab = NO_SLAB};
         *ret_size = size;
         return chain;
@@ -290,6 +296,18 @@ static void front_flush(Combiner *c)
                         bucket_append(c, bucket_of(c, &c->front[i]), &c->front[i]);
                         c->front[i].size_plus_one = 0;
                 }
+}
+
+/*
+ * Small tables for small inputs: a page that is touched is a page that the kernel clears, and a job of one line has
+ * nothing else to do. Whoever still holds a set of the smaller table may use it: a key that is in two sets meets
+ * itself in its bucket.
+ */
+static void front_grow(Combiner *c)
+{
+        front_flush(c);
+        memset(c->front + c->front_size, 0, (c->front_full_size - c->front_size) * sizeof(Entry));
+        c->front_size = c->front_full_size;
 }
 
 /* ---- giving by partition, in no order ---- */
@@ -614,7 +632,9 @@ static int front_insert(Combiner *c, Entry *set, Words128 head, const uint8_t *k
         r = make_entry(c, head, key, size, value, &e);
         if (r <= 0)
                 return r;
-        /* A spill on the way has emptied the set. */
+        if (last->size_plus_one != 0 && c->front_size < c->front_full_size)
+                front_grow(c);
+        /* That, or a spill on the way, has emptied the set. */
         if (last->size_plus_one != 0)
                 bucket_append(c, bucket_of(c, last), last);
         *last = e;
@@ -731,7 +751,7 @@ static bool plan_buckets(Combiner *c, size_t count)
 {
         c->bucket_count = count;
         c->bucket_shift = 64 - (unsigned) __builtin_ctzll(count);
-        c->reserve = c->front_size / SLAB_ENTRIES + count;
+        c->reserve = c->front_full_size / SLAB_ENTRIES + count;
         return count <= BUCKETS_MAX && c->slab_count > 2 * c->reserve;
 }
 
@@ -749,8 +769,9 @@ static void plan_memory(Combiner *c)
         uint32_t partitions = c->options.partitions;
         bool planned;
 
-        c->front_size = front_bytes / sizeof(Entry);
-        c->unique_size = c->front_size;
+        c->front_full_size = front_bytes / sizeof(Entry);
+        c->front_size = MIN(c->front_full_size, FRONT_ENTRIES_MIN);
+        c->unique_size = c->front_full_size;
         c->arena_size = rest / 4;
         if (c->options.unsorted && !c->options.partition) {
                 c->slab_count = rest / 4 * 3 / SLAB_BYTES;
@@ -778,7 +799,7 @@ static int allocate(Combiner *c)
                 .want_partition = BLOCK_ANY_PARTITION,
         };
 
-        c->front = region_take(c->front_size * sizeof(Entry));
+        c->front = region_take(c->front_full_size * sizeof(Entry));
         c->unique = region_take(c->unique_size * sizeof(Entry));
         c->pool = region_take(c->slab_count * SLAB_BYTES);
         if (items_bytes(c) > 0)
@@ -790,7 +811,6 @@ static int allocate(Combiner *c)
             !c->slab_next || !c->buckets)
                 return -ENOMEM;
         memset(c->front, 0, c->front_size * sizeof(Entry));
-        memset(c->unique, 0, c->unique_size * sizeof(Entry));
         return merge_init(&c->merge, &merge);
 }
 
@@ -816,7 +836,7 @@ int combiner_new(const CombinerOptions *options, Combiner **ret)
 
 static void free_tables(Combiner *c)
 {
-        c->front = region_keep(c->front, c->front_size * sizeof(Entry));
+        c->front = region_keep(c->front, c->front_full_size * sizeof(Entry));
         c->unique = region_keep(c->unique, c->unique_size * sizeof(Entry));
         c->pool = region_keep(c->pool, c->slab_count * SLAB_BYTES);
         c->items = region_keep(c->items, items_bytes(c));

@@ -32,6 +32,9 @@ typedef struct Command {
         int in, out, err;
         const uint8_t *pending; /* for stdin */
         size_t pending_size;
+        int file; /* where they are, too, or -EBADF */
+        off_t file_at;
+        bool no_splice; /* the file system of the input has none */
         uint8_t *buffer;
         Reporter reporter; /* of stderr */
         int status;
@@ -186,13 +189,40 @@ static const ReporterHandlers reporter_handlers = {
 
 /* ---- the loop ---- */
 
+static int next_pending(Command *c)
+{
+        uint64_t at;
+        int r;
+
+        r = c->io->give(c->io->userdata, &c->pending, &c->pending_size);
+        c->file = -EBADF;
+        if (r > 0 && c->io->where && !c->no_splice && c->io->where(c->io->userdata, &c->file, &at))
+                c->file_at = (off_t) at;
+        return r;
+}
+
+/* A third of the work of a write(): no page is made, and nothing is copied into it. */
+static ssize_t send_pending(Command *c)
+{
+        ssize_t n;
+
+        if (c->file < 0)
+                return write(c->in, c->pending, c->pending_size);
+        n = splice(c->file, &c->file_at, c->in, NULL, c->pending_size, SPLICE_F_NONBLOCK);
+        if (n > 0 || (n < 0 && errno != EINVAL && errno != ENOSYS))
+                return n;
+        c->no_splice = n < 0;
+        c->file = -EBADF; /* or it has become shorter, which will be noticed */
+        return write(c->in, c->pending, c->pending_size);
+}
+
 static int feed(Command *c)
 {
         ssize_t n;
         int r;
 
         if (c->pending_size == 0) {
-                r = c->io->give(c->io->userdata, &c->pending, &c->pending_size);
+                r = next_pending(c);
                 if (r < 0)
                         return r;
                 if (r == 0) {
@@ -200,7 +230,7 @@ static int feed(Command *c)
                         return 0;
                 }
         }
-        n = write(c->in, c->pending, c->pending_size);
+        n = send_pending(c);
         if (n < 0) {
                 if (errno == EAGAIN || errno == EINTR)
                         return 0;
@@ -333,6 +363,7 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
                 .in = -EBADF,
                 .out = -EBADF,
                 .err = -EBADF,
+                .file = -EBADF,
                 .buffer = malloc(READ_BYTES),
         };
         int r;

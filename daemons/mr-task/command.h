@@ -14,6 +14,8 @@ typedef struct CommandIo {
         /* The next bytes for stdin, kept by the callee until the next call. Return: 1, 0 at the end, or an
          * error. */
         int (*give)(void *userdata, const uint8_t **ret, size_t *ret_size);
+        /* Which file, from which offset on, the bytes given last are a copy of; false when none. May be NULL. */
+        bool (*where)(void *userdata, int *ret_fd, uint64_t *ret_offset);
         /* Bytes from stdout. */
         int (*take)(void *userdata, const uint8_t *data, size_t size);
         void *userdata;
@@ -24,6 +26,7 @@ typedef struct CommandIo {
  * @env:  NULL-terminated
  * @ret:  how it ended in words, "exited with status 3"; NULL when it exited with 0. Caller frees.
  *
+ * What is a copy of a file goes from the page cache into the pipe by reference (splice()); the rest is written.
  * A child that ends without reading all of its stdin has not failed for that.
  *
  * Return: 0; the callbacks' errors; an error of its own, said in a->error; LINK_ENDED. In each case no

@@ -31,6 +31,17 @@ static int mapper_give(void *userdata, const uint8_t **ret, size_t *ret_size)
         return 1;
 }
 
+static bool mapper_where(void *userdata, int *ret_fd, uint64_t *ret_offset)
+{
+        const MapperIo *io = userdata;
+
+        if (io->reader->decoder)
+                return false;
+        *ret_fd = io->reader->fd;
+        *ret_offset = io->reader->given_at;
+        return true;
+}
+
 static int mapper_take(void *userdata, const uint8_t *data, size_t size)
 {
         MapperIo *io = userdata;
@@ -84,7 +95,8 @@ int map_command_piece(Attempt *a, const MapSink *to, const Mapreduced__V1__Piece
                 .error = &a->error,
                 .sink = map_text_sink(a, to),
         };
-        CommandIo callbacks = {.give = mapper_give, .take = mapper_take, .userdata = &io};
+        CommandIo callbacks = {
+                .give = mapper_give, .where = mapper_where, .take = mapper_take, .userdata = &io};
         int r;
 
         if (!io.buffer)

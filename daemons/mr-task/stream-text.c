@@ -133,8 +133,7 @@ static int pass_on(TextSink *t, const uint8_t *data, size_t size)
 
         if (size == 0)
                 return 0;
-        for (const uint8_t *p = data; (p = memchr(p, '\n', (size_t) (data + size - p))); p++)
-                t->records++;
+        t->records += lines_count(data, size);
         t->line_is_open = data[size - 1] != '\n';
         r = output_bytes(t->out, data, size);
         return r < 0 ? attempt_fail_write(t->attempt, r, "the part") : 0;

@@ -29,3 +29,6 @@ void lines_filled(Lines *l, size_t bytes);
 /* The next whole line without its newline. With @final, what is left without a newline is a line, too.
  * Return: true and the line, or false when more bytes are needed. */
 bool lines_next(Lines *l, bool final, const uint8_t **ret, size_t *ret_size);
+
+/* How many newlines there are. */
+uint64_t lines_count(const uint8_t *data, size_t size);

@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 
+#include "records/lines.h"
 #include "records/piece.h"
 
 #define PACKED_READ_BYTES ((uint64_t) 64 * 1024)
@@ -59,6 +60,7 @@ static ssize_t read_some(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
         ssize_t n;
         int r;
 
+        p->given_at = p->at;
         do
                 n = pread(p->fd, buffer, size, (off_t) p->at);
         while (n < 0 && errno == EINTR);
@@ -91,6 +93,7 @@ static ssize_t read_first(PieceReader *p, uint8_t *buffer, size_t size, Error *e
                 p->skipping = false;
                 rest = (size_t) (buffer + n - (newline + 1));
                 p->begin = p->at - rest;
+                p->given_at = p->begin;
                 if (rest > 0) {
                         memmove(buffer, newline + 1, rest);
                         return (ssize_t) rest;
@@ -185,24 +188,6 @@ static ssize_t read_unpacked(PieceReader *p, uint8_t *buffer, size_t size, Error
         return (ssize_t) (size - left);
 }
 
-/* Eight at a time for the compiler to turn into vector code: the count is added up in bytes. */
-static uint64_t count_newlines(const uint8_t *data, size_t size)
-{
-        uint64_t total = 0;
-
-        while (size > 0) {
-                size_t n = MIN(size, 128);
-                uint8_t sum = 0;
-
-                for (size_t i = 0; i < n; i++)
-                        sum = (uint8_t) (sum + (data[i] == '\n'));
-                total += sum;
-                data += n;
-                size -= n;
-        }
-        return total;
-}
-
 static void account(PieceReader *p, const uint8_t *buffer, size_t n)
 {
         bool ends_line = buffer[n - 1] == '\n';
@@ -211,7 +196,7 @@ static void account(PieceReader *p, const uint8_t *buffer, size_t n)
         if (p->fixed)
                 return;
         /* A line counts when it begins to be given: an open one was counted before. */
-        p->lines += count_newlines(buffer, n) + (ends_line ? 0 : 1) - (p->ends_line ? 0 : 1);
+        p->lines += lines_count(buffer, n) + (ends_line ? 0 : 1) - (p->ends_line ? 0 : 1);
         p->ends_line = ends_line;
 }
 

@@ -22,6 +22,8 @@ typedef struct PieceReader {
         uint64_t at;    /* next byte to read */
         uint64_t begin; /* offset of the first byte given; of the text, where it is compressed */
         uint64_t end;   /* of the piece */
+        uint64_t
+                given_at; /* of the bytes given last, which lie there as they are unless it is compressed */
         uint64_t file_size;
         bool skipping; /* before the first newline */
         bool done;

@@ -28,7 +28,7 @@ class Apps(mr.Scratch):
         super().setUp()
         rng = random.Random(5)
         rows = []
-        for _ in range(20000):
+        for _ in range(6000):
             client = f"10.0.{rng.randrange(4)}.{int(rng.expovariate(0.05)) % 256}"
             size = rng.choice(["-", str(rng.randrange(10**6)), str(rng.randrange(10)), ""])
             rows.append(rng.choice([" ", "", "\t "]) + f"{client}  GET\t/{rng.randrange(50)} " + size + rng.choice(["", " ", " x"]))
@@ -37,7 +37,7 @@ class Apps(mr.Scratch):
         self.log = self.file("log", "\n".join(rows) + "\n")
 
     def run_app(self, app, *args, inputs=None, options=()):
-        p = self.local("--app", app, "-q", "--split-size", "64K", "--reduces", "3", *options,
+        p = self.local("--app", app, "-q", "--split-size", "32K", "--reduces", "3", *options,
                        *(a for i in inputs or [self.log] for a in ("--input", i)), "--", *args)
         self.assertOk(p)
         return p.stdout
@@ -104,7 +104,7 @@ class Apps(mr.Scratch):
                    "-18446744073709551616", "3.14159265358979323846264338", "3.141592653589793238462643383", " 7", "- 7", "+7"]
         rows = [f"{rng.choice(['', 'a', 'ab', 'b', 'zz'])}{rng.randrange(100)}," +
                 (rng.choice(numbers) if rng.random() < .4 else f"{rng.uniform(-1000, 1000):.{rng.randrange(4)}f}") +
-                rng.choice(["", ",tail"]) for _ in range(6000)]
+                rng.choice(["", ",tail"]) for _ in range(3000)]
         path = self.file("in.csv", "\n".join(rows + ["", "", "a\x01b", "a\tb", "a"]) + "\n")
         sizes = self.check_sort(path, "")
         self.assertLess(max(sizes), 3 * min(sizes), sizes)
@@ -203,7 +203,7 @@ class Apps(mr.Scratch):
         if any(b >= 0x80 for f in files for b in open(f, "rb").read()):
             want = {w: v for w, v in want.items() if all(b < 0x80 for b in w)}
         got = {}
-        for row in self.run_app("index", inputs=files, options=("--split-size", "4K")).splitlines():
+        for row in self.run_app("index", inputs=files, options=("--split-size", "16K")).splitlines():
             word, *paths = row.split(b"\t")
             self.assertNotIn(word, got)
             got[word] = paths
@@ -238,8 +238,9 @@ class Apps(mr.Scratch):
         apps = {row["App"] for row in rows}
         self.assertEqual(apps, {"count", "distinct", "grep", "index", "join", "max", "min", "sort", "sum", "top", "wordcount"})
         needed = {"grep": ["x"], "join": ["right"], "max": ["1"], "min": ["1"], "sum": ["1"]}
+        few = self.file("few", "a 1\nb 2\n")
         for app in sorted(apps):
-            self.run_app(app, *needed.get(app, []))
+            self.run_app(app, *needed.get(app, []), inputs=[few])
         p = self.mrctl("apps")
         self.assertIn(b"regular expression", p.stdout)
 
@@ -341,4 +342,4 @@ const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "o", .ordered = 1, 
         self.assertEqual(counters["seen:lines"], 4000)
 
 
-tap.main()
+tap.main(at_once=2)

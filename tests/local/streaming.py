@@ -470,4 +470,4 @@ class Failures(mr.Scratch):
         self.assertFalse(os.path.exists(out) and os.listdir(out), "parts or temporary files are left")
 
 
-tap.main()
+tap.main(at_once=2)

@@ -26,6 +26,8 @@
 #define FD_DIRECTORY 6
 
 static const char *const daemon_names[LOCAL_DAEMONS] = {"mr-masterd", "mr-workerd"};
+/* Without TLS, which they have no use for, and so quick to start. */
+static const char *const daemon_programs[LOCAL_DAEMONS] = {"mr-masterd-local", "mr-workerd-local"};
 
 static int block_signals(void)
 {
@@ -113,9 +115,9 @@ static int start(Local *l, LocalDaemon which, GPtrArray *argv, const SpawnFd *fd
                 .fds = fds, .fd_count = fd_count, .env = env, .cwd_fd = -1, .new_group = true};
         int r;
 
-        r = find_helper(name, &path);
+        r = find_helper(daemon_programs[which], &path);
         if (r < 0)
-                return error_setf(e, r, "cannot find %s: is it installed?", name);
+                return error_setf(e, r, "cannot find %s: is it installed?", daemon_programs[which]);
         argv->pdata[0] = (void *) name;
         g_ptr_array_add(argv, NULL);
         r = spawn(path, (char **) argv->pdata, &o, &l->pids[which]);

@@ -84,12 +84,15 @@ int find_helper(const char *name, char **ret)
         g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
         g_autofree char *here = self ? g_path_get_dirname(self) : NULL;
         g_autofree char *above = here ? g_path_get_dirname(here) : NULL;
+        /* In a build tree a program lies in its room's directory, by whose name it begins. */
+        g_autofree char *room = g_str_has_suffix(name, "-local") ? g_strndup(name, strlen(name) - 6)
+                                                                 : g_strdup(name);
         const char *dir = getenv("MR_HELPER_DIR");
         char *candidates[] = {
                 dir ? g_build_filename(dir, name, NULL) : NULL,
                 here ? g_build_filename(here, name, NULL) : NULL,
-                above ? g_build_filename(above, name, name, NULL) : NULL,
-                above ? g_build_filename(above, "daemons", name, name, NULL) : NULL,
+                above ? g_build_filename(above, room, name, NULL) : NULL,
+                above ? g_build_filename(above, "daemons", room, name, NULL) : NULL,
                 g_build_filename(MR_LIBEXECDIR, name, NULL),
         };
         int r = -ENOENT;

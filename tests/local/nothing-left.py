@@ -104,5 +104,15 @@ class NothingLeft(mr.Scratch):
         p.wait(20 * mr.SLOW)
         self.assertGone(p)
 
+    def test_quick_to_start(self):
+        """what a local job starts links neither OpenSSL nor libarchive, most of what their loading would cost"""
+        for room, name, not_one_of in (("mr-masterd", "mr-masterd-local", ("libcrypto", "libssl")),
+                                       ("mr-workerd", "mr-workerd-local", ("libcrypto", "libssl")),
+                                       ("mr-task", "mr-task", ("libarchive", "libxml2", "libcrypto"))):
+            p = subprocess.run(["ldd", str(mr.BUILD / "daemons" / room / name)], stdout=subprocess.PIPE, check=True)
+            self.assertIn(b"libc.so", p.stdout)
+            for library in not_one_of:
+                self.assertNotIn(library.encode(), p.stdout)
+
 
 tap.main()

@@ -264,9 +264,11 @@ static int set_up(Store *s, Error *e)
                                   "%d): install that again, or restore a backup from before",
                                   version, SCHEMA_VERSION);
         if (r >= 0)
-                r = exec(s, s->in_memory
-                                    ? "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF"
-                                    : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
+                r = exec(
+                        s,
+                        s->in_memory
+                                ? "PRAGMA page_size = 1024; PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF"
+                                : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
         if (r >= 0 && version < SCHEMA_VERSION)
                 r = upgrade(s, version);
         if (r >= 0 && !s->in_memory)

@@ -25,7 +25,8 @@ static void copy(int from, off_t at, off_t end, int to)
 
         while (at < end) {
                 size_t want = end - at < BLOCK_BYTES ? (size_t) (end - at) : BLOCK_BYTES;
-                ssize_t n = from == STDIN_FILENO ? read(from, block, want) : pread(from, block, want, at);
+                ssize_t n = from == STDIN_FILENO ? read(from, block, want)
+                                                 : pread(from, block, want, at);
 
                 if (n < 0)
                         err(EXIT_FAILURE, "read");

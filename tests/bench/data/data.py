@@ -62,6 +62,7 @@ class Bench:
     def build(self):
         cc = ["cc", "-O2", "-o", str(self.scratch / "gen"), str(HERE / "gen.c"), "-lm"]
         subprocess.run(cc, check=True)
+        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", str(self.scratch / "bare"), str(HERE / "bare.c")], check=True)
         found = {}
         folder = pathlib.Path(self.args.yardsticks)
         for name, libs in (("wcpart", []), ("sortshuf", []), ("logmax", ["-lpcre2-8"]), ("mapper", [])):
@@ -162,8 +163,8 @@ class Bench:
                                          *self.peer("mawk", f"mawk '{{b[$1] += $10}} END {{for (k in b) print k, b[k]}}' {log} > {s}/c")]
         if "mapper" in self.yardsticks:
             mapper = self.yardsticks["mapper"]
-            self.jobs["C streaming mapper"] = [("mrctl", self.ours(f"--mapper '{mapper} -n'", text, reduces=1)),
-                                               ("bare on pipes", f"split -n 2 --filter='cat | {mapper} -n | cat' '{text}'")]
+            self.jobs["C streaming mapper"] = self.streaming(f"{mapper} -n 2>&1", 1)
+        self.jobs["command, maps alone"] = self.streaming("tr a-z A-Z", 0)
         files, tables = self.data / "files", self.data / "tables"
         self.jobs["inverted index"] = [("mrctl", self.ours("--app index", files)),
                                        *self.databases("inverted index"),
@@ -181,6 +182,11 @@ class Bench:
         if self.args.programs:
             wanted = [w.strip() for w in self.args.programs.split(",")]
             self.jobs = {k: [p for p in v if p[0] in wanted] for k, v in self.jobs.items()}
+
+    def streaming(self, command, reduces):
+        """A mapper in a job, and two of it at once on pipes alone."""
+        return [("mrctl", self.ours(f"--mapper '{command}'", self.text, reduces=reduces)),
+                ("bare on pipes", f"rm -rf {self.scratch}/bares; mkdir {self.scratch}/bares; {self.scratch}/bare '{command}' '{self.text}' {self.scratch}/bares")]
 
     def plan_big(self):
         """Growth beyond memory: the ratio to the row before should be that of the data."""
@@ -251,6 +257,8 @@ class Bench:
         checks = {
             "letters only": (f"{parts} | {digest}", f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {SWAP} | {digest}"),
             "sort": (f"{parts} | cksum", f"sort -s -S 25% --parallel=2 -T {s} {self.data}/records | cksum"),
+            "C streaming mapper": (f"{parts} | awk '{{n += $1}} END {{print n}}'", f"tr -s '[:space:]' '\\n' < '{self.text}' | grep -ac ."),
+            "command, maps alone": (f"{parts} | cksum", f"tr a-z A-Z < '{self.text}' | sed '$a\\' | cksum"),
             "regex count": (f"{parts} | cut -f2", f"grep -c '\" 50[0-9] ' {self.data}/log"),
             "inverted index": (f"{parts} | awk -F '\\t' '{{for (i = 2; i <= NF; i++) {{n = split($i, p, \"/\"); print $1 \"\\t\" p[n]}}}}' | {digest}", f"sort {s}/c | cksum"),
             "join": (f"{parts} | {digest}", f"sort {s}/c | cksum"),

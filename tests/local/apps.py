@@ -296,6 +296,87 @@ class Plugins(mr.Scratch):
         self.assertFails(self.local("--app", self.file("text.so", "not an object"), "--input", data, "--max-attempts", "1"), "text.so")
         self.assertNothingLeft()
 
+    def test_every_function(self):
+        """setup, teardown, combine, partition, parameters and what a task is told, against a few lines of Python"""
+        so = self.build(self.file("e.c", r"""
+#include <mapreduce.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+typedef struct State { unsigned long modulus; } State;
+static int setup(MrTask *t, void **ret)
+{
+        State *s = malloc(sizeof(*s));
+        if (!s)
+                return mr_fail(t, "no memory");
+        s->modulus = strtoul(mr_parameter(t, "modulus"), NULL, 10);
+        *ret = s;
+        mr_count(t, "calls", "setup", 1);
+        return 0;
+}
+static void teardown(MrTask *t, void *state) { free(state); mr_count(t, "calls", "teardown", 1); }
+static int map(MrTask *t, void *state, const void *line, size_t n)
+{
+        char number[32], key[32];
+        unsigned long x, modulus = ((State *) state)->modulus;
+        if (n >= sizeof(number))
+                return mr_fail(t, "a line too long");
+        memcpy(number, line, n);
+        number[n] = 0;
+        x = strtoul(number, NULL, 10);
+        return mr_emit(t, key, snprintf(key, sizeof(key), "%lu", x % modulus), number, n);
+}
+static int add(MrTask *t, const void *k, size_t n)
+{
+        unsigned long sum = 0;
+        char text[32];
+        const void *v;
+        size_t vn;
+        int r;
+        while ((r = mr_next(t, &v, &vn)) > 0) {
+                memcpy(text, v, vn);
+                text[vn] = 0;
+                sum += strtoul(text, NULL, 10);
+        }
+        return r < 0 ? r : mr_emit(t, k, n, text, snprintf(text, sizeof(text), "%lu", sum));
+}
+static int combine(MrTask *t, void *state, const void *k, size_t n) { mr_count(t, "calls", "combine", 1); return add(t, k, n); }
+static int reduce(MrTask *t, void *state, const void *k, size_t n) { return add(t, k, n); }
+static int reduce_end(MrTask *t, void *state)
+{
+        char text[200];
+        const MrInfo *i = mr_info(t);
+        int n = snprintf(text, sizeof(text), "~%u of %u, %s, map %d, input %s\n", i->task, i->partitions, i->job_name, i->is_map,
+                         i->input ? i->input : "none");
+        return mr_write(t, text, n);
+}
+static uint32_t partition(MrTask *t, void *state, const void *k, size_t n, uint32_t partitions)
+{
+        return ((const char *) k)[n - 1] % partitions;
+}
+static const MrParameter parameters[] = {{"modulus", NULL, "what keys are the rest of"}, {}};
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "e", .parameters = parameters, .setup = setup, .teardown = teardown,
+                                   .map = map, .combine = combine, .reduce = reduce, .reduce_end = reduce_end, .partition = partition};
+"""), "e.so")
+        numbers = [i * 7919 % 100003 for i in range(5000)]
+        path, out = self.file("in", "".join(f"{n}\n" for n in numbers)), self.dir / "out"
+        p = self.local("--app", so, "--input", path, "--split-size", "4K", "--reduces", "2", "--name", "calls", "--output", out, "-q",
+                       "--json=short", "--", "modulus=37")
+        self.assertOk(p)
+        want = {}
+        for n in numbers:
+            want[str(n % 37)] = want.get(str(n % 37), 0) + n
+        for i in range(2):
+            rows = sorted((k, v) for k, v in want.items() if ord(k[-1]) % 2 == i)
+            self.assertEqual((out / f"part-{i:05}").read_text(),
+                             "".join(f"{k}\t{v}\n" for k, v in rows) + f"~{i} of 2, calls, map 0, input none\n")
+        job = json.loads(p.stdout)
+        counters = job["Counters"]
+        self.assertEqual(counters["calls:setup"], job["Maps"] + 2)
+        self.assertEqual(counters["calls:teardown"], job["Maps"] + 2)
+        self.assertGreater(counters["calls:combine"], 0)
+        self.assertFails(self.local("--app", so, "--input", path), "modulus")
+
     def test_ordered(self):
         """values in the order that was asked for, whatever the splits; counters; status; map_end; reduce_end"""
         so = self.build(self.file("o.c", """

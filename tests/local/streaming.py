@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import tarfile
+import unittest
 import zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -309,6 +310,24 @@ printf 'reporter:counter:g,last,7' >&2
         counters = json.loads(p.stdout)["Counters"]
         self.assertEqual({k: v for k, v in counters.items() if k.startswith("g:")}, {"g:lines": 80, "g:last": 7})
         self.assertEqual(counters["map_output_records"], 20000)
+
+
+class Results(mr.Scratch):
+    @unittest.skipIf(os.environ.get("MR_SANITIZED") == "1", "sanitizers have memory of their own")
+    def test_little_memory(self):
+        """a result of 96 MiB is printed as it lies, and none of our processes ever holds half of it"""
+        size = 96 << 20
+        mapper = f"cat >/dev/null; head -c {size} /dev/zero | tr '\\0' x | fold -w 127"
+        out = self.dir / "printed"
+        with open(out, "wb") as f:
+            p = subprocess.Popen([mr.MRCTL, "--local", "run", "-q", "--mapper", mapper, "--reduces", "0", "--input", self.file("in", "x\n")],
+                                 stdin=subprocess.DEVNULL, stdout=f, env=self.env, cwd=self.dir)
+            _, status, usage = os.wait4(p.pid, 0)
+        self.assertEqual(status, 0)
+        self.assertEqual(out.stat().st_size, size + (size + 126) // 127)
+        self.assertEqual(shell("tr -d x < \"$1\" | wc -l", out).split(), [b"%d" % ((size + 126) // 127)])
+        # Of mrctl and of all that it and its daemons waited for: the most that one of them had.
+        self.assertLess(usage.ru_maxrss, size // 2 // 1024, "KiB")
 
 
 class Environment(mr.Scratch):

@@ -187,7 +187,9 @@ class Sharing(fault.Timed):
     def test_too_many_attempts(self):
         """the attempt that was one too many is named, with its worker"""
         tree, _ = self.job_input(2)
+        self.breaks()
         p = self.ctl("run", "--mapper", "cat > /dev/null; exit 7", "--input", tree, "--max-attempts", "3")
+        self.took("over")
         self.assertFails(p, "status 7", "the last of 3 that failed)")
         self.assertRegex(p.stderr.decode(), r"\(attempt \d+, on w[012], the last of 3 that failed\)")
 

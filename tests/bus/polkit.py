@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who may change what: mr-masterd on a system bus of its own, with a real polkitd, asked by several users.
+"""Who may change what: the three daemons on a system bus of their own, with a real polkitd, asked by several users.
 
 The users are uids that the bus and polkitd alone know, from a passwd and group file in a mount namespace:
 alice and carol are members of the group mapreduce, bob is not.
@@ -28,19 +28,24 @@ REFUSED = ("Access denied", "AccessDenied", "InteractiveAuthorizationRequired", 
 JOB = ["SubmitJob", "a{sv}a{sh}", "3", "App", "s", "wordcount", "Input", "as", "1", "/usr/share/common-licenses",
        "Name", "s", "counted", "0"]
 
-# Everything that changes something, and how bob tries: object ("job", "worker", "" for the manager), arguments. A new
-# method of the XML belongs here, or begins like the methods that only read.
+# The arguments with which bob tries each method that changes something, of whichever daemon. A new method of the XML belongs here,
+# or begins like the methods that only read.
 CHANGING = {
-    "SubmitJob": ("", JOB[1:]),
-    "SubmitJobWithContents": ("", ["a{sv}a(sbay)", *JOB[2:]]),
-    "Cancel": ("job", []),
-    "Retry": ("job", []),
-    "OpenPart": ("job", ["u", "0"]),
-    "Drain": ("worker", []),
-    "Resume": ("worker", []),
-    "CreateToken": ("cluster", ["ts", "0", ""]),
-    "ForgetTokens": ("cluster", []),
-    "RevokeWorker": ("cluster", ["s", "one"]),
+    "Master1.Manager.SubmitJob": JOB[1:],
+    "Master1.Manager.SubmitJobWithContents": ["a{sv}a(sbay)", *JOB[2:]],
+    "Master1.Job.Cancel": [],
+    "Master1.Job.Retry": [],
+    "Master1.Job.OpenPart": ["u", "0"],
+    "Master1.Worker.Drain": [],
+    "Master1.Worker.Resume": [],
+    "Master1.Cluster.CreateToken": ["ts", "0", ""],
+    "Master1.Cluster.ForgetTokens": [],
+    "Master1.Cluster.RevokeWorker": ["s", "one"],
+    "Master1.Cluster.RotateCA": [],
+    "Master1.Cluster.DropCA": [],
+    "TimeSync1.Manager.SyncNow": [],
+    "TimeSync1.Manager.SetServers": ["as", "1", "127.0.0.1"],
+    "TimeSync1.Manager.Step": [],
 }
 READING = ("Get", "List", "Explain")
 
@@ -57,6 +62,7 @@ class SeveralUsers(mr.Scratch):
 
     master_settings = ""
     workers_wanted = 1
+    workers_bus = "none"
     slots = 1
 
     def setUp(self):
@@ -83,7 +89,7 @@ class SeveralUsers(mr.Scratch):
                     "--lease=3", "--heartbeat=500ms")
         mr.wait_for("the master", lambda: self.call(ROOT, "", "ListJobs", "u", "0").returncode == 0)
         for i in range(self.workers_wanted):
-            self.daemon(f"worker{i}", mr.WORKERD, "--bus=none", f"--master=unix:{self.dir}/rpc",
+            self.daemon(f"worker{i}", mr.WORKERD, f"--bus={self.workers_bus}", f"--instance=w{i}", f"--master=unix:{self.dir}/rpc",
                         f"--listen=unix:{self.dir}/w{i}", f"--spool={self.dir}/spool{i}", f"--slots={self.slots}")
         self.worker = mr.wait_for("the workers", self.find_worker)
 
@@ -104,8 +110,9 @@ class SeveralUsers(mr.Scratch):
                             f"carol:x:{CAROL}:{CAROL}::/:/bin/sh\n")
         groups = [g for g in pathlib.Path("/etc/group").read_text().splitlines() if not g.startswith("mapreduce:")]
         self.file("group", "\n".join(groups) + f"\nmapreduce:x:54320:alice,carol\nalice:x:{ALICE}:\nbob:x:{BOB}:\ncarol:x:{CAROL}:\n")
-        for kind, name in (("actions", "org.mapreduced.master1.policy"), ("rules.d", "mapreduced.rules")):
-            (self.dir / kind).mkdir()
+        for kind, name in (("actions", "org.mapreduced.master1.policy"), ("actions", "org.mapreduced.timesync1.policy"),
+                           ("rules.d", "mapreduced.rules")):
+            (self.dir / kind).mkdir(exist_ok=True)
             shutil.copy(mr.SOURCE / "dbus" / name, self.dir / kind)
             os.chmod(self.dir / kind, 0o755)
             os.chmod(self.dir / kind / name, 0o644)
@@ -147,29 +154,42 @@ class SeveralUsers(mr.Scratch):
         self.assertTrue(any(r in p.stdout for r in REFUSED), p.stdout)
 
 
-class Polkit(SeveralUsers):
+class Strangers(SeveralUsers):
+    workers_bus = "system"
+
     def test_strangers(self):
-        """each method that changes something refuses a user whom nobody allowed it"""
+        """each method of each daemon that changes something refuses a user whom nobody allowed it"""
         job = self.submit(ROOT)
         mr.wait_for("the job", lambda: self.state(job) == "done")
-        tree = ET.parse(mr.SOURCE / "dbus/org.mapreduced.Master1.xml").getroot()
-        tried = set()
-        for interface in tree.iter("interface"):
-            where = {"Manager": "", "Job": f"job/{job}", "Worker": f"worker/{self.worker}", "Cluster": "cluster"}[
-                interface.get("name").rsplit(".", 1)[1]]
-            for method in interface.iter("method"):
-                name = method.get("name")
-                if name.startswith(READING):
-                    continue
-                self.assertIn(name, CHANGING, "does it change something? then this test must try it")
-                self.assertEqual(where.split("/")[0], CHANGING[name][0])
-                with self.subTest(name):
-                    self.assertRefused(self.call(BOB, where, name, *CHANGING[name][1]))
-                tried.add(name)
+        conf = self.file("time.conf", "[Time]\n")
+        self.daemon("time", mr.BUILD / "daemons/timesyncd-lite/timesyncd-lite", f"--config={conf}", f"--state-dir={self.dir}/time",
+                    "--bus=system", "--dry-run=0.05,30")
+        services = {"Master1": BUS_NAME, "Worker1": "org.mapreduced.Worker1.w0", "TimeSync1": "org.mapreduced.TimeSync1"}
+        for service in services.values():
+            mr.wait_for(service, lambda s=service: s in self.busctl(ROOT, "list", "--acquired").stdout)
+        objects = {"Master1.Job": f"/job/{job}", "Master1.Worker": f"/worker/{self.worker}"}
+        tried, files = set(), sorted((mr.SOURCE / "dbus").glob("org.mapreduced.*.xml"))
+        self.assertEqual({f.name.split(".")[2] for f in files}, set(services))
+        for file in files:
+            daemon = file.name.split(".")[2]
+            for interface in ET.parse(file).getroot().iter("interface"):
+                short = interface.get("name").removeprefix("org.mapreduced.")
+                path = f"/org/mapreduced/{daemon}{objects.get(short, '')}"
+                for method in interface.iter("method"):
+                    name = f"{short}.{method.get('name')}"
+                    if method.get("name").startswith(READING):
+                        continue
+                    self.assertIn(name, CHANGING, "does it change something? then this test must try it")
+                    with self.subTest(name):
+                        self.assertRefused(self.busctl(BOB, "call", services[daemon], path, interface.get("name"), method.get("name"),
+                                                       *CHANGING[name]))
+                    tried.add(name)
         self.assertEqual(tried, set(CHANGING))
         self.assertIn(" 1 ", self.call(BOB, "", "ListJobs", "u", "0").stdout)  # reading is open, and nothing was added
         self.assertEqual(self.state(job), "done")
 
+
+class Polkit(SeveralUsers):
     def test_members_and_owners(self):
         """a member submits, an owner cancels and reads; others do neither"""
         job = self.submit(ALICE)

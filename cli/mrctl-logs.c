@@ -8,6 +8,7 @@
 #include "cli/job-query.h"
 #include "cli/log-lines.h"
 #include "cli/print.h"
+#include "cli/remote.h"
 #include "cli/verbs.h"
 #include "cli/watch.h"
 
@@ -126,18 +127,13 @@ static int follow(const Arguments *a, Master *m, const Job *j, Printer *p)
         }
 }
 
-static void remark(const Arguments *a, const LogReader *x, int journal_error)
+static void remark(const Arguments *a, int journal_error)
 {
         if (a->quiet)
                 return;
         if (journal_error < 0)
                 (void) fprintf(stderr, "mrctl: without the journal: %s\n",
                                error_text(journal_error));
-        else if (a->host)
-                (void) fprintf(stderr,
-                               "mrctl: without the journal of %s: 'ssh %s journalctl MR_JOB=%s' "
-                               "shows it\n",
-                               a->host, a->host, x->job->id);
 }
 
 static int print_all(const Arguments *a, Master *m, const Job *j, LogReader *x)
@@ -159,6 +155,39 @@ static int print_all(const Arguments *a, Master *m, const Job *j, LogReader *x)
         return print_finish();
 }
 
+static void add_time(GPtrArray *words, const char *option, uint64_t usec)
+{
+        if (usec > 0)
+                g_ptr_array_add(words,
+                                g_strdup_printf("%s=@%" PRIu64, option, usec / USEC_PER_SEC));
+}
+
+/* The journal is where its host is, and so is the mrctl that reads it: the same question, asked there. */
+static int ask_there(const Arguments *a)
+{
+        g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);
+        _cleanup_error_ Error e = {};
+        int r;
+
+        g_ptr_array_add(words, g_strdup("logs"));
+        if (a->json != JSON_OFF)
+                g_ptr_array_add(words,
+                                g_strdup(a->json == JSON_SHORT ? "--json=short" : "--json=pretty"));
+        if (a->quiet)
+                g_ptr_array_add(words, g_strdup("-q"));
+        if (a->follow)
+                g_ptr_array_add(words, g_strdup("--follow"));
+        if (a->lines > 0)
+                g_ptr_array_add(words, g_strdup_printf("-n%u", a->lines));
+        add_time(words, "--since", a->since_usec);
+        add_time(words, "--until", a->until_usec);
+        for (guint i = 0; i < a->operands->len; i++)
+                g_ptr_array_add(words, g_strdup(a->operands->pdata[i]));
+        g_ptr_array_add(words, NULL);
+        r = remote_mrctl(a->host, (const char *const *) words->pdata, &e);
+        return r < 0 ? complain("%s", error_message(&e, r)) : r;
+}
+
 int verb_logs(const Arguments *a)
 {
         _cleanup_(job_query_done) JobQuery q = {};
@@ -166,6 +195,8 @@ int verb_logs(const Arguments *a)
         _cleanup_error_ Error e = {};
         int journal_error, r;
 
+        if (a->host && !a->directory)
+                return ask_there(a);
         r = job_query_open(&q, a, QUERY_ATTEMPT);
         if (r != EXIT_SUCCESS)
                 return r;
@@ -175,6 +206,6 @@ int verb_logs(const Arguments *a)
         if (journal_error < 0 && a->directory)
                 return complain("cannot read the journal files in %s: %s", a->directory,
                                 error_text(journal_error));
-        remark(a, &x, journal_error);
+        remark(a, journal_error);
         return print_all(a, &q.master, q.job, &x);
 }

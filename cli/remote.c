@@ -23,7 +23,7 @@ static const char *find_port(const char *host)
 /* A shell reads them at the other end. */
 static bool is_plain(const char *word)
 {
-        return *word && strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(word);
+        return *word && strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789-/=@.") == strlen(word);
 }
 
 static int explain(int status, const char *host, Error *e)
@@ -34,8 +34,8 @@ static int explain(int status, const char *host, Error *e)
                 return 128 + WTERMSIG(status);
         if (code == 127)
                 return error_setf(e, ENOENT,
-                                  "there is no mrctl on %s, which would print the result: install "
-                                  "the package mrctl there",
+                                  "there is no mrctl on %s, which would print it: install the "
+                                  "package mrctl there",
                                   host);
         if (code == 255)
                 return error_setf(e, ENOLINK, "cannot reach %s: does 'ssh %s' work?", host, host);
@@ -53,7 +53,7 @@ int remote_mrctl(const char *host, const char *const *words, Error *e)
 
         if (!*name || strchr(name, '/'))
                 return error_setf(e, EINVAL,
-                                  "a result comes from [USER@]HOST, not from '%s': run mrctl there",
+                                  "this comes from [USER@]HOST, not from '%s': run mrctl there",
                                   host);
         g_ptr_array_add(argv, (char *) "ssh");
         g_ptr_array_add(argv, (char *) "-xT");

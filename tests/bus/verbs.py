@@ -303,6 +303,13 @@ exec "$@" --bus-path={self.bus}
         self.assertOk(far("wait", job))
         self.assertEqual(far("cat", job).stdout, p.stdout)
         self.assertEqual(far("cat", "1").stdout, b"x\n")
+        p = far("logs", "-q", "1", "map-0/0", "--since=1h ago", "-n", "5", "--json=short")  # by the mrctl there, which has the journal
+        self.assertOk(p)
+        last = (self.dir / "ssh.log").read_text().splitlines()[-1]
+        self.assertRegex(last, r"^-xT -- me@far mrctl logs --json=short -q -n5 --since=@\d+ 1 map-0/0$")
+        self.assertEqual(p.stdout, self.ctl("logs", "-q", "1", "map-0/0", "--since=1h ago", "-n", "5", "--json=short").stdout)
+        self.assertFails(far("logs", "99"), "no job 99")
+        self.assertFails(far("logs", "1; true"), "is not a word")
         self.assertFails(far("cat", "99"), "no job 99")
         with open(self.dir / "large", "wb") as f:
             f.truncate(17 << 20)

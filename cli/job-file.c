@@ -64,6 +64,17 @@ static int parse_backups(const char *value, void *target, Error *e)
         return conf_parse_string(value, target, e);
 }
 
+/* A built-in's map and reduce speak to each other in records of their own, not in lines. */
+static int parse_half_app(const char *value, void *target, Error *e)
+{
+        return error_setf(
+                e, EINVAL,
+                "for a whole job, in [Job]: a built-in has a map and a reduce of its own. "
+                "Beside a command the other half is a command, too; what adds up lines of "
+                "KEY TAB NUMBER is Exec=awk -F'\\t' '{n[$1]+=$2} END {for (k in n) print "
+                "k \"\\t\" n[k]}'");
+}
+
 static int parse_tasks(const char *value, void *target, Error *e)
 {
         JobFile *f = target;
@@ -241,6 +252,7 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Job", "Backups", parse_backups, &f->backups},
                 {"Job", "Priority", conf_parse_string, &f->priority},
                 {"Map", "Exec", conf_parse_string, &f->mapper},
+                {"Map", "App", parse_half_app, f},
                 {"Map", "FieldSeparator", conf_parse_string, &f->map_separator},
                 {"Map", "KeyFields", parse_key_fields, &f->map_key_fields},
                 {"Map", "PartitionKeyFields", parse_key_fields, &f->partition_key_fields},
@@ -248,6 +260,7 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Combine", "Exec", conf_parse_string, &f->combiner},
                 {"Combine", "Ship", conf_parse_strv, &f->ship},
                 {"Reduce", "Exec", conf_parse_string, &f->reducer},
+                {"Reduce", "App", parse_half_app, f},
                 {"Reduce", "Ship", conf_parse_strv, &f->ship},
                 {"Reduce", "FieldSeparator", conf_parse_string, &f->reduce_separator},
                 {"Reduce", "Tasks", parse_tasks, f},

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -123,6 +124,23 @@ Tasks=0
             with self.subTest(text=text):
                 self.assertFails(self.local(self.file("bad.job", text)), needle, code=1)
         self.assertFails(self.local(self.file("bad.job", "[Map]\nExec=cat\n")), "no input", code=2)
+
+    def test_half_an_app(self):
+        """a built-in beside a command is refused with the way out, which works as it is written there"""
+        self.file("pairs", "a\t2\nb\t1\na\t3\n")
+        for text in ("[Job]\nInput=pairs\n[Map]\nExec=cat\n[Reduce]\nApp=sum\n", "[Job]\nInput=pairs\n[Map]\nApp=wordcount\n[Reduce]\nExec=cat\n"):
+            p = self.local(self.file("half.job", text))
+            self.assertFails(p, "half.job:", "App= is for a whole job, in [Job]", code=1)
+        awk = re.search(r"Exec=awk .*\}'", p.stderr.decode()).group()
+        self.assertIn(awk, (mr.SOURCE / "man/mapreduced.job.5.scd").read_text().replace("\\\\", "\\"))
+        p = self.local("-q", self.file("whole.job", f"[Job]\nInput=pairs\n[Map]\nExec=cat\n[Reduce]\n{awk}\n"))
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"a\t5\nb\t1\n")
+        for more in ("--mapper=cat", "--reducer=cat"):
+            self.assertFails(self.local("--app", "wordcount", "--input", "pairs", more), "--app cannot be combined", code=2)
+
+    def test_more_errors(self):
+        """what is no job file is said to be none"""
         self.assertFails(self.local("a.job", "b.job"), "two job files", code=1)
         self.assertFails(self.local("none.job"), "cannot read none.job: No such file", code=1)
 

@@ -5,7 +5,7 @@
 #include "cli/attempts.h"
 
 #define PAGE 1000U /* tasks in one reply: the most that the master gives */
-#define ATTEMPT_CONTENTS "(suusttsds)"
+#define ATTEMPT_CONTENTS "(suusttsdss)"
 
 int task_name_parse(const char *word, bool attempt, TaskName *ret, Error *e)
 {
@@ -63,6 +63,7 @@ static void row_clear(void *p)
         g_free(a->worker);
         g_free(a->state);
         g_free(a->reason);
+        g_free(a->cause);
 }
 
 GArray *attempts_new(void)
@@ -75,19 +76,21 @@ GArray *attempts_new(void)
 
 static int read_row(sd_bus_message *m, const char *kind, void *userdata)
 {
-        const char *worker, *state, *reason;
+        const char *worker, *state, *reason, *cause;
         GArray *rows = userdata;
         AttemptRow a;
         int r;
 
         r = sd_bus_message_read(m, ATTEMPT_CONTENTS, &kind, &a.task, &a.attempt, &worker,
-                                &a.started_usec, &a.finished_usec, &state, &a.fraction, &reason);
+                                &a.started_usec, &a.finished_usec, &state, &a.fraction, &reason,
+                                &cause);
         if (r <= 0)
                 return r;
         a.kind = g_strdup(kind);
         a.worker = g_strdup(worker);
         a.state = g_strdup(state);
         a.reason = g_strdup(reason);
+        a.cause = g_strdup(cause);
         g_array_append_val(rows, a);
         return 1;
 }
@@ -155,9 +158,9 @@ bool attempt_is_over(const AttemptRow *a)
 
 json_t *attempt_to_json(const AttemptRow *a)
 {
-        return json_pack("{s:s, s:I, s:I, s:s, s:I, s:I, s:s, s:f, s:s}", "Kind", a->kind, "Task",
-                         (json_int_t) a->task, "Attempt", (json_int_t) a->attempt, "Worker",
+        return json_pack("{s:s, s:I, s:I, s:s, s:I, s:I, s:s, s:f, s:s, s:s}", "Kind", a->kind,
+                         "Task", (json_int_t) a->task, "Attempt", (json_int_t) a->attempt, "Worker",
                          a->worker, "StartedUSec", (json_int_t) a->started_usec, "FinishedUSec",
                          (json_int_t) a->finished_usec, "State", a->state, "Fraction", a->fraction,
-                         "Reason", a->reason);
+                         "Reason", a->reason, "Cause", a->cause);
 }

@@ -10,7 +10,7 @@
 typedef struct AttemptRow {
         char *kind; /* "map", "reduce" */
         uint32_t task, attempt;
-        char *worker, *state, *reason;
+        char *worker, *state, *reason, *cause;
         uint64_t started_usec, finished_usec; /* 0: it still runs */
         double fraction;
 } AttemptRow;

@@ -23,6 +23,8 @@ static const struct {
         {"Name", TEXT, offsetof(Job, name)},
         {"State", TEXT, offsetof(Job, state)},
         {"StateReason", TEXT, offsetof(Job, state_reason)},
+        {"Cause", TEXT, offsetof(Job, cause)},
+        {"CauseAttempt", TEXT, offsetof(Job, cause_attempt)},
         {"UID", NUMBER, offsetof(Job, uid)},
         {"Input", TEXTS, offsetof(Job, input)},
         {"Output", TEXT, offsetof(Job, output)},

@@ -17,7 +17,8 @@ typedef struct JobCounter {
 /* Named and measured as in org.mapreduced.Master1.xml; strings are never NULL once read. */
 typedef struct Job {
         char *path;
-        char *id, *name, *state, *state_reason, *output, *program, *result_order, *error_output;
+        char *id, *name, *state, *state_reason, *cause, *cause_attempt, *output, *program,
+                *result_order, *error_output;
         char **input;
         uint32_t uid;
         uint32_t maps, maps_running, maps_done;

@@ -1,10 +1,11 @@
 /*
  * mrctl why — the one cause that matters, from the attempt that matters, and the way out.
  *
- * For a job that failed the cause is the master's sentence, and the attempt the newest failed one that has it. For
+ * For a job that failed the cause is the master's sentence, and the attempt the one that the master blames. For
  * one that does not get on it is what it waits for, or else what went wrong last, or else the attempt
- * that has been at work longest. The way out is looked up by the words of the cause: those are ours, or errno's.
+ * that has been at work longest. The way out is looked up by the cause's word (base/cause.h), never by the sentence.
  */
+#include "base/cause.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "cli/job-query.h"
@@ -16,7 +17,7 @@
 #define LINES_MAX_SHOWN 20
 
 typedef struct Cause {
-        char *text;
+        char *text, *word;
         AttemptRow *attempt; /* in the array it was read into; NULL: none in particular */
         uint32_t failures;   /* of its task, it included */
         char *error_output;
@@ -26,46 +27,56 @@ typedef struct Cause {
 static void cause_done(Cause *c)
 {
         g_free(c->text);
+        g_free(c->word);
         g_free(c->error_output);
         g_free(c->remedy);
 }
 
-/* The first that fits. %s in a remedy is the job's id. */
+/* By the cause's word. %s in a remedy is the job's id. */
 static const struct {
-        const char *words, *remedy;
+        const char *cause, *remedy;
 } remedies[] = {
-        {"none is registered",
+        {CAUSE_NO_WORKER,
          "start mr-workerd on a host ('systemctl start mr-workerd'); 'mrctl workers' shows those there are"},
-        {"all are drained", "give a worker tasks again: 'mrctl resume WORKER'"},
-        {"all are taken by older jobs",
+        {CAUSE_ALL_DRAINED, "give a worker tasks again: 'mrctl resume WORKER'"},
+        {CAUSE_NO_SLOT,
          "wait, cancel an older job ('mrctl list'), or add workers: jobs are served oldest first"},
-        {"status 127",
+        {CAUSE_USER_LIMIT,
+         "wait, cancel an older job of yours ('mrctl list'), or have the limit raised: masterd.conf(5)"},
+        {CAUSE_NO_WILLING_WORKER,
+         "mend what the workers complain of ('mrctl workers' shows it), or add one"},
+        {CAUSE_COMMAND_NOT_FOUND,
          "the command was not found on the worker: install it on every worker, or ship it (--file)"},
-        {"status 126",
+        {CAUSE_COMMAND_NOT_EXECUTABLE,
          "the command may not be executed there: chmod +x, or put its interpreter before it"},
-        {"memory",
-         "give the task more memory, or less input: a smaller --split-size, more --reduces"},
-        {"time limit",
-         "raise the time limit, or give each task less input: a smaller --split-size, more --reduces"},
-        {"No space left",
-         "make room on the worker's disk (SpoolDirectory= in workerd.conf), or drain it: 'mrctl drain WORKER'"},
-        {"Permission denied",
-         "the workers' user must be allowed to read the input and to write the output"},
-        {"changed since",
-         "the input was written to while the job ran: run it again when it is still ('mrctl retry %s')"},
-        {"No such file",
-         "every worker must see the input under the same path: is a file system not mounted?"},
-        {"not empty", "name an output directory that is missing or empty"},
-        {"was killed by signal 9",
+        {CAUSE_COMMAND_KILLED,
          "was it out of memory? 'journalctl -k' on the worker's host says so"},
-        {"was killed by signal", "the command crashed: run it on that input by hand"},
-        {"exited with status",
+        {CAUSE_COMMAND_CRASHED, "the program crashed: run it on that input by hand"},
+        {CAUSE_COMMAND_FAILED,
          "mend the command (its last words are above), then 'mrctl retry %s', or submit it again when its files changed"},
-        {"not heard of",
+        {CAUSE_TASK_ENDED,
+         "'journalctl -t mr-task' on the worker's host tells how the process ended: out of memory, or a crash?"},
+        {CAUSE_MEMORY,
+         "give the task more memory, or less input: a smaller --split-size, more --reduces"},
+        {CAUSE_TIME_LIMIT,
+         "raise the time limit, or give each task less input: a smaller --split-size, more --reduces"},
+        {CAUSE_DISK_FULL,
+         "make room on the worker's disk (SpoolDirectory= in workerd.conf), or drain it: 'mrctl drain WORKER'"},
+        {CAUSE_NOT_PERMITTED,
+         "the workers' user must be allowed to read the input and to write the output"},
+        {CAUSE_INPUT_CHANGED,
+         "the input was written to while the job ran: run it again when it is still ('mrctl retry %s')"},
+        {CAUSE_FILE_MISSING,
+         "every worker must see the input under the same path: is a file system not mounted?"},
+        {CAUSE_OUTPUT_EXISTS, "name an output directory that is missing or empty"},
+        {CAUSE_WORKER_SILENT,
          "look at the worker's host and its network; its tasks run elsewhere meanwhile"},
-        {"call ended",
+        {CAUSE_WORKER_UNREACHABLE,
          "look at 'journalctl -u mr-workerd' on the worker's host; its tasks run elsewhere meanwhile"},
-        {"master was restarted", "nothing: what ran then runs again"},
+        {CAUSE_WORKER_RESTARTED, "nothing: what ran there runs again"},
+        {CAUSE_WORKER_REVOKED,
+         "nothing, if that was meant: its tasks run elsewhere; else let it join again ('mrctl cluster token')"},
+        {CAUSE_MASTER_RESTARTED, "nothing: what ran then runs again"},
 };
 
 static char *find_remedy(const Job *j, const char *cause)
@@ -73,7 +84,7 @@ static char *find_remedy(const Job *j, const char *cause)
         for (size_t i = 0; i < ELEMENTSOF(remedies); i++) {
                 g_auto(GStrv) parts = NULL;
 
-                if (!strstr(cause, remedies[i].words))
+                if (!g_str_equal(cause, remedies[i].cause))
                         continue;
                 parts = g_strsplit(remedies[i].remedy, "%s", -1);
                 return g_strjoinv(j->id, parts);
@@ -81,21 +92,45 @@ static char *find_remedy(const Job *j, const char *cause)
         return NULL;
 }
 
-/* The newest attempt whose words the job's reason repeats; else the newest that failed; else the newest. */
-static AttemptRow *decisive(const Job *j, const GArray *failed)
+/* The newest that failed; else the newest that was lost or rejected. */
+static AttemptRow *newest(const GArray *failed)
 {
-        AttemptRow *fallback = NULL;
-
         for (guint i = 0; i < failed->len; i++) {
                 AttemptRow *a = &g_array_index(failed, AttemptRow, i);
 
-                if (*a->reason && g_str_has_prefix(j->state_reason, a->reason))
+                if (g_str_equal(a->state, "failed"))
                         return a;
-                if (!fallback ||
-                    (!g_str_equal(fallback->state, "failed") && g_str_equal(a->state, "failed")))
-                        fallback = a;
         }
-        return fallback;
+        return failed->len > 0 ? &g_array_index(failed, AttemptRow, 0) : NULL;
+}
+
+/* The one that the master blames, and those of its task beside it. */
+static int find_blamed(Master *m, const Job *j, GArray *rows, AttemptRow **ret, Error *e)
+{
+        TaskName name;
+        int r;
+
+        if (!*j->cause_attempt)
+                return 0;
+        r = task_name_parse(j->cause_attempt, true, &name, e);
+        if (r < 0)
+                return r;
+        for (unsigned asked = 0; asked < 2; asked++) {
+                for (guint i = 0; i < rows->len; i++) {
+                        AttemptRow *a = &g_array_index(rows, AttemptRow, i);
+
+                        if (task_name_matches(&name, a->kind, a->task, a->attempt)) {
+                                *ret = a;
+                                return 0;
+                        }
+                }
+                if (asked == 0) { /* more have failed since than were read */
+                        r = attempts_read(m, j, name.kind, &name, rows, e);
+                        if (r < 0)
+                                return r;
+                }
+        }
+        return 0;
 }
 
 static uint32_t count_failures(const GArray *failed, const AttemptRow *of)
@@ -163,15 +198,15 @@ static int find_cause(Master *m, const Job *j, GArray *rows, Cause *c, Error *e)
                 return r;
         if (g_str_equal(j->state, "failed")) {
                 c->text = g_strdup(j->state_reason);
-                c->attempt = decisive(j, rows);
-                /* Nobody's attempt: planning or the commit failed. */
-                if (c->attempt && !strstr(c->text, c->attempt->reason))
-                        c->attempt = NULL;
+                c->word = g_strdup(j->cause);
+                r = find_blamed(m, j, rows, &c->attempt, e);
         } else if (!job_is_over(j) && *j->state_reason) {
                 c->text = g_strdup(j->state_reason);
+                c->word = g_strdup(j->cause);
         } else if (!job_is_over(j) && rows->len > 0) {
-                c->attempt = decisive(j, rows);
+                c->attempt = newest(rows);
                 c->text = g_strdup(c->attempt->reason);
+                c->word = g_strdup(c->attempt->cause);
         } else if (!job_is_over(j)) {
                 r = find_longest(m, j, rows, &c->attempt, e);
         }
@@ -179,8 +214,8 @@ static int find_cause(Master *m, const Job *j, GArray *rows, Cause *c, Error *e)
                 c->failures = count_failures(rows, c->attempt);
                 r = read_error_output(m, j, c->attempt, &c->error_output, e);
         }
-        if (c->text)
-                c->remedy = find_remedy(j, c->text);
+        if (c->word)
+                c->remedy = find_remedy(j, c->word);
         return r;
 }
 
@@ -189,6 +224,7 @@ static json_t *to_json(const Job *j, const Cause *c)
         json_t *o = json_pack("{s:s, s:s, s:s}", "Id", j->id, "State", j->state, "Cause",
                               c->text ? c->text : "");
 
+        (void) json_object_set_new(o, "CauseWord", json_string(c->word ? c->word : ""));
         (void) json_object_set_new(o, "Attempt",
                                    c->attempt ? attempt_to_json(c->attempt) : json_null());
         (void) json_object_set_new(o, "ErrorOutput",

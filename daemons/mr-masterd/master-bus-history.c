@@ -95,10 +95,10 @@ static void append_attempt(const StoreAttempt *row, void *userdata)
         const char *state = attempt_state(x->job, row, &fraction);
 
         if (x->result >= 0)
-                x->result = sd_bus_message_append(x->message, "(suusttsds)", kind_name(row->kind),
+                x->result = sd_bus_message_append(x->message, "(suusttsdss)", kind_name(row->kind),
                                                   row->task, row->attempt, row->worker_name,
                                                   row->started_usec, row->finished_usec, state,
-                                                  fraction, row->reason);
+                                                  fraction, row->reason, row->cause);
 }
 
 int bus_method_list_attempts(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
@@ -111,7 +111,7 @@ int bus_method_list_attempts(sd_bus_message *message, void *userdata, sd_bus_err
 
         r = read_range(message, j, &kind, &first, &count, ret_error);
         if (r >= 0)
-                r = begin(message, j, "(suusttsds)", &x);
+                r = begin(message, j, "(suusttsdss)", &x);
         if (r >= 0)
                 r = store_each_attempt(j->manager->store, j->number, (int) kind, first, count,
                                        append_attempt, &x);
@@ -128,7 +128,7 @@ int bus_method_list_failed_attempts(sd_bus_message *message, void *userdata,
 
         r = sd_bus_message_read(message, "u", &max);
         if (r >= 0)
-                r = begin(message, j, "(suusttsds)", &x);
+                r = begin(message, j, "(suusttsdss)", &x);
         if (r >= 0)
                 r = store_each_failed_attempt(j->manager->store, j->number,
                                               max == 0 ? FAILED_MAX : MIN(max, FAILED_MAX),

@@ -21,6 +21,13 @@ static const char *state_reason(const MasterJob *j)
         return j->waiting_for ? j->waiting_for : "";
 }
 
+static const char *state_cause(const MasterJob *j)
+{
+        if (job_is_over(j))
+                return j->cause;
+        return j->waiting_for ? j->waiting_cause : "";
+}
+
 static const char *result_order(const MasterJob *j)
 {
         const CatalogApp *app = catalog_find(j->desc->app);
@@ -40,6 +47,10 @@ static int property_text(sd_bus *bus, const char *path, const char *interface, c
                 s = job_state_to_string(j->state);
         else if (g_str_equal(property, "StateReason"))
                 s = state_reason(j);
+        else if (g_str_equal(property, "Cause"))
+                s = state_cause(j);
+        else if (g_str_equal(property, "CauseAttempt"))
+                s = job_is_over(j) ? j->cause_attempt : "";
         else if (g_str_equal(property, "Output"))
                 s = j->desc->output;
         else if (g_str_equal(property, "ResultOrder"))
@@ -152,7 +163,7 @@ static int method_cancel(sd_bus_message *message, void *userdata, sd_bus_error *
         if (job_is_over(j))
                 return bus_error_setf(ret_error, BUS_ERROR_WRONG_STATE, "Job %s is over: it is %s",
                                       j->id, job_state_to_string(j->state));
-        job_end(j, JOB_CANCELLED, "", NULL);
+        job_end(j, JOB_CANCELLED, "", "", NULL, NULL);
         return sd_bus_reply_method_return(message, "");
 }
 
@@ -452,10 +463,10 @@ static const sd_bus_vtable job_vtable[] = {
                                 SD_BUS_RESULT("a(ttss)", events), method_list_events_since,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListAttempts", SD_BUS_ARGS("s", kind, "u", first, "u", max),
-                                SD_BUS_RESULT("a(suusttsds)", attempts), bus_method_list_attempts,
+                                SD_BUS_RESULT("a(suusttsdss)", attempts), bus_method_list_attempts,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListFailedAttempts", SD_BUS_ARGS("u", max),
-                                SD_BUS_RESULT("a(suusttsds)", attempts),
+                                SD_BUS_RESULT("a(suusttsdss)", attempts),
                                 bus_method_list_failed_attempts, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("ListErrorOutput", SD_BUS_NO_ARGS,
                                 SD_BUS_RESULT("a(tsuuss)", tails), bus_method_list_error_output,
@@ -470,6 +481,8 @@ static const sd_bus_vtable job_vtable[] = {
         SD_BUS_PROPERTY("Name", "s", property_text, 0, CONST),
         SD_BUS_PROPERTY("State", "s", property_text, 0, CHANGES),
         SD_BUS_PROPERTY("StateReason", "s", property_text, 0, CHANGES),
+        SD_BUS_PROPERTY("Cause", "s", property_text, 0, CHANGES),
+        SD_BUS_PROPERTY("CauseAttempt", "s", property_text, 0, CHANGES),
         SD_BUS_PROPERTY("UID", "u", NULL, offsetof(MasterJob, uid), CONST),
         SD_BUS_PROPERTY("Input", "as", property_input, 0, CONST),
         SD_BUS_PROPERTY("Output", "s", property_text, 0, CONST),
@@ -556,15 +569,16 @@ void bus_announce_job(MasterJob *j)
                 return;
         if (j->changed & CHANGED_STATE)
                 (void) sd_bus_emit_properties_changed(
-                        j->manager->bus, j->path, JOB_INTERFACE, "State", "StateReason", "Maps",
-                        "Reduces", "InputBytes", "ErrorOutput", "StartedUSec", "FinishedUSec",
+                        j->manager->bus, j->path, JOB_INTERFACE, "State", "StateReason", "Cause",
+                        "CauseAttempt", "Maps", "Reduces", "InputBytes", "ErrorOutput",
+                        "StartedUSec", "FinishedUSec", "MapsRunning", "MapsDone", "ReducesRunning",
+                        "ReducesDone", "AttemptsFailed", "AttemptsLost", "MapOutputsLost",
+                        "Counters", "MapProgress", "ShuffleProgress", "ReduceProgress",
+                        "EventCount", NULL);
+        else
+                (void) sd_bus_emit_properties_changed(
+                        j->manager->bus, j->path, JOB_INTERFACE, "StateReason", "Cause",
                         "MapsRunning", "MapsDone", "ReducesRunning", "ReducesDone",
                         "AttemptsFailed", "AttemptsLost", "MapOutputsLost", "Counters",
                         "MapProgress", "ShuffleProgress", "ReduceProgress", "EventCount", NULL);
-        else
-                (void) sd_bus_emit_properties_changed(
-                        j->manager->bus, j->path, JOB_INTERFACE, "StateReason", "MapsRunning",
-                        "MapsDone", "ReducesRunning", "ReducesDone", "AttemptsFailed",
-                        "AttemptsLost", "MapOutputsLost", "Counters", "MapProgress",
-                        "ShuffleProgress", "ReduceProgress", "EventCount", NULL);
 }

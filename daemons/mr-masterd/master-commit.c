@@ -66,7 +66,7 @@ static void part_committed(MasterJob *j, FinishedAttempt *f)
         job_check_complete(j);
 }
 
-static void part_failed(MasterJob *j, const FinishedAttempt *f, const char *why)
+static void part_failed(MasterJob *j, const FinishedAttempt *f, const char *why, const char *cause)
 {
         Manager *m = j->manager;
         int r;
@@ -77,13 +77,13 @@ static void part_failed(MasterJob *j, const FinishedAttempt *f, const char *why)
                           manager_now(m));
         if (r < 0)
                 return;
-        job_attempt_ended(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why);
+        job_attempt_ended(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why, cause);
         task_table_set_status(j->table, f->kind, f->task, why);
         job_rerun_lost(j);
         job_save_task(j, f->kind, f->task);
         job_changed(j, CHANGED_NUMBERS);
         if (r > 0)
-                job_end(j, JOB_FAILED, why, NULL);
+                job_end(j, JOB_FAILED, why, cause, f, NULL);
 }
 
 static void part_done(PartWork *w)
@@ -94,7 +94,8 @@ static void part_done(PartWork *w)
         if (j->ending == 0 && w->part.result >= 0)
                 part_committed(j, &w->f);
         else if (j->ending == 0)
-                part_failed(j, &w->f, error_message(&w->part.error, w->part.result));
+                part_failed(j, &w->f, error_message(&w->part.error, w->part.result),
+                            cause_of_errno(w->part.result));
         job_try_end(j);
 }
 

@@ -51,7 +51,7 @@ static void attempt_detach(AttemptCall *c)
 
 /* The bookkeeping of every end without a commit. Returns what scheduler_end() does. */
 static int end_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt, AttemptEnd end,
-                       const char *why)
+                       const char *why, const char *cause)
 {
         Manager *m = j->manager;
         int r;
@@ -59,7 +59,7 @@ static int end_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t atte
         r = scheduler_end(m->scheduler, j->table, kind, task, attempt, end, manager_now(m));
         if (r < 0)
                 return r;
-        job_attempt_ended(j, kind, task, attempt, end, why);
+        job_attempt_ended(j, kind, task, attempt, end, why, cause);
         if (why)
                 task_table_set_status(j->table, kind, task, why);
         job_rerun_lost(j);
@@ -73,7 +73,7 @@ static void kill_call(AttemptCall *c)
         EvgrpcCall *call = c->call;
         MasterJob *j = c->job;
 
-        (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_KILLED, NULL);
+        (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_KILLED, NULL, NULL);
         attempt_detach(c);
         if (call)
                 evgrpc_call_cancel(call);
@@ -118,18 +118,18 @@ void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task)
         }
 }
 
-static void lose_attempt(AttemptCall *c, const char *why)
+static void lose_attempt(AttemptCall *c, const char *why, const char *cause)
 {
         MasterJob *j = c->job;
         const char *name = manager_worker_name(j->manager, c->worker);
 
         job_event(j, "attempt-lost", "attempt %u of %s %u on %s is lost: %s", c->attempt,
                   kind_name(c->kind), c->task, name, why);
-        (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_LOST, why);
+        (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_LOST, why, cause);
         attempt_detach(c);
 }
 
-void worker_lose_attempts(MasterWorker *w, const char *why)
+void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause)
 {
         Manager *m = w->manager;
 
@@ -141,14 +141,14 @@ void worker_lose_attempts(MasterWorker *w, const char *why)
                         AttemptCall *c = calls[k];
 
                         if (c->worker == w->number)
-                                lose_attempt(c, why);
+                                lose_attempt(c, why, cause);
                 }
         }
 }
 
 /* The sentence is the worker's, which knows the input and the offset. */
 static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *error,
-                         const char *stderr_tail, bool permanent)
+                         const char *cause, const char *stderr_tail, bool permanent)
 {
         const char *why = *error ? error : "failed, and its worker did not say why";
         const Task *task = task_table_get(j->table, f->kind, f->task);
@@ -159,14 +159,14 @@ static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *err
                   kind_name(f->kind), f->task, manager_worker_name(j->manager, f->worker), why);
         job_keep_tail(j, f, stderr_tail);
         worker_set_trouble(manager_worker(j->manager, f->worker), why);
-        r = end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why);
+        r = end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why, cause);
         if (r < 0 || (r == 0 && !permanent))
                 return;
         if (task->failed > 1)
                 reason = g_strdup_printf("%s (attempt %u, on %s, the last of %u that failed)", why,
                                          f->attempt, manager_worker_name(j->manager, f->worker),
                                          task->failed);
-        job_end(j, JOB_FAILED, reason ? reason : why, stderr_tail);
+        job_end(j, JOB_FAILED, reason ? reason : why, cause, f, stderr_tail);
 }
 
 /* ---- Results ---- */
@@ -197,7 +197,7 @@ static void commit_map(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__T
         if (scheduler_commit(m->scheduler, j->table, TASK_MAP, f->task, f->attempt,
                              manager_now(m)) < 0) {
                 /* Another one was first. */
-                (void) end_attempt(j, TASK_MAP, f->task, f->attempt, ATTEMPT_KILLED, NULL);
+                (void) end_attempt(j, TASK_MAP, f->task, f->attempt, ATTEMPT_KILLED, NULL, NULL);
                 return;
         }
         job_attempt_committed(j, TASK_MAP, f->task, f->attempt);
@@ -210,7 +210,8 @@ static void commit_map(MasterJob *j, FinishedAttempt *f, const Mapreduced__V1__T
         job_changed(j, CHANGED_NUMBERS);
 }
 
-static void reject_attempt(MasterJob *j, const FinishedAttempt *f, const char *error)
+static void reject_attempt(MasterJob *j, const FinishedAttempt *f, const char *error,
+                           const char *cause)
 {
         Manager *m = j->manager;
 
@@ -218,7 +219,7 @@ static void reject_attempt(MasterJob *j, const FinishedAttempt *f, const char *e
                   manager_worker_name(m, f->worker), kind_name(f->kind), f->task,
                   *error ? error : "no reason given");
         worker_set_trouble(manager_worker(m, f->worker), error);
-        (void) end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_REJECTED, error);
+        (void) end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_REJECTED, error, cause);
         scheduler_back_off(m->scheduler, f->worker, manager_now(m));
 }
 
@@ -244,6 +245,7 @@ static const char *streamed_output_fault(AttemptCall *c, uint64_t expected_bytes
 static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1__TaskResult *result)
 {
         const char *fault = streamed_output_fault(c, result->output_bytes);
+        int output_error = c->output_error;
         MasterJob *j = c->job;
 
         if (fault) {
@@ -252,7 +254,7 @@ static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1_
                 why = g_strdup_printf("%s %u: its result could not be kept in %s: %s",
                                       kind_name(f->kind), f->task, j->output_dir, fault);
                 attempt_detach(c);
-                fail_attempt(j, f, why, "", false);
+                fail_attempt(j, f, why, cause_of_errno(output_error), "", false);
                 return;
         }
         attempt_detach(c);
@@ -277,15 +279,17 @@ static void on_result(AttemptCall *c, const Mapreduced__V1__TaskResult *result)
                 break;
         case MAPREDUCED__V1__TASK_OUTCOME__KILLED:
                 attempt_detach(c);
-                (void) end_attempt(j, f.kind, f.task, f.attempt, ATTEMPT_KILLED, result->error);
+                (void) end_attempt(j, f.kind, f.task, f.attempt, ATTEMPT_KILLED, result->error,
+                                   result->cause);
                 break;
         case MAPREDUCED__V1__TASK_OUTCOME__REJECTED:
                 attempt_detach(c);
-                reject_attempt(j, &f, result->error);
+                reject_attempt(j, &f, result->error, result->cause);
                 break;
         default: /* FAILED, and what a newer worker may say: nothing that we can use */
                 attempt_detach(c);
-                fail_attempt(j, &f, result->error, result->stderr_tail, result->permanent);
+                fail_attempt(j, &f, result->error, result->cause, result->stderr_tail,
+                             result->permanent);
         }
         counter_set_free(f.counters);
 }
@@ -394,9 +398,9 @@ static void on_call_done(EvgrpcCall *call, const EvgrpcStatus *status, void *use
                 scheduler_back_off(m->scheduler, c->worker, manager_now(m));
                 if (is_refusal(status->code)) {
                         attempt_detach(c);
-                        fail_attempt(j, &f, why, "", false);
+                        fail_attempt(j, &f, why, CAUSE_WORKER_UNREACHABLE, "", false);
                 } else {
-                        lose_attempt(c, why);
+                        lose_attempt(c, why, CAUSE_WORKER_UNREACHABLE);
                 }
         }
         evgrpc_call_unref(c->call);
@@ -591,7 +595,7 @@ static void call_worker(AttemptCall *c, bool resume)
                 return;
         c->call = NULL;
         scheduler_back_off(m->scheduler, c->worker, manager_now(m));
-        lose_attempt(c, error_text(r));
+        lose_attempt(c, error_text(r), CAUSE_WORKER_UNREACHABLE);
 }
 
 static void start_attempt(Manager *m, const Assignment *a)
@@ -637,7 +641,7 @@ static void resume_or_lose(AttemptCall *c, const Mapreduced__V1__RegisterRequest
         if (!a && c->resumed)
                 return;
         if (!a) {
-                lose_attempt(c, "its worker does not run it any more");
+                lose_attempt(c, "its worker does not run it any more", CAUSE_WORKER_RESTARTED);
                 return;
         }
         g_ptr_array_add(keep, a);

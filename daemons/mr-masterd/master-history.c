@@ -32,7 +32,7 @@ void job_attempt_started(MasterJob *j, const Assignment *a)
 }
 
 static void save_end(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt, const char *end,
-                     const char *reason)
+                     const char *reason, const char *cause)
 {
         g_autofree char *valid = NULL;
         StoreAttempt row = {
@@ -42,6 +42,7 @@ static void save_end(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attemp
                 .attempt = attempt,
                 .finished_usec = manager_realtime(j->manager),
                 .end = end,
+                .cause = cause,
         };
 
         if (reason)
@@ -52,14 +53,14 @@ static void save_end(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attemp
 }
 
 void job_attempt_ended(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt, AttemptEnd end,
-                       const char *reason)
+                       const char *reason, const char *cause)
 {
-        save_end(j, kind, task, attempt, end_names[end], reason);
+        save_end(j, kind, task, attempt, end_names[end], reason, cause);
 }
 
 void job_attempt_committed(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt)
 {
-        save_end(j, kind, task, attempt, "succeeded", NULL);
+        save_end(j, kind, task, attempt, "succeeded", NULL, NULL);
 }
 
 void job_keep_tail(MasterJob *j, const FinishedAttempt *f, const char *text)
@@ -91,7 +92,8 @@ int job_restore_history(MasterJob *j)
 {
         if (j->state != JOB_RUNNING || j->ending != 0)
                 store_end_attempts(j->manager->store, j->number, manager_realtime(j->manager),
-                                   end_names[ATTEMPT_LOST], "the master was restarted");
+                                   end_names[ATTEMPT_LOST], "the master was restarted",
+                                   CAUSE_MASTER_RESTARTED);
         return store_each_tail(j->manager->store, j->number, on_tail, j);
 }
 

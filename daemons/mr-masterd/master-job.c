@@ -50,6 +50,8 @@ MasterJob *job_new(Manager *m, uint64_t number, JobDesc *desc, uint32_t uid)
         j->program = job_desc_program(desc);
         j->uid = uid;
         j->reason = g_strdup("");
+        j->cause = g_strdup("");
+        j->cause_attempt = g_strdup("");
         j->error_output = g_strdup("");
         j->reduces = desc->reduces;
         j->streamed = !*desc->output && !m->conf->shared_results;
@@ -117,6 +119,8 @@ MasterJob *job_free(MasterJob *j)
         g_free(j->program);
         g_free(j->output_dir);
         g_free(j->stable_dir);
+        g_free(j->cause);
+        g_free(j->cause_attempt);
         g_free(j->reason);
         g_free(j->error_output);
         g_free(j->path);
@@ -197,6 +201,8 @@ void job_save(MasterJob *j)
                 .state = (int) j->state,
                 .ending = (int) j->ending,
                 .reason = j->reason,
+                .cause = j->cause,
+                .cause_attempt = j->cause_attempt,
                 .error_output = j->error_output,
                 .submitted_usec = j->submitted_usec,
                 .started_usec = j->started_usec,
@@ -412,7 +418,7 @@ static void plan_done(void *data, bool abandoned)
                 }
         }
         if (r < 0)
-                job_end(j, JOB_FAILED, error_message(&w->error, r), NULL);
+                job_end(j, JOB_FAILED, error_message(&w->error, r), cause_of_errno(r), NULL, NULL);
         plan_work_free(w);
         job_try_end(j);
 }
@@ -639,7 +645,8 @@ static void end_done(void *data, bool abandoned)
         j->working--;
         j->finishing = false;
         if (w->result < 0 && !w->discard)
-                job_end(j, JOB_FAILED, error_message(&w->error, w->result), NULL);
+                job_end(j, JOB_FAILED, error_message(&w->error, w->result),
+                        cause_of_errno(w->result), NULL, NULL);
         else if (w->result < 0)
                 job_event(j, "cleanup-failed", "%s", error_message(&w->error, w->result));
         if (w->discard)
@@ -697,7 +704,9 @@ void job_check_complete(MasterJob *j)
         job_finish(j);
 }
 
-void job_end(MasterJob *j, JobState how, const char *reason, const char *error_output)
+/* @cause: a word of base/cause.h. @blamed: whose failure it was; NULL: no attempt's. */
+void job_end(MasterJob *j, JobState how, const char *reason, const char *cause,
+             const FinishedAttempt *blamed, const char *error_output)
 {
         g_autofree char *tail = NULL;
 
@@ -707,6 +716,13 @@ void job_end(MasterJob *j, JobState how, const char *reason, const char *error_o
         g_free(j->reason);
         j->reason =
                 g_utf8_make_valid(reason, (gssize) MIN(strlen(reason), MASTER_REASON_MAX_BYTES));
+        g_free(j->cause);
+        j->cause = g_strdup(cause);
+        g_free(j->cause_attempt);
+        j->cause_attempt =
+                blamed ? g_strdup_printf("%s-%u/%u", blamed->kind == TASK_MAP ? "map" : "reduce",
+                                         blamed->task, blamed->attempt)
+                       : g_strdup("");
         if (error_output) {
                 size_t size = strlen(error_output), cut = size - MIN(size, MASTER_STDERR_MAX_BYTES);
 

@@ -13,6 +13,7 @@
 
 #include <systemd/sd-bus.h>
 
+#include "base/cause.h"
 #include "cluster.pb-c.h"
 #include "jobs/counters.h"
 #include "jobs/job-desc.h"
@@ -67,6 +68,8 @@ typedef enum ChangedFlags {
         CHANGED_STATE = 1 << 1,
 } ChangedFlags;
 
+typedef struct FinishedAttempt FinishedAttempt;
+
 struct MasterJob {
         Manager *manager;
         uint64_t number;
@@ -80,6 +83,8 @@ struct MasterJob {
         JobState
                 ending; /* FAILED or CANCELLED: on its way there, as soon as nothing of it works any more; else 0 */
         char *reason;
+        char *cause;         /* of base/cause.h: why it failed, in a word; "" */
+        char *cause_attempt; /* whose attempt that was, "map-3/1"; "" for nobody's */
         char *error_output;
         uint64_t submitted_usec, started_usec, finished_usec; /* CLOCK_REALTIME */
         uint64_t input_bytes;
@@ -113,7 +118,8 @@ struct MasterJob {
 
         uint64_t next_event;
         uint64_t next_tail;
-        char *waiting_for; /* why nothing runs; NULL when something does */
+        char *waiting_for;         /* why nothing runs; NULL when something does */
+        const char *waiting_cause; /* the same in a word of base/cause.h */
 
         unsigned changed; /* ChangedFlags */
         uint64_t announced_usec;
@@ -243,8 +249,8 @@ int job_make_splits(const MasterJob *j, const PlanFiles *files, SplitPlan **ret,
 int job_begin(MasterJob *j, PlanFiles *files, Error *e); /* splits and tables; takes @files */
 void job_run(MasterJob *j);
 void job_check_complete(MasterJob *j);
-void job_end(MasterJob *j, JobState how, const char *reason,
-             const char *error_output); /* FAILED or CANCELLED */
+void job_end(MasterJob *j, JobState how, const char *reason, const char *cause,
+             const FinishedAttempt *blamed, const char *error_output); /* FAILED or CANCELLED */
 void job_try_end(MasterJob *j);
 void job_finish(MasterJob *j);
 void job_save(MasterJob *j);
@@ -285,7 +291,7 @@ void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterReque
                             GPtrArray *keep);
 /* One attempt of the task was committed: the others are told to stop. */
 void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
-void worker_lose_attempts(MasterWorker *w, const char *why);
+void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause);
 TaskKind job_part_kind(const MasterJob *j); /* maps, where there are no reduces */
 uint32_t job_part_count(const MasterJob *j);
 const char *job_part_ending(const MasterJob *j);   /* of their names: ".gz"; a constant */
@@ -293,11 +299,11 @@ double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R'
 
 /* ---- master-commit.c: parts ---- */
 
-typedef struct FinishedAttempt {
+struct FinishedAttempt {
         TaskKind kind;
         uint32_t task, attempt, worker;
         CounterSet *counters; /* owned */
-} FinishedAttempt;
+};
 
 char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
                       uint32_t worker);
@@ -309,7 +315,7 @@ void job_commit_part(MasterJob *j, FinishedAttempt *f,
 
 void job_attempt_started(MasterJob *j, const Assignment *a);
 void job_attempt_ended(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt, AttemptEnd end,
-                       const char *reason); /* which may be NULL */
+                       const char *reason, const char *cause); /* which may be NULL */
 void job_attempt_committed(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt);
 void job_keep_tail(MasterJob *j, const FinishedAttempt *f, const char *text); /* of its stderr */
 int job_restore_history(MasterJob *j);

@@ -61,6 +61,10 @@ static void on_job(const StoreJob *row, void *userdata)
         j->ending = (JobState) row->ending;
         g_free(j->reason);
         j->reason = g_strdup(row->reason);
+        g_free(j->cause);
+        j->cause = g_strdup(row->cause);
+        g_free(j->cause_attempt);
+        j->cause_attempt = g_strdup(row->cause_attempt);
         g_free(j->error_output);
         j->error_output = g_strdup(row->error_output);
         j->submitted_usec = row->submitted_usec;
@@ -123,7 +127,7 @@ static uint32_t read_running(Restore *x, TaskKind kind, uint32_t task, const cha
                         continue;
                 }
                 job_attempt_ended(x->job, kind, task, e.attempt, ATTEMPT_LOST,
-                                  "its worker is not known any more");
+                                  "its worker is not known any more", CAUSE_WORKER_SILENT);
                 lost++;
         }
         return lost;
@@ -192,7 +196,7 @@ static int go_on(Restore *x, MasterJob *j)
                 r = error_setf(&e, EPROTO, "it was planned by another version: %u maps, not %u",
                                maps, j->maps);
         if (r < 0) {
-                job_end(j, JOB_FAILED, error_message(&e, r), NULL);
+                job_end(j, JOB_FAILED, error_message(&e, r), cause_of_errno(r), NULL, NULL);
                 return 0;
         }
         r = store_each_task(x->m->store, j->number, TASK_MAP, 0, UINT32_MAX, on_task, x);

@@ -16,14 +16,15 @@
 #include "platform/log.h"
 
 /* Goes up with every change of a table, an index, or what a value means. */
-#define SCHEMA_VERSION 2
+#define SCHEMA_VERSION 3
 
 static const char schema[] =
         "CREATE TABLE jobs(number INTEGER PRIMARY KEY, description BLOB NOT NULL, uid INTEGER NOT NULL,"
         " state INTEGER NOT NULL, ending INTEGER NOT NULL, reason TEXT, error_output TEXT,"
         " submitted INTEGER, started INTEGER, finished INTEGER, maps INTEGER, reduces INTEGER,"
         " maps_done INTEGER, reduces_done INTEGER, attempts_failed INTEGER, attempts_lost INTEGER,"
-        " outputs_lost INTEGER, input_bytes INTEGER, output_created INTEGER, counters TEXT);"
+        " outputs_lost INTEGER, input_bytes INTEGER, output_created INTEGER, counters TEXT,"
+        " cause TEXT, cause_attempt TEXT);"
         "CREATE TABLE inputs(job INTEGER, seq INTEGER, path BLOB, size INTEGER, mtime INTEGER,"
         " ctime INTEGER, inode INTEGER, device INTEGER,"
         " PRIMARY KEY(job, seq)) WITHOUT ROWID;"
@@ -38,7 +39,7 @@ static const char schema[] =
         "CREATE TABLE workers(number INTEGER PRIMARY KEY, id TEXT UNIQUE, name TEXT, address TEXT,"
         " slots INTEGER, drained INTEGER);"
         "CREATE TABLE attempts(job INTEGER, kind INTEGER, task INTEGER, attempt INTEGER, worker INTEGER,"
-        " started INTEGER, finished INTEGER, ending TEXT, reason TEXT,"
+        " started INTEGER, finished INTEGER, ending TEXT, reason TEXT, cause TEXT,"
         " PRIMARY KEY(job, kind, task, attempt)) WITHOUT ROWID;"
         "CREATE INDEX attempts_failed ON attempts(job, finished)"
         " WHERE ending IN ('failed', 'lost', 'rejected');"
@@ -90,16 +91,16 @@ static const char *const texts[_STATEMENT_MAX] = {
                          " ORDER BY map, seq",
         [PUT_META] = "REPLACE INTO meta VALUES(?,?)",
         [GET_META] = "SELECT value FROM meta WHERE key = ?",
-        [PUT_JOB] = "REPLACE INTO jobs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        [PUT_JOB] = "REPLACE INTO jobs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [PUT_TASK] = "REPLACE INTO tasks VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [PUT_INPUT] = "REPLACE INTO inputs VALUES(?,?,?,?,?,?,?,?)",
         [PUT_WORKER] = "REPLACE INTO workers VALUES(?,?,?,?,?,?)",
         [PUT_EVENT] = "REPLACE INTO events VALUES(?,?,?,?,?)",
         [TRIM_EVENTS] = "DELETE FROM events WHERE job = ? AND seq < ?",
-        [START_ATTEMPT] = "REPLACE INTO attempts VALUES(?,?,?,?,?,?,0,'','')",
-        [END_ATTEMPT] = "UPDATE attempts SET finished = ?, ending = ?, reason = ?"
+        [START_ATTEMPT] = "REPLACE INTO attempts VALUES(?,?,?,?,?,?,0,'','','')",
+        [END_ATTEMPT] = "UPDATE attempts SET finished = ?, ending = ?, reason = ?, cause = ?"
                         " WHERE job = ? AND kind = ? AND task = ? AND attempt = ? AND ending = ''",
-        [END_ATTEMPTS] = "UPDATE attempts SET finished = ?, ending = ?, reason = ?"
+        [END_ATTEMPTS] = "UPDATE attempts SET finished = ?, ending = ?, reason = ?, cause = ?"
                          " WHERE job = ? AND ending = ''",
         [TRIM_ATTEMPTS] =
                 "DELETE FROM attempts WHERE job = ? AND kind = ? AND task = ? AND attempt < ?",
@@ -449,12 +450,12 @@ int store_get_tag(Store *s, char ret[static STORE_TAG_SIZE])
 
 void store_put_job(Store *s, const StoreJob *j)
 {
-        write_row(s, PUT_JOB, "ibiiissiiiiiiiiiiiis", I(j->number), j->description,
+        write_row(s, PUT_JOB, "ibiiissiiiiiiiiiiiisss", I(j->number), j->description,
                   j->description_size, I(j->uid), I(j->state), I(j->ending), j->reason,
                   j->error_output, I(j->submitted_usec), I(j->started_usec), I(j->finished_usec),
                   I(j->maps), I(j->reduces), I(j->maps_done), I(j->reduces_done),
                   I(j->attempts_failed), I(j->attempts_lost), I(j->outputs_lost), I(j->input_bytes),
-                  I(j->output_created), j->counters);
+                  I(j->output_created), j->counters, j->cause, j->cause_attempt);
 }
 
 void store_put_task(Store *s, const StoreTask *t)
@@ -516,14 +517,14 @@ void store_start_attempt(Store *s, const StoreAttempt *a, uint32_t keep)
 
 void store_end_attempt(Store *s, const StoreAttempt *a)
 {
-        write_row(s, END_ATTEMPT, "issiiii", I(a->finished_usec), a->end, a->reason, I(a->job),
-                  I(a->kind), I(a->task), I(a->attempt));
+        write_row(s, END_ATTEMPT, "isssiiii", I(a->finished_usec), a->end, a->reason, a->cause,
+                  I(a->job), I(a->kind), I(a->task), I(a->attempt));
 }
 
 void store_end_attempts(Store *s, uint64_t job, uint64_t finished_usec, const char *end,
-                        const char *reason)
+                        const char *reason, const char *cause)
 {
-        write_row(s, END_ATTEMPTS, "issi", I(finished_usec), end, reason, I(job));
+        write_row(s, END_ATTEMPTS, "isssi", I(finished_usec), end, reason, cause, I(job));
 }
 
 void store_add_tail(Store *s, uint64_t job, uint64_t seq, const StoreTail *t, uint64_t keep)
@@ -581,6 +582,8 @@ static void on_job(sqlite3_stmt *row, void *userdata)
                 .input_bytes = u64_of(row, 17),
                 .output_created = sqlite3_column_int(row, 18),
                 .counters = text_of(row, 19),
+                .cause = text_of(row, 20),
+                .cause_attempt = text_of(row, 21),
         };
 
         ((StoreJobFn) reader->fn)(&job, reader->userdata);
@@ -737,7 +740,8 @@ static void on_attempt(sqlite3_stmt *row, void *userdata)
                 .finished_usec = u64_of(row, 6),
                 .end = text_of(row, 7),
                 .reason = text_of(row, 8),
-                .worker_name = text_of(row, 9),
+                .cause = text_of(row, 9),
+                .worker_name = text_of(row, 10),
         };
 
         ((StoreAttemptFn) reader->fn)(&attempt, reader->userdata);

@@ -24,6 +24,8 @@ typedef struct StoreJob {
         int state;  /* JobState */
         int ending; /* JobState that it is on its way to, or 0 */
         const char *reason, *error_output;
+        const char *cause;         /* a word of base/cause.h; "" for none */
+        const char *cause_attempt; /* whose it is, "map-3/1"; "" for nobody's */
         uint64_t submitted_usec, started_usec, finished_usec; /* CLOCK_REALTIME; 0: not yet */
         uint32_t maps, reduces, maps_done, reduces_done;
         uint32_t attempts_failed, attempts_lost, outputs_lost;
@@ -69,7 +71,7 @@ typedef struct StoreAttempt {
         uint32_t task, attempt, worker;
         uint64_t started_usec, finished_usec; /* CLOCK_REALTIME; 0: it still runs */
         const char *end;                      /* "" while it runs; else as on the bus */
-        const char *reason;
+        const char *reason, *cause;
         const char *worker_name; /* read only */
 } StoreAttempt;
 
@@ -123,7 +125,7 @@ void store_start_attempt(Store *s, const StoreAttempt *attempt, uint32_t keep);
 void store_end_attempt(Store *s, const StoreAttempt *attempt);
 /* Those that have no end: the process that would have told it is gone. */
 void store_end_attempts(Store *s, uint64_t job, uint64_t finished_usec, const char *end,
-                        const char *reason);
+                        const char *reason, const char *cause);
 
 /* Keeps the newest @keep of the job. @seq counts from 0. */
 void store_add_tail(Store *s, uint64_t job, uint64_t seq, const StoreTail *tail, uint64_t keep);

@@ -122,7 +122,8 @@ static char *worker_reasons(const Manager *m)
         return g_string_free(g_steal_pointer(&s), FALSE);
 }
 
-static char *waiting_for(const Manager *m, const MasterJob *j)
+/* The sentence, and its word of base/cause.h; NULL when something runs. */
+static char *waiting_for(const Manager *m, const MasterJob *j, const char **ret_cause)
 {
         g_autofree char *reasons = NULL;
 
@@ -131,22 +132,28 @@ static char *waiting_for(const Manager *m, const MasterJob *j)
                 return NULL;
         switch (scheduler_why_waiting(m->scheduler, j->table)) {
         case SCHED_WAIT_NO_WORKER:
+                *ret_cause = CAUSE_NO_WORKER;
                 return g_strdup_printf("waiting for a worker: none is registered at %s",
                                        m->address);
         case SCHED_WAIT_ALL_DRAINED:
+                *ret_cause = CAUSE_ALL_DRAINED;
                 return g_strdup("waiting for a worker: all are drained");
         case SCHED_WAIT_USER_JOBS:
+                *ret_cause = CAUSE_USER_LIMIT;
                 return g_strdup_printf("waiting for another job of user %u to end: %u run, and "
                                        "UserRunningJobsMax= allows no more",
                                        j->uid, m->conf->user_running_jobs_max);
         case SCHED_WAIT_USER_TASKS:
+                *ret_cause = CAUSE_USER_LIMIT;
                 return g_strdup_printf("waiting for tasks of user %u to end: as many run as "
                                        "UserMapsMax= and UserReducesMax= allow",
                                        j->uid);
         case SCHED_WAIT_SLOTS:
+                *ret_cause = CAUSE_NO_SLOT;
                 return g_strdup_printf("waiting for a slot: all %u are taken",
                                        scheduler_slots(m->scheduler));
         default:
+                *ret_cause = CAUSE_NO_WILLING_WORKER;
                 reasons = worker_reasons(m);
                 return g_strdup_printf("waiting for a worker that takes its tasks%s",
                                        *reasons ? reasons : ": see the job's events");
@@ -158,10 +165,12 @@ void manager_update_waiting(Manager *m)
         for (guint i = 0; i < m->by_age->len; i++) {
                 MasterJob *j = m->by_age->pdata[i];
                 g_autofree char *now = NULL;
+                const char *cause = "";
 
                 if (job_is_over(j))
                         continue;
-                now = waiting_for(m, j);
+                now = waiting_for(m, j, &cause);
+                j->waiting_cause = cause;
                 if (g_strcmp0(now, j->waiting_for) == 0)
                         continue;
                 g_free(j->waiting_for);

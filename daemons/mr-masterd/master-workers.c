@@ -288,7 +288,7 @@ static void forget_lost_workers(Manager *m)
         }
 }
 
-static void lose_worker(MasterWorker *w, const char *why)
+static void lose_worker(MasterWorker *w, const char *why, const char *cause)
 {
         g_autofree char *text = g_strdup_printf("%s is lost: %s", w->name, why);
         LogFields fields = {.worker = w->name, .message_id = MESSAGE_WORKER_LOST};
@@ -297,7 +297,7 @@ static void lose_worker(MasterWorker *w, const char *why)
 
         log_full(LOG_NOTICE, &fields, 0, "Worker %s", text);
         manager_tell_jobs(m, "worker-lost", text);
-        worker_lose_attempts(w, why);
+        worker_lose_attempts(w, why, cause);
         scheduler_remove_worker(m->scheduler, w->number);
         worker_set_trouble(w, why);
         w->alive = w->expected = false;
@@ -373,7 +373,7 @@ static void on_lease(void *userdata)
                 why = g_strdup_printf("not heard of for %.1f s, its lease was %.3g s",
                                       (double) silent_usec / USEC_PER_SEC,
                                       (double) m->conf->lease_usec / USEC_PER_SEC);
-                lose_worker(w, why);
+                lose_worker(w, why, CAUSE_WORKER_SILENT);
         }
         manager_arm_leases(m);
 }
@@ -404,7 +404,7 @@ void manager_expel_worker(Manager *m, const char *id, const char *why)
         MasterWorker *w = g_hash_table_lookup(m->workers, id);
 
         if (w && (w->alive || w->expected))
-                lose_worker(w, why);
+                lose_worker(w, why, CAUSE_WORKER_REVOKED);
 }
 
 /* ---- Registration ---- */
@@ -541,7 +541,7 @@ static void replace_incarnation(MasterWorker *w)
         g_autofree char *text = g_strdup_printf("%s was restarted", w->name);
 
         manager_tell_jobs(w->manager, "worker-lost", text);
-        worker_lose_attempts(w, "its worker was restarted");
+        worker_lose_attempts(w, "its worker was restarted", CAUSE_WORKER_RESTARTED);
         scheduler_remove_worker(w->manager->scheduler, w->number);
         w->channel = evgrpc_channel_free(w->channel);
         w->alive = false;

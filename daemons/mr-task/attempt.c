@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "base/cause.h"
 #include "base/fs.h"
 #include "mr-task/archive.h"
 #include "mr-task/attempt.h"
@@ -250,6 +251,9 @@ static int send_done(Attempt *a, int result)
                 error = attempt_valid_text(a->error.message, strlen(a->error.message),
                                            ERROR_MAX_BYTES);
                 done.error = error;
+                done.cause = (char *) (a->error.code == -ECHILD && a->cause
+                                               ? a->cause
+                                               : cause_of_errno(a->error.code));
         }
         done.stderr_tail = tail;
         done.permanent = a->permanent;

@@ -59,6 +59,8 @@ typedef struct Attempt {
         uint64_t cpu_usec;      /* used before this attempt */
 
         Error error;
+        const char *
+                cause; /* how the last command ended, as cause_of_status() has it; NULL: none has */
         bool permanent;
         RecordPage own_page;       /* where the worker gave none */
         volatile RecordPage *page; /* what map() has in hand */

@@ -7,6 +7,7 @@
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 
+#include "base/cause.h"
 #include "base/fs.h"
 #include "base/parse.h"
 #include "base/text.h"
@@ -392,6 +393,7 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
         if (r < 0)
                 return r;
         reporter_finish(&c.reporter);
+        a->cause = cause_of_status(c.status);
         *ret = describe_end(c.status);
         return 0;
 }

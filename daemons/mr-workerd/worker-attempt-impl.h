@@ -40,6 +40,8 @@ struct Attempt {
         bool asked;             /* detached: the registration on its way names it */
         TaskResult *kept;       /* a detached one's result */
         TaskSpec *spec;
+        const char *
+                cause; /* of base/cause.h, when the worker itself is about to fail it; NULL: none */
         Job *job;
         char *key;                   /* in the manager's table */
         char *task_name, *work_name; /* "map-3", "map-3.0" */

@@ -3,6 +3,7 @@
  */
 #include <stdarg.h>
 
+#include "base/cause.h"
 #include "base/parse.h"
 #include "mr-workerd/worker-attempt-impl.h"
 #include "mr-workerd/worker-gasp.h"
@@ -113,6 +114,7 @@ void attempt_end(Attempt *a, TaskOutcome outcome, const char *sentence)
 
         result.outcome = outcome;
         result.error = (char *) sentence;
+        result.cause = (char *) (a->cause ? a->cause : "");
         attempt_finish(a, &result);
 }
 
@@ -129,6 +131,7 @@ void attempt_fail(Attempt *a, bool permanent, const char *format, ...)
                                    a->spec->task, what);
         result.outcome = OUTCOME(FAILED);
         result.error = sentence;
+        result.cause = (char *) (a->cause ? a->cause : "");
         result.permanent = permanent;
         tail = a->gasp ? gasp_stderr(a->gasp) : NULL;
         if (tail)
@@ -141,6 +144,7 @@ void attempt_fail_disk(Attempt *a, int error, const char *what)
 {
         g_autofree char *sentence = NULL;
 
+        a->cause = cause_of_errno(error);
         if (error != -ENOSPC && error != -EDQUOT) {
                 attempt_fail(a, false, "%s: %s", what, g_strerror(-error));
                 return;
@@ -184,6 +188,7 @@ void attempt_finish_done(Attempt *a, TaskOutcome outcome)
         result.counters = a->done->counters;
         result.output_bytes = a->output_bytes;
         result.permanent = a->done->permanent;
+        result.cause = a->done->cause;
         result.cpu_usec = a->done->cpu_usec;
         if (a->skipped) {
                 result.n_skipped = a->skipped->len;
@@ -277,7 +282,8 @@ void attempt_listen(Attempt *a, EvgrpcServerCall *call)
         evgrpc_server_call_set_handlers(call, &handlers, a);
 }
 
-static void _printf_(2, 3) reject(EvgrpcServerCall *call, const char *format, ...)
+static void _printf_(3, 4)
+        reject(EvgrpcServerCall *call, const char *cause, const char *format, ...)
 {
         TaskResult result = MAPREDUCED__V1__TASK_RESULT__INIT;
         g_autofree char *sentence = NULL;
@@ -289,6 +295,7 @@ static void _printf_(2, 3) reject(EvgrpcServerCall *call, const char *format, ..
         log_notice("Rejected an attempt: %s", sentence);
         result.outcome = OUTCOME(REJECTED);
         result.error = sentence;
+        result.cause = (char *) cause;
         send_result(call, &result);
 }
 
@@ -303,20 +310,21 @@ static bool has_room(Manager *m, EvgrpcServerCall *call)
         }
 
         if (m->stopping) {
-                reject(call, "worker %s is stopping", m->conf.name);
+                reject(call, "", "worker %s is stopping", m->conf.name);
                 return false;
         }
         if (g_hash_table_size(m->attempts) >= attempts_max(m)) {
-                reject(call, "worker %s has %u attempts in hand, and takes no more", m->conf.name,
-                       g_hash_table_size(m->attempts));
+                reject(call, "", "worker %s has %u attempts in hand, and takes no more",
+                       m->conf.name, g_hash_table_size(m->attempts));
                 return false;
         }
         if (free_bytes < m->conf.min_free_bytes) {
                 g_autofree char *have = format_size(free_bytes);
                 g_autofree char *need = format_size(m->conf.min_free_bytes);
 
-                reject(call, "worker %s has %s free in its spool %s, less than MinFree=%s",
-                       m->conf.name, have, m->conf.spool, need);
+                reject(call, CAUSE_DISK_FULL,
+                       "worker %s has %s free in its spool %s, less than MinFree=%s", m->conf.name,
+                       have, m->conf.spool, need);
                 return false;
         }
         return true;
@@ -392,8 +400,8 @@ void attempt_start(Manager *m, EvgrpcServerCall *call, const TaskSpec *spec)
                 return;
         r = job_get(m, spec->job_id, &job);
         if (r < 0) {
-                reject(call, "worker %s cannot make a directory for the job: %s", m->conf.name,
-                       g_strerror(-r));
+                reject(call, cause_of_errno(r), "worker %s cannot make a directory for the job: %s",
+                       m->conf.name, g_strerror(-r));
                 return;
         }
         a = attempt_new(m, job, call, spec, TAKE_PTR(key));

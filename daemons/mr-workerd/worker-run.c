@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/cause.h"
 #include "base/fs.h"
 #include "base/parse.h"
 #include "mr-workerd/worker-attempt-impl.h"
@@ -106,6 +107,7 @@ static void on_opened(const int *fds, size_t count, int error, bool permanent, c
                 input_batch_add_piece(&b, a->spec->pieces[a->next++], fds[i]);
         if (error < 0) {
                 input_batch_done(&b);
+                a->cause = cause_of_errno(error);
                 attempt_fail(a, permanent, "%s", sentence);
                 return;
         }
@@ -245,6 +247,7 @@ static void on_patience_over(void *userdata)
                 arm_patience(a, until - now);
                 return;
         }
+        a->cause = CAUSE_TIME_LIMIT;
         if (a->output_work) {
                 attempt_fail(
                         a, false,
@@ -328,7 +331,7 @@ static char *last_words(const Attempt *a, const char *how)
                 has, may);
 }
 
-static void on_lost(const char *how, void *userdata)
+static void on_lost(const char *how, const char *cause, void *userdata)
 {
         Attempt *a = userdata;
         g_autofree char *where = a->gasp ? gasp_where(a->gasp, a->spec) : NULL;
@@ -336,6 +339,7 @@ static void on_lost(const char *how, void *userdata)
         g_autofree char *sentence =
                 g_strdup_printf("%s%s%s", what, where ? " " : "", where ? where : "");
 
+        a->cause = a->gasp && gasp_over_limit_bytes(a->gasp) > 0 ? CAUSE_MEMORY : cause;
         if (!run_again(a, how, sentence))
                 attempt_fail(a, false, "%s", sentence);
 }
@@ -573,6 +577,7 @@ static void on_files(int error, const char *sentence, void *userdata)
         Attempt *a = userdata;
 
         a->files_wait = job_files_wait_free(a->files_wait);
+        a->cause = cause_of_errno(error);
         if (error == 0)
                 begin(a);
         else

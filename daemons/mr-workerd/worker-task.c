@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "base/cause.h"
 #include "mr-workerd/worker-orphans.h"
 #include "mr-workerd/worker-task.h"
 #include "platform/log.h"
@@ -144,7 +145,7 @@ static void process_gone(Process *p, const char *how)
 
                 process_end(p);
                 if (slot)
-                        slot->handlers.on_lost(how, slot->userdata);
+                        slot->handlers.on_lost(how, CAUSE_TASK_ENDED, slot->userdata);
         }
         g_ptr_array_remove_fast(pool->processes, p);
 }
@@ -169,6 +170,13 @@ static char *describe_end(const siginfo_t *si)
         name = sigabbrev_np(si->si_status);
         return name ? g_strdup_printf("was killed by SIG%s", name)
                     : g_strdup_printf("was killed by signal %d", si->si_status);
+}
+
+static const char *cause_of_end(const siginfo_t *si)
+{
+        if (si->si_code == CLD_EXITED)
+                return CAUSE_COMMAND_FAILED;
+        return si->si_status == SIGKILL ? CAUSE_COMMAND_KILLED : CAUSE_COMMAND_CRASHED;
 }
 
 /* One message; false when there is no more to be read now. */
@@ -252,7 +260,7 @@ static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
                 log_debug("mr-task %s", how);
                 process_end(p);
                 if (slot)
-                        slot->handlers.on_lost(how, slot->userdata);
+                        slot->handlers.on_lost(how, cause_of_end(si), slot->userdata);
         }
         g_ptr_array_remove_fast(pool->processes, p);
         return 0;

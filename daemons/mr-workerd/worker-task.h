@@ -28,8 +28,8 @@ typedef struct TaskSlotHandlers {
         void (*on_granted)(void *userdata); /* a process is ours: send AttemptStart */
         void (*on_message)(const Mapreduced__Task__V1__FromTask *message, void *userdata);
         /* The process is gone. @how completes "mr-task …": "was killed by SIGSEGV", "exited with
-         * status 3". The slot is still to be given back. */
-        void (*on_lost)(const char *how, void *userdata);
+         * status 3"; @cause is of base/cause.h. The slot is still to be given back. */
+        void (*on_lost)(const char *how, const char *cause, void *userdata);
         /* None could be started, which is no fault of the attempt. The slot is still to be given back. */
         void (*on_unavailable)(int error, void *userdata);
 } TaskSlotHandlers;

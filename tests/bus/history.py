@@ -46,12 +46,12 @@ class History(mr.ClusterCase):
         self.finish(job)
         rows = self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]
         self.assertEqual([r[:3] for r in rows], [["map", 0, 0], ["map", 1, 0]])
-        for kind, task, attempt, worker, started, finished, state, fraction, reason in rows:
+        for kind, task, attempt, worker, started, finished, state, fraction, reason, cause in rows:
             self.assertIn(worker, ("w0", "w1"))
             self.assertLessEqual(self.job_get(job, "SubmittedUSec"), started)
             self.assertLess(started, finished)
             self.assertLessEqual(finished, self.job_get(job, "FinishedUSec"))
-            self.assertEqual((state, fraction, reason), ("succeeded", 1, ""))
+            self.assertEqual((state, fraction, reason, cause), ("succeeded", 1, "", ""))
         self.assertEqual(len(self.of_job(job, "ListAttempts", "suu", "reduce", 1, 5)[0]), 1)
         self.assertEqual(self.of_job(job, "ListFailedAttempts", "u", 0)[0], [])
         self.assertEqual(sorted(t[1:4] + t[5:] for t in self.of_job(job, "ListErrorOutput")[0]),

@@ -73,6 +73,58 @@ class Verbs(mr.ClusterCase):
         self.assertFails(self.ctl("retry", again, "--json=short"), f"Job {again} is done", code=1)
         self.assertIn(b"is done: nothing is wrong", self.ctl("why", again).stdout)
 
+    def test_why_goes_by_words(self):
+        """each way to fail has a word, by which why finds the way out; the sentence may say what it likes"""
+        self.file("in/a", b"b\t1\n")
+        self.file("plain", b"not a program\n")
+        self.file("full/file")
+        once = ("--max-attempts=1", "--input", "in")
+        jobs = {
+            "command-failed": ((*once, "--mapper", "exit 3"), "mend the command"),
+            # Words of other causes in what the command says, and in its name, lead nobody astray.
+            "command-failed ": ((*once, "--mapper", ": No space left, status 127, memory; exit 9"), "mend the command"),
+            "command-not-found": ((*once, "--mapper", "no-such-command-here"), "ship it"),
+            "command-not-executable": ((*once, "--mapper", f"true; {self.dir}/plain"), "chmod"),
+            "command-killed": ((*once, "--mapper", "kill -KILL $$"), "out of memory"),
+            "command-crashed": ((*once, "--mapper", "kill -SEGV $$"), "crashed"),
+            "time-limit": ((*once, "--mapper", "sleep 60", "--task-timeout=500ms"), "raise the time limit"),
+            "memory": ((*once, "--mapper", "python3 -c 'import time; x = bytearray(200 << 20); time.sleep(60)'", "--memory-limit=64M"), "more memory"),
+            "output-exists": ((*once, "--app", "wordcount", "--output", "full"), "missing or empty"),
+            "file-missing": (("--app", "wordcount", "--input", "nowhere"), "not mounted"),
+        }
+        ids = {word: self.submit(*args) for word, (args, _) in jobs.items()}
+        for word, job in ids.items():
+            with self.subTest(word):
+                self.finish(job)
+                why = self.rows("why", job)
+                self.assertEqual((why["State"], why["CauseWord"]), ("failed", word.strip()), why)
+                self.assertEqual(self.job_get(job, "Cause"), word.strip())
+                self.assertIn(jobs[word][1], why["Remedy"])
+                ours = word not in ("output-exists", "file-missing")  # those are nobody's attempt
+                self.assertEqual(self.job_get(job, "CauseAttempt"), "map-0/0" if ours else "")
+                self.assertEqual(why["Attempt"]["Cause"] if ours else why["Attempt"], word.strip() if ours else None)
+        self.master.kill()
+        self.start_master()
+        self.assertEqual({w: self.rows("why", j)["CauseWord"] for w, j in ids.items()}, {w: w.strip() for w in ids})
+
+    def test_why_a_lost_worker(self):
+        """an attempt that is lost has a word, too: and so has what the job waits for then"""
+        self.file("in/a", b"x\n")
+        go, mapper = self.gate()
+        job = self.submit("--mapper", mapper, "--input", "in")
+        mr.wait_for("it to run", lambda: self.job_get(job, "MapsRunning") == 1)
+        busy = next(i for i in (0, 1) if f"on w{i}" in self.ctl("why", job).stdout.decode())
+        self.assertOk(self.ctl("drain", f"w{1 - busy}"))
+        self.workers[busy].kill()
+        mr.wait_for("nobody to be left", lambda: self.job_get(job, "Cause") == "all-drained")
+        p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}", "org.mapreduced.Master1.Job", "ListFailedAttempts", "u", "0")
+        self.assertIn(json.loads(p.stdout)["data"][0][0][9], ("worker-unreachable", "worker-silent"))
+        self.workers[1 - busy].kill()
+        mr.wait_for("nobody to be there", lambda: self.job_get(job, "Cause") == "no-worker")
+        self.assertIn("start mr-workerd", self.rows("why", job)["Remedy"])
+        self.assertOk(self.ctl("cancel", job))
+        go.touch()
+
     def test_why_a_job_that_waits(self):
         """why says what a job waits for: workers that are all drained, a slot, or its longest attempt"""
         self.file("in/a", b"x\n")
@@ -82,12 +134,14 @@ class Verbs(mr.ClusterCase):
         job = self.submit("--mapper", mapper, "--input", "in")
         mr.wait_for("it to wait", lambda: self.job_get(job, "StateReason"))
         self.assertIn("mrctl resume WORKER", self.ctl("why", job).stdout.decode())
+        self.assertEqual(self.job_get(job, "Cause"), "all-drained")
         self.assertFails(self.ctl("resume", "w9", "w1"), "There is no worker w9", code=1)
         mr.wait_for("it to run", lambda: self.job_get(job, "MapsRunning") == 1)
         self.assertRegex(self.ctl("why", job).stdout.decode(), "nothing holds it up\n Attempt: map-0/0 on w1, running for")
         second = self.submit("--mapper", mapper, "--input", "in")
         mr.wait_for("it to wait", lambda: self.job_get(second, "StateReason"))
         self.assertIn("waiting for a slot: all 2 are taken", self.ctl("why", second).stdout.decode())
+        self.assertEqual(self.rows("why", second)["CauseWord"], "no-slot")
         go.touch()
         self.finish(second)
 

@@ -25,6 +25,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -283,22 +284,36 @@ class Bench:
         todo = [(job, name, command) for job, programs in self.jobs.items() for name, command in programs]
         for path in {self.text, str(self.data / "log"), str(self.data / "records")}:
             sh(f"cat '{path}' > /dev/null", self.env)
-        for _ in range(self.args.rounds):
-            rng.shuffle(todo)
-            for job, name, command in todo:
-                times = 5 if job == "one line" else 1
-                for _ in range(times):
-                    start = time.perf_counter()
-                    sh(command, self.env)
-                    taken[job, name].append(time.perf_counter() - start)
+        try:
+            for _ in range(self.args.rounds):
+                rng.shuffle(todo)
+                for job, name, command in todo:
+                    times = 5 if job == "one line" else 1
+                    for _ in range(times):
+                        start = time.perf_counter()
+                        sh(command, self.env)
+                        taken[job, name].append(time.perf_counter() - start)
+        except Ended:
+            print("ended before the last round: the table is of what was taken by then")
         return taken
 
     def rows(self, taken):
-        for job, programs in self.jobs.items():
+        for job, all_programs in self.jobs.items():
+            programs = [p for p in all_programs if taken[job, p[0]]]
+            if not programs:
+                continue
             base = statistics.median(taken[job, programs[min(1, len(programs) - 1)][0]])
             for i, (name, _) in enumerate(programs):
                 times = taken[job, name]
                 yield job, name, statistics.median(times), min(times), statistics.median(times) / base, i == 0
+
+
+class Ended(Exception):
+    """A time limit's SIGTERM."""
+
+
+def end(*_):
+    raise Ended
 
 
 def pss_bytes(pid):
@@ -342,6 +357,12 @@ def report_memory(bench, limit_mib):
         print(f"{job}: peak memory of all processes {peak:.0f} MiB (at most {limit_mib})")
         if peak > limit_mib:
             sys.exit(1)
+
+
+def machine(args):
+    with open("/proc/meminfo", encoding="ascii") as f:
+        kib = int(f.readline().split()[1])
+    return f"{os.cpu_count()} processors, {kib / (1 << 20):.0f} GiB of memory; {args.size} MiB of each kind of data, in the page cache"
 
 
 def table(rows, rounds):
@@ -390,6 +411,7 @@ def main():
     args = parser.parse_args()
     if args.short:
         args.size, args.rounds = min(args.size, 4), 1
+    signal.signal(signal.SIGTERM, end)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="mr-bench-", dir=args.scratch))
     try:
         bench = Bench(args, scratch)
@@ -402,6 +424,7 @@ def main():
         if args.check == "only":
             return
         rows = list(bench.rows(bench.run()))
+        print(machine(args))
         table(rows, args.rounds)
         if args.svg:
             svg(rows, args.svg)

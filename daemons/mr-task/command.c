@@ -58,10 +58,41 @@ static int make_pipe(int *ret_read, int *ret_write, bool ours_is_read)
         return 0;
 }
 
+/*
+ * The words of a command that is a program's path and plain words, and means the same with a shell and without: one
+ * program less to start for each split. NULL for all else, and that is the shell's to understand.
+ */
+static char **plain_words(const char *line)
+{
+        static const char plain[] =
+                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,+@%-= ";
+        g_auto(GStrv) words = NULL;
+
+        if (line[strspn(line, plain)] != '\0')
+                return NULL;
+        words = g_strsplit(line, " ", -1);
+        if (!words[0] || !strchr(words[0], '/') || strchr(words[0], '='))
+                return NULL;
+        for (char **w = words; *w; w++)
+                if (!**w)
+                        return NULL;
+        return TAKE_PTR(words);
+}
+
+static int spawn_command(const char *line, const SpawnOptions *o, pid_t *ret)
+{
+        char *shell[] = {(char *) "sh", (char *) "-c", (char *) line, NULL};
+        g_auto(GStrv) words = plain_words(line);
+
+        /* What cannot be started so, a script without "#!" or a name that is not there, is the shell's to run or to name. */
+        if (words && spawn(words[0], words, o, ret) >= 0)
+                return 0;
+        return spawn("/bin/sh", shell, o, ret);
+}
+
 static int command_start(Command *c, const char *line, char **env)
 {
         _cleanup_close_ int child_in = -EBADF, child_out = -EBADF, child_err = -EBADF;
-        char *argv[] = {(char *) "sh", (char *) "-c", (char *) line, NULL};
         int r;
 
         r = make_pipe(&child_in, &c->in, false);
@@ -81,7 +112,7 @@ static int command_start(Command *c, const char *line, char **env)
                 .new_group = true,
         };
 
-        r = spawn("/bin/sh", argv, &options, &c->pid);
+        r = spawn_command(line, &options, &c->pid);
         if (r < 0)
                 return r;
         c->pidfd = pidfd_open(c->pid, 0);

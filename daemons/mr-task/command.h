@@ -22,7 +22,7 @@ typedef struct CommandIo {
 } CommandIo;
 
 /**
- * command_run() - run `/bin/sh -c @line` to its end
+ * command_run() - run `/bin/sh -c @line` to its end, without the shell where that would do nothing but start a program
  * @env:  NULL-terminated
  * @ret:  how it ended in words, "exited with status 3"; NULL when it exited with 0. Caller frees.
  *

@@ -121,6 +121,18 @@ class Commands(mr.Scratch):
         self.assertOk(p)
         self.assertEqual(p.stdout, b"done\n")
 
+    def test_words(self):
+        """a path and plain words, which need no shell, a script that says no interpreter, and what only a shell understands"""
+        self.script("words.py", "#!/usr/bin/python3\nimport sys\nprint('|'.join(sys.argv[1:]))\n")
+        self.script("bare", "cat >/dev/null; echo \"bare $1\"\n")
+        self.file("in", "x\n")
+        for mapper, want in (("./words.py one a=b --c=d,e f/g", "one|a=b|--c=d,e|f/g"), ("./words.py 'o n e' \"t$((1 + 1))\"", "o n e|t2"),
+                             ("./words.py  two", "two"), ("./bare arg", "bare arg"), ("V=1 ./words.py x", "x"),
+                             ("/bin/echo a -n", "a -n"), ("echo b | /usr/bin/tr a-z A-Z", "B")):
+            p = self.local("--mapper", mapper, "--file", "words.py", "--reduces", "0", "--input", "in", "-q")
+            self.assertOk(p)
+            self.assertEqual(p.stdout.decode(), want + "\n", mapper)
+
     def test_much_output_before_reading(self):
         """a mapper that writes much before it reads does not hang"""
         p = self.local("--mapper", "head -c 3000000 /dev/zero | tr '\\0' 'a' | fold -w 99; echo; cat", "--reducer", "wc -l",

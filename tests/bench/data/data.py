@@ -258,7 +258,7 @@ class Bench:
         checks = {
             "letters only": (f"{parts} | {digest}", f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {SWAP} | {digest}"),
             "sort": (f"{parts} | cksum", f"sort -s -S 25% --parallel=2 -T {s} {self.data}/records | cksum"),
-            "C streaming mapper": (f"{parts} | awk '{{n += $1}} END {{print n}}'", f"tr -s '[:space:]' '\\n' < '{self.text}' | grep -ac ."),
+            "C streaming mapper": (f"{parts} | awk '{{n += $1}} END {{print n}}'", f"tr -s '[:space:]' '\\n' < '{self.text}' | wc -l"),
             "command output": (f"{parts} | cksum", f"tr a-z A-Z < '{self.text}' | sed '$a\\' | cksum"),
             "regex count": (f"{parts} | cut -f2", f"grep -c '\" 50[0-9] ' {self.data}/log"),
             "inverted index": (f"{parts} | awk -F '\\t' '{{for (i = 2; i <= NF; i++) {{n = split($i, p, \"/\"); print $1 \"\\t\" p[n]}}}}' | {digest}", f"sort {s}/c | cksum"),

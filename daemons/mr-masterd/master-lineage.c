@@ -418,7 +418,8 @@ JobLineage *job_lineage_new(MasterJob *j)
         else if (!*j->desc->app && !g_str_equal(j->desc->reuse, "yes"))
                 why = WHY_COMMAND;
         if (why != WHY_UNKNOWN) {
-                memset(jl->why, (int) why, j->maps);
+                if (j->maps > 0)
+                        memset(jl->why, (int) why, j->maps);
                 return jl;
         }
         jl->keys = g_new0(Key, j->maps);

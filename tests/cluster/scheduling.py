@@ -31,11 +31,6 @@ class Sharing(fault.Timed):
         self.assertOk(p)
         return p.stdout
 
-    def tasks(self, job, kind):
-        p = self.ctl("tasks", "--json=short", job)
-        self.assertOk(p)
-        return [t for t in json.loads(p.stdout) if t["Kind"] == kind]
-
     def started(self, job, kind):
         return sum(t["AttemptsStarted"] for t in self.tasks(job, kind))
 
@@ -140,11 +135,14 @@ class Sharing(fault.Timed):
         mapper = self.script("random.sh", "#!/bin/sh\n" + stop +
                              "n=$(od -An -N8 -tx8 /dev/urandom | tr -d ' ')\ncat >/dev/null\n"
                              "for k in $(seq 60); do printf 'k%s\\t%s %s\\n' $k $mapreduce_task_partition $n; done\nsleep 0.2\n")
-        out = self.dir / "out"
-        job = self.submit("--mapper", mapper, "--reducer", "sleep 0.3; cat", "--input", tree, "--reduces", "8", "--output", out)
+        out, hold = self.dir / "out", self.dir / "hold"
+        reducer = f"case $mapreduce_task_partition in 0|1) ;; *) while [ ! -e {hold} ]; do sleep 0.02; done;; esac; cat"
+        job = self.submit("--mapper", mapper, "--reducer", reducer, "--input", tree, "--reduces", "8", "--output", out)
         mr.wait_for("the first reduces", lambda: self.job_get(job, "ReducesDone") >= 2)
+        mr.wait_for("a reduce on the worker that dies", lambda: self.on(job, "reduce", "running", "w1"))
         self.breaks()
         self.workers[1].kill()
+        hold.touch()
         self.assertOk(self.ctl("wait", "-q", job))
         self.ends(job)
         self.notices(job, "attempt-lost")

@@ -61,6 +61,14 @@ class Timed(mr.ClusterCase):
         if self.broke and "over" not in self.times:
             self.took("over", job, kind)
 
+    def tasks(self, job, kind):
+        p = self.ctl("tasks", "--json=short", job)
+        self.assertOk(p)
+        return [t for t in json.loads(p.stdout) if t["Kind"] == kind]
+
+    def on(self, job, kind, state, worker):
+        return [t["Index"] for t in self.tasks(job, kind) if t["State"] == state and t["Worker"] == worker]
+
 
 class FaultCase(Timed):
     """A job over files of known length, and what must be true after it."""
@@ -90,14 +98,6 @@ class FaultCase(Timed):
         self.reduces = reduces
         return self.submit("--mapper", mapper, "--reducer", reducer, "--input", self.dir / "in", "--reduces", reduces,
                            "--output", self.out, *args)
-
-    def tasks(self, job, kind):
-        p = self.ctl("tasks", "--json=short", job)
-        self.assertOk(p)
-        return [t for t in json.loads(p.stdout) if t["Kind"] == kind]
-
-    def on(self, job, kind, state, worker):
-        return [t["Index"] for t in self.tasks(job, kind) if t["State"] == state and t["Worker"] == worker]
 
     def attempts(self, job, kind):
         return sum(t["AttemptsStarted"] for t in self.tasks(job, kind))

@@ -117,7 +117,8 @@ static void case_list(Client *c)
 
 static void case_deadline(Client *c)
 {
-        EvgrpcCallOptions options = {.timeout_usec = 100000};
+        /* Long enough for a handshake: the server is to hear of it. */
+        EvgrpcCallOptions options = {.timeout_usec = 1000000};
         Order order = EVGRPC__TEST__ORDER__INIT;
         EvgrpcCall *call;
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """The Debian packages: lintian has nothing against them, and whoever builds them gets the same bytes."""
 
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -46,6 +48,17 @@ class Packages(unittest.TestCase):
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=1500)
         self.assertEqual(p.returncode, 0, p.stdout[-4000:])
         self.assertIn(f"{len(self.debs)} packages compared, all are the same", p.stdout)
+
+    def test_foreign(self):
+        """the spec file and the PKGBUILD build, and their packages have the files that Debian's have"""
+        if os.environ.get("MR_PACKAGES") != "1":
+            self.skipTest("builds everything twice more: set MR_PACKAGES=1")
+        with tempfile.TemporaryDirectory(prefix="mr-foreign-") as out:
+            p = subprocess.run([str(container.SOURCE / "packaging/check-foreign"), out, str(container.DEBS)], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=1500)
+        self.assertEqual(p.returncode, 0, p.stdout[-4000:])
+        if "skipped" in p.stdout:
+            self.skipTest(p.stdout.strip())
 
 
 if __name__ == "__main__":

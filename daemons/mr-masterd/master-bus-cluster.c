@@ -24,6 +24,17 @@ static bool decides(const Manager *m, sd_bus_error *ret_error)
         return false;
 }
 
+/* Return: as bus_authorise(), and whether there is something to manage. */
+static int may_manage(Manager *m, sd_bus_message *message, sd_bus_error *ret_error)
+{
+        int r;
+
+        r = bus_authorise(m, message, ACTION_MANAGE_CLUSTER, NULL, ret_error);
+        if (r <= 0)
+                return r;
+        return decides(m, ret_error) ? 1 : -sd_bus_error_get_errno(ret_error);
+}
+
 static int fail(sd_bus_error *ret_error, int r, const Error *e)
 {
         const char *name = r == -EINVAL  ? SD_BUS_ERROR_INVALID_ARGS
@@ -46,11 +57,9 @@ static int method_create_token(sd_bus_message *message, void *userdata, sd_bus_e
         r = sd_bus_message_read(message, "ts", &ttl_usec, &host);
         if (r < 0)
                 return r;
-        r = bus_authorise(m, message, ACTION_MANAGE_CLUSTER, NULL, ret_error);
+        r = may_manage(m, message, ret_error);
         if (r <= 0)
                 return r < 0 ? r : 1;
-        if (!decides(m, ret_error))
-                return -sd_bus_error_get_errno(ret_error);
         r = join_make_token(m->join, ttl_usec, host, &token, &expires_usec, &e);
         if (r < 0)
                 return fail(ret_error, r, &e);
@@ -64,11 +73,9 @@ static int method_forget_tokens(sd_bus_message *message, void *userdata, sd_bus_
         Manager *m = userdata;
         int r;
 
-        r = bus_authorise(m, message, ACTION_MANAGE_CLUSTER, NULL, ret_error);
+        r = may_manage(m, message, ret_error);
         if (r <= 0)
                 return r < 0 ? r : 1;
-        if (!decides(m, ret_error))
-                return -sd_bus_error_get_errno(ret_error);
         r = join_forget_tokens(m->join, &e);
         if (r < 0)
                 return fail(ret_error, r, &e);
@@ -128,11 +135,9 @@ static int method_revoke_worker(sd_bus_message *message, void *userdata, sd_bus_
         r = sd_bus_message_read(message, "s", &worker);
         if (r < 0)
                 return r;
-        r = bus_authorise(m, message, ACTION_MANAGE_CLUSTER, NULL, ret_error);
+        r = may_manage(m, message, ret_error);
         if (r <= 0)
                 return r < 0 ? r : 1;
-        if (!decides(m, ret_error))
-                return -sd_bus_error_get_errno(ret_error);
         r = find_worker(m, worker, id, ret_error);
         if (r < 0)
                 return r;
@@ -153,11 +158,9 @@ static int method_rotate_ca(sd_bus_message *message, void *userdata, sd_bus_erro
         Manager *m = userdata;
         int r;
 
-        r = bus_authorise(m, message, ACTION_MANAGE_CLUSTER, NULL, ret_error);
+        r = may_manage(m, message, ret_error);
         if (r <= 0)
                 return r < 0 ? r : 1;
-        if (!decides(m, ret_error))
-                return -sd_bus_error_get_errno(ret_error);
         r = rotation_start(m->keys, &e);
         if (r < 0)
                 return fail(ret_error, r, &e);
@@ -184,11 +187,9 @@ static int method_drop_ca(sd_bus_message *message, void *userdata, sd_bus_error 
         Manager *m = userdata;
         int r;
 
-        r = bus_authorise(m, message, ACTION_MANAGE_CLUSTER, NULL, ret_error);
+        r = may_manage(m, message, ret_error);
         if (r <= 0)
                 return r < 0 ? r : 1;
-        if (!decides(m, ret_error))
-                return -sd_bus_error_get_errno(ret_error);
         out = rotation_list_without_new(m->keys);
         r = rotation_finish(m->keys, &e);
         if (r < 0)

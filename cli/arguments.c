@@ -22,6 +22,7 @@ enum {
         OPT_MAPPER,
         OPT_COMBINER,
         OPT_REDUCER,
+        OPT_REDUCER_APP,
         OPT_REDUCES,
         OPT_INTERMEDIATE_COMPRESSION,
         OPT_OUTPUT_COMPRESSION,
@@ -82,6 +83,7 @@ static const OptionInfo options[] = {
         {"mapper", required_argument, OPT_MAPPER, JOB},
         {"combiner", required_argument, OPT_COMBINER, JOB},
         {"reducer", required_argument, OPT_REDUCER, JOB},
+        {"reducer-app", required_argument, OPT_REDUCER_APP, JOB},
         {"reduces", required_argument, OPT_REDUCES, JOB},
         {"intermediate-compression", required_argument, OPT_INTERMEDIATE_COMPRESSION, JOB},
         {"output-compression", required_argument, OPT_OUTPUT_COMPRESSION, JOB},
@@ -321,6 +323,9 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
                 return 0;
         case OPT_REDUCER:
                 j->reducer = s;
+                return 0;
+        case OPT_REDUCER_APP:
+                j->reducer_app = s;
                 return 0;
         case OPT_REUSE:
                 j->reuse = s;

@@ -28,7 +28,8 @@ typedef struct JobArguments {
         GPtrArray *files;    /* --file */
         GPtrArray *env;      /* --env */
         GPtrArray *archives; /* --archive: FILE or FILE#DIRECTORY */
-        const char *name, *output, *app, *mapper, *combiner, *reducer, *reuse, *intermediate;
+        const char *name, *output, *app, *mapper, *combiner, *reducer, *reducer_app, *reuse,
+                *intermediate;
         uint32_t reduces, max_attempts, skip_bad_records, task_timeout_sec;
         bool has_task_timeout, has_reduces;
         uint64_t memory_limit_bytes;

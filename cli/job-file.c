@@ -3,13 +3,15 @@
  */
 #include <inttypes.h>
 
+#include "apps/catalog.h"
 #include "base/parse.h"
 #include "cli/job-file.h"
 #include "platform/conf.h"
 
 struct JobFile {
         char *directory; /* of the file */
-        char *name, *output, *app, *mapper, *combiner, *reducer, *reuse, *intermediate;
+        char *name, *output, *app, *mapper, *combiner, *reducer, *reducer_app, *reuse,
+                *intermediate;
         char *backups, *priority;
         char *map_separator, *reduce_separator;
         char *intermediate_compression, *output_compression, *input_format;
@@ -32,6 +34,7 @@ JobFile *job_file_free(JobFile *f)
         g_free(f->mapper);
         g_free(f->combiner);
         g_free(f->reducer);
+        g_free(f->reducer_app);
         g_free(f->reuse);
         g_free(f->intermediate);
         g_free(f->backups);
@@ -64,15 +67,31 @@ static int parse_backups(const char *value, void *target, Error *e)
         return conf_parse_string(value, target, e);
 }
 
-/* A built-in's map and reduce speak to each other in records of their own, not in lines. */
-static int parse_half_app(const char *value, void *target, Error *e)
+/* The records of a built-in's map are for its own reduce: they are no lines. */
+static int parse_map_app(const char *value, void *target, Error *e)
 {
-        return error_setf(
-                e, EINVAL,
-                "for a whole job, in [Job]: a built-in has a map and a reduce of its own. "
-                "Beside a command the other half is a command, too; what adds up lines of "
-                "KEY TAB NUMBER is Exec=awk -F'\\t' '{n[$1]+=$2} END {for (k in n) print "
-                "k \"\\t\" n[k]}'");
+        return error_setf(e, EINVAL,
+                          "for a whole job, in [Job]: a built-in's map makes records for its own "
+                          "reduce, which are no lines for a command");
+}
+
+static int parse_combine_app(const char *value, void *target, Error *e)
+{
+        return error_setf(e, EINVAL,
+                          "not needed: App= in [Reduce] combines in the maps already, and a "
+                          "command's reduce has a command's combiner");
+}
+
+static int parse_reduce_app(const char *value, void *target, Error *e)
+{
+        if (*value && !catalog_find_reducer(value)) {
+                g_autofree char *names = catalog_reducer_names();
+
+                return error_setf(e, EINVAL,
+                                  "none of %s, which reduce what a command's map writes: %s", names,
+                                  value);
+        }
+        return conf_parse_string(value, target, e);
 }
 
 static int parse_tasks(const char *value, void *target, Error *e)
@@ -186,7 +205,10 @@ static void fill(JobArguments *a, JobFile *f)
                 a->app = f->app;
                 a->mapper = f->mapper;
                 a->combiner = a->combiner ? a->combiner : f->combiner;
-                a->reducer = a->reducer ? a->reducer : f->reducer;
+                if (!a->reducer && !a->reducer_app) {
+                        a->reducer = f->reducer;
+                        a->reducer_app = f->reducer_app;
+                }
                 a->exec_directory = f->directory;
                 if (f->args && !(a->app_args && a->app_args[0])) {
                         g_ptr_array_add(f->args, NULL);
@@ -252,15 +274,16 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Job", "Backups", parse_backups, &f->backups},
                 {"Job", "Priority", conf_parse_string, &f->priority},
                 {"Map", "Exec", conf_parse_string, &f->mapper},
-                {"Map", "App", parse_half_app, f},
+                {"Map", "App", parse_map_app, f},
                 {"Map", "FieldSeparator", conf_parse_string, &f->map_separator},
                 {"Map", "KeyFields", parse_key_fields, &f->map_key_fields},
                 {"Map", "PartitionKeyFields", parse_key_fields, &f->partition_key_fields},
                 {"Map", "Ship", conf_parse_strv, &f->ship},
                 {"Combine", "Exec", conf_parse_string, &f->combiner},
+                {"Combine", "App", parse_combine_app, f},
                 {"Combine", "Ship", conf_parse_strv, &f->ship},
                 {"Reduce", "Exec", conf_parse_string, &f->reducer},
-                {"Reduce", "App", parse_half_app, f},
+                {"Reduce", "App", parse_reduce_app, &f->reducer_app},
                 {"Reduce", "Ship", conf_parse_strv, &f->ship},
                 {"Reduce", "FieldSeparator", conf_parse_string, &f->reduce_separator},
                 {"Reduce", "Tasks", parse_tasks, f},
@@ -408,8 +431,10 @@ static void put_commands(Writer *w, const JobRequest *q)
         }
         if (put_header(w, "Combine", q->combiner))
                 put(w, "Exec", q->combiner);
-        if (put_header(w, "Reduce", q->reducer || a->has_reduces || a->reduce_separator)) {
+        if (put_header(w, "Reduce",
+                       q->reducer || a->reducer_app || a->has_reduces || a->reduce_separator)) {
                 put(w, "Exec", q->reducer);
+                put(w, "App", a->reducer_app);
                 put(w, "FieldSeparator", a->reduce_separator);
                 if (a->has_reduces)
                         g_string_append_printf(w->text, "Tasks=%u\n", a->reduces);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "apps/catalog.h"
 #include "base/fs.h"
 #include "base/parse.h"
 #include "cli/job-request.h"
@@ -21,12 +22,23 @@ int job_arguments_check(const JobArguments *a, Error *e)
                                           "working directory)");
         if ((a->app && !*a->app) || (a->mapper && !*a->mapper))
                 return error_setf(e, EINVAL, "%s must not be empty", a->app ? "--app" : "--mapper");
-        if (!a->app && !a->mapper && !a->combiner && !a->reducer)
+        if (!a->app && !a->mapper && !a->combiner && !a->reducer && !a->reducer_app)
                 return error_setf(e, EINVAL, "what shall run? Give --app or --mapper");
-        if (a->app && (a->mapper || a->combiner || a->reducer))
-                return error_setf(
-                        e, EINVAL,
-                        "--app cannot be combined with --mapper, --combiner or --reducer");
+        if (a->app && (a->mapper || a->combiner || a->reducer || a->reducer_app))
+                return error_setf(e, EINVAL,
+                                  "--app cannot be combined with --mapper, --combiner, --reducer "
+                                  "or --reducer-app");
+        if (a->reducer_app && (a->combiner || a->reducer))
+                return error_setf(e, EINVAL,
+                                  "--reducer-app cannot be combined with --combiner or --reducer");
+        if (a->reducer_app && !catalog_find_reducer(a->reducer_app)) {
+                g_autofree char *names = catalog_reducer_names();
+
+                return error_setf(e, EINVAL,
+                                  "--reducer-app=%s: apps that reduce what a command's map writes "
+                                  "are %s",
+                                  a->reducer_app, names);
+        }
         if (app_args && !a->app)
                 return error_setf(e, EINVAL,
                                   "arguments behind -- are for --app; a command's own "
@@ -366,6 +378,7 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                      {"Mapper", q->mapper},
                      {"Combiner", q->combiner},
                      {"Reducer", q->reducer},
+                     {"ReducerApp", a->reducer_app},
                      {"Reuse", a->reuse},
                      {"Intermediate", a->intermediate},
                      {"Priority", a->priority},

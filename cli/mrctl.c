@@ -79,6 +79,7 @@ static const char help_text[] =
         "     --mapper=COMMAND         Commands as in Hadoop Streaming; a first word such as\n"
         "     --combiner=COMMAND         ./map.py that names a file here is shipped with the job\n"
         "     --reducer=COMMAND\n"
+        "     --reducer-app=NAME       Instead: count, distinct, max, min or sum, of a command's lines\n"
         "     --reduces=N              Reduce tasks, and parts of the result: 1 to 10000;\n"
         "                                0: the maps' output is the result\n"
         "     --map-field-separator=S  Between the fields of the mapper's lines (TAB)\n"

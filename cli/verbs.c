@@ -59,8 +59,10 @@ int print_words(int argc, char **argv)
                 return EXIT_USAGE;
         if (g_str_equal(argv[2], "options"))
                 arguments_print_options(verb ? verb->bit : VERB_ANY);
-        for (const CatalogApp *app = catalog; app->name && g_str_equal(argv[2], "apps"); app++)
-                (void) printf("%s\n", app->name);
+        for (const CatalogApp *app = catalog; app->name; app++)
+                if (g_str_equal(argv[2], "apps") ||
+                    (g_str_equal(argv[2], "reducer-apps") && catalog_find_reducer(app->name)))
+                        (void) printf("%s\n", app->name);
         for (size_t i = 0; i < ELEMENTSOF(verbs) && g_str_equal(argv[2], "verbs"); i++)
                 (void) printf("%s\n", verbs[i].name);
         return EXIT_SUCCESS;

@@ -27,11 +27,15 @@ const CatalogApp catalog[] = {
                 "how often each field or line comes",
                 (const MrParameter[]){KEY_PARAMETERS("field to count, from 1; 0: the whole line"),
                                       {}},
+                .fold = CATALOG_FOLD_LINE,
+                .op = MR_OP_SUM,
         },
         {
                 "distinct",
                 "each field or line once",
                 (const MrParameter[]){KEY_PARAMETERS("field, from 1; 0: the whole line"), {}},
+                .fold = CATALOG_FOLD_KEY,
+                .op = MR_OP_MAX,
         },
         {
                 "grep",
@@ -62,8 +66,10 @@ const CatalogApp catalog[] = {
                         {"outer", "no", "left: lines of the left side without a partner, too"},
                         {}},
         },
-        {"max", "the largest number of each key", NUMBER_PARAMETERS},
-        {"min", "the least number of each key", NUMBER_PARAMETERS},
+        {"max", "the largest number of each key", NUMBER_PARAMETERS, .fold = CATALOG_FOLD_NUMBER,
+         .op = MR_OP_MAX},
+        {"min", "the least number of each key", NUMBER_PARAMETERS, .fold = CATALOG_FOLD_NUMBER,
+         .op = MR_OP_MIN},
         {
                 .name = "sort",
                 .summary = "lines or records in order; part after part is the whole",
@@ -79,7 +85,8 @@ const CatalogApp catalog[] = {
                                 {}},
                 .ordered = true,
         },
-        {"sum", "the sum of numbers of each key", NUMBER_PARAMETERS},
+        {"sum", "the sum of numbers of each key", NUMBER_PARAMETERS, .fold = CATALOG_FOLD_NUMBER,
+         .op = MR_OP_SUM},
         {
                 .name = "top",
                 .summary = "the most frequent fields or lines, most frequent first",
@@ -107,13 +114,31 @@ const CatalogApp *catalog_find(const char *name)
         return NULL;
 }
 
-char *catalog_names(void)
+static char *names(bool reducers)
 {
         GString *s = g_string_new(NULL);
 
         for (const CatalogApp *app = catalog; app->name; app++)
-                g_string_append_printf(s, "%s%s", s->len > 0 ? ", " : "", app->name);
+                if (!reducers || app->fold != CATALOG_FOLD_NONE)
+                        g_string_append_printf(s, "%s%s", s->len > 0 ? ", " : "", app->name);
         return g_string_free(s, FALSE);
+}
+
+char *catalog_names(void)
+{
+        return names(false);
+}
+
+const CatalogApp *catalog_find_reducer(const char *name)
+{
+        const CatalogApp *app = catalog_find(name);
+
+        return app && app->fold != CATALOG_FOLD_NONE ? app : NULL;
+}
+
+char *catalog_reducer_names(void)
+{
+        return names(true);
 }
 
 bool catalog_is_plugin(const char *app)

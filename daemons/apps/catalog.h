@@ -9,11 +9,21 @@
 #include "base/error.h"
 #include "mapreduce.h"
 
+/* What a line of a command's mapper counts for, where an app is the reduce of such a job. */
+typedef enum CatalogFold {
+        CATALOG_FOLD_NONE,   /* the app reduces what its own map emits, and nothing else */
+        CATALOG_FOLD_NUMBER, /* the number that is its value */
+        CATALOG_FOLD_LINE,   /* one */
+        CATALOG_FOLD_KEY,    /* nothing: keys alone are the result */
+} CatalogFold;
+
 typedef struct CatalogApp {
         const char *name;
         const char *summary;
         const MrParameter *parameters; /* ends with a NULL name */
         bool ordered; /* its parts, one after another, are the result: they are not merged by key */
+        CatalogFold fold;
+        MrOp op; /* of the fold: how the numbers of a key become one */
 } CatalogApp;
 
 /* Ends with a NULL name. In the order of their names. */
@@ -24,6 +34,12 @@ const CatalogApp *catalog_find(const char *name);
 
 /* "count, distinct, …", for a message. Caller frees. */
 char *catalog_names(void);
+
+/* An app of that name that can be the reduce of a command's mapper; NULL when there is none. */
+const CatalogApp *catalog_find_reducer(const char *name);
+
+/* Their names, for a message. Caller frees. */
+char *catalog_reducer_names(void);
 
 /* A plugin that is shipped with the job: "NAME.so". */
 bool catalog_is_plugin(const char *app);

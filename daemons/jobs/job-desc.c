@@ -31,6 +31,7 @@ static const Key keys[] = {
         {"Mapper", 's', offsetof(JobDesc, mapper), 0, JOB_COMMAND_MAX_BYTES},
         {"Combiner", 's', offsetof(JobDesc, combiner), 0, JOB_COMMAND_MAX_BYTES},
         {"Reducer", 's', offsetof(JobDesc, reducer), 0, JOB_COMMAND_MAX_BYTES},
+        {"ReducerApp", 's', offsetof(JobDesc, reducer_app), 0, JOB_NAME_MAX_BYTES},
         {"Reduces", 'n', offsetof(JobDesc, reduces), 0, JOB_REDUCES_MAX},
         {"MapFieldSeparator", 's', offsetof(JobDesc, map_separator), 0, JOB_SEPARATOR_MAX_BYTES},
         {"MapKeyFields", 'n', offsetof(JobDesc, map_key_fields), 1, JOB_KEY_FIELDS_MAX},
@@ -154,7 +155,7 @@ static int unknown_key(const char *key, Error *e)
         return error_setf(
                 e, EINVAL,
                 "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
-                "Combiner, Reducer, Reduces, MapFieldSeparator, MapKeyFields, PartitionKeyFields, "
+                "Combiner, Reducer, ReducerApp, Reduces, MapFieldSeparator, MapKeyFields, PartitionKeyFields, "
                 "ReduceFieldSeparator, SplitSize, Env, Archives, MaxAttempts, SkipBadRecords, "
                 "TaskTimeout, MemoryLimit, Reuse, Intermediate, IntermediateCompression, OutputCompression, InputFormat, Backups, Priority, RequestId)",
                 key);
@@ -327,6 +328,30 @@ static int check_app(const JobDesc *d, Error *e)
                           names);
 }
 
+/* It adds up in the maps already, so a combiner before it has nothing to do. */
+static int check_reducer_app(const JobDesc *d, Error *e)
+{
+        g_autofree char *names = NULL;
+
+        if (!*d->reducer_app)
+                return 0;
+        if (*d->combiner || *d->reducer)
+                return error_setf(e, EINVAL,
+                                  "ReducerApp=%s combines and reduces: give no %s beside it",
+                                  d->reducer_app, *d->reducer ? "Reducer" : "Combiner");
+        if (*d->reduce_separator)
+                return error_setf(e, EINVAL,
+                                  "ReduceFieldSeparator is for what a Reducer reads, not for "
+                                  "ReducerApp=%s",
+                                  d->reducer_app);
+        if (catalog_find_reducer(d->reducer_app))
+                return 0;
+        names = catalog_reducer_names();
+        return error_setf(e, EINVAL,
+                          "ReducerApp=%.64s: apps that reduce what a command's map writes are %s",
+                          d->reducer_app, names);
+}
+
 static int check_program(const JobDesc *d, Error *e)
 {
         if (*d->app && *d->mapper)
@@ -336,14 +361,14 @@ static int check_program(const JobDesc *d, Error *e)
         if (!*d->app && !*d->mapper)
                 return error_setf(e, EINVAL,
                                   "no program is given: set App (wordcount) or Mapper (a command)");
+        if (*d->mapper && d->args->len > 0)
+                return error_setf(e, EINVAL, "Args go with App; write a command's into Mapper");
         if (*d->mapper)
-                return d->args->len == 0
-                               ? 0
-                               : error_setf(e, EINVAL,
-                                            "Args go with App; write a command's into Mapper");
-        if (*d->combiner || *d->reducer)
+                return check_reducer_app(d, e);
+        if (*d->combiner || *d->reducer || *d->reducer_app)
                 return error_setf(e, EINVAL,
-                                  "Combiner and Reducer go with Mapper; App=%s has its own",
+                                  "Combiner, Reducer and ReducerApp go with Mapper; App=%s has "
+                                  "its own",
                                   d->app);
         return check_app(d, e);
 }
@@ -363,7 +388,7 @@ static void settle_commands(JobDesc *d)
         }
         if (g_str_equal(d->reducer, JOB_COMMAND_IDENTITY))
                 set_text(&d->reducer, "");
-        if (!*d->app && !*d->mapper && (*d->reducer || *d->combiner))
+        if (!*d->app && !*d->mapper && (*d->reducer || *d->combiner || *d->reducer_app))
                 set_text(&d->mapper, JOB_COMMAND_IDENTITY);
 }
 
@@ -376,9 +401,11 @@ static int check_map_only(const JobDesc *d, Error *e)
                                   "Reduces=0: App=%s has a reduce; a job of maps alone runs a "
                                   "Mapper or a plugin",
                                   d->app);
-        if (*d->reducer || *d->combiner)
+        if (*d->reducer || *d->combiner || *d->reducer_app)
                 return error_setf(e, EINVAL, "Reduces=0 leaves nothing to do for the %s: give none",
-                                  *d->reducer ? "Reducer" : "Combiner");
+                                  *d->reducer    ? "Reducer"
+                                  : *d->combiner ? "Combiner"
+                                                 : "ReducerApp");
         return 0;
 }
 
@@ -630,6 +657,8 @@ char *job_desc_program(const JobDesc *d)
                 g_string_append_printf(s, " | %s", d->combiner);
         if (*d->reducer)
                 g_string_append_printf(s, " | %s", d->reducer);
+        if (*d->reducer_app)
+                g_string_append_printf(s, " | %s", d->reducer_app);
         return g_string_free(s, FALSE);
 }
 

@@ -53,6 +53,7 @@ typedef struct JobDesc {
         char *mapper;
         char *combiner;
         char *reducer;
+        char *reducer_app; /* a built-in as the reduce of a command's mapper */
         char *request_id;
         char *reuse;                    /* "" and "auto" are one; "yes", "no" */
         char *intermediate;             /* "" and "local" are one; "stable:PATH" */

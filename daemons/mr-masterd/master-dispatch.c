@@ -458,6 +458,7 @@ static void fill_program(Spec *s, const JobDesc *d)
         s->program.mapper = d->mapper;
         s->program.combiner = d->combiner;
         s->program.reducer = d->reducer;
+        s->program.reducer_app = d->reducer_app;
         s->program.n_args = d->args->len;
         s->program.args = (char **) d->args->pdata;
         s->program.n_env = d->env->len;

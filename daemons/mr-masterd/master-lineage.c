@@ -224,7 +224,7 @@ static void program_key(const MasterJob *j, Key *ret)
         const JobDesc *d = j->desc;
 
         add_text(sum, "mapreduced lineage 1");
-        add_text(sum, *d->app ? MR_VERSION : ""); /* an app's code is ours */
+        add_text(sum, *d->app || *d->reducer_app ? MR_VERSION : ""); /* an app's code is ours */
         add_number(sum, RUN_FILE_VERSION);
         add_number(sum, j->uid);
         add_number(sum, j->reduces);
@@ -232,6 +232,7 @@ static void program_key(const MasterJob *j, Key *ret)
         add_list(sum, d->args);
         add_text(sum, d->mapper);
         add_text(sum, d->combiner);
+        add_text(sum, d->reducer_app);
         add_list(sum, d->env);
         add_list(sum, d->archives);
         add_text(sum, d->map_separator);

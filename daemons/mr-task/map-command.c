@@ -60,6 +60,7 @@ TextSink map_text_sink(Attempt *a, const MapSink *to)
         return (TextSink){
                 .attempt = a,
                 .sorter = to->sorter,
+                .fold = to->fold,
                 .out = to->out,
                 .fields = &a->fields,
                 .partitions = a->start->partitions,

@@ -12,10 +12,11 @@
 /* The mapper that is no process: lines are records as they are. */
 #define MAPPER_IDENTITY "identity"
 
-/* Where a map's records go: into a sorter, or into a part of the result where there is no reduce. */
+/* Where a map's records go: into a sorter or a fold, or into a part of the result where there is no reduce. */
 typedef struct MapSink {
         Plugin *plugin; /* NULL: commands */
         Sorter *sorter; /* of commands */
+        Fold *fold;     /* of commands, instead: a built-in reduces them */
         Output *out;    /* of commands, instead */
 } MapSink;
 

@@ -263,6 +263,18 @@ static int map_command(Attempt *a)
         return combine ? map_combine_command(a, stream) : map_write_run(a, stream, true, &records);
 }
 
+static int map_fold(Attempt *a)
+{
+        _cleanup_(fold_close) Fold fold = {};
+        MapSink sink = {.fold = &fold};
+        int r;
+
+        r = fold_open_map(a, &fold);
+        if (r >= 0)
+                r = map_all_input(a, &sink);
+        return r < 0 ? r : fold_write_run(&fold);
+}
+
 int map_run(Attempt *a)
 {
         const Mapreduced__V1__Program *p = a->start->program;
@@ -273,5 +285,7 @@ int map_run(Attempt *a)
         }
         if (a->start->partitions == 0)
                 return map_part(a);
-        return p->app[0] != '\0' ? map_plugin(a) : map_command(a);
+        if (p->app[0] != '\0')
+                return map_plugin(a);
+        return p->reducer_app[0] != '\0' ? map_fold(a) : map_command(a);
 }

@@ -5,6 +5,7 @@
 
 #include "mr-task/command.h"
 #include "mr-task/command-env.h"
+#include "mr-task/fold.h"
 #include "mr-task/packed-output.h"
 #include "mr-task/plugin.h"
 #include "mr-task/reduce.h"
@@ -153,35 +154,56 @@ static int combine_batch(Attempt *a, Combiner *c, Message *m)
 }
 
 /* Numbers are combined in a table as they come: only the distinct keys are sorted, once. */
-static int reduce_numbers(Attempt *a, Plugin *p, Output *out)
+static int combine_all(Attempt *a, CombineOp op, Combiner **ret, RecordStream **ret_stream)
 {
         CombinerOptions options = {
-                .op = plugin_op(p->code),
+                .op = op,
                 .partitions = 1,
                 .memory_bytes = a->memory_bytes,
                 .scratch = &a->scratch,
                 .ticker = &a->ticker,
         };
-        RecordStream *stream;
-        uint64_t records;
         int r;
 
-        r = combiner_new(&options, &p->combiner);
+        r = combiner_new(&options, ret);
         while (r == 0) {
                 _cleanup_(message_done) Message m = {};
 
                 r = attempt_next_input(a, &m);
                 if (r >= 0)
-                        r = combine_batch(a, p->combiner, &m);
+                        r = combine_batch(a, *ret, &m);
         }
-        if (r >= 0)
-                r = combiner_finish(p->combiner, &stream);
+        return r < 0 ? r : combiner_finish(*ret, ret_stream);
+}
+
+static int reduce_numbers(Attempt *a, Plugin *p, Output *out)
+{
+        RecordStream *stream;
+        uint64_t records;
+        int r;
+
+        r = combine_all(a, plugin_op(p->code), &p->combiner, &stream);
         if (r < 0)
                 return r;
         records = a->counters[COUNTER_REDUCE_INPUT_RECORDS];
         r = plugin_reduce(p, stream, out);
         a->counters[COUNTER_REDUCE_INPUT_RECORDS] = records;
         return r;
+}
+
+static int reduce_fold(Attempt *a, Output *out)
+{
+        _cleanup_(fold_close) Fold fold = {};
+        RecordStream *stream;
+        CombineOp op;
+        int r;
+
+        r = fold_open_reduce(a, &fold, &op);
+        if (r >= 0)
+                r = combine_all(a, op, &fold.combiner, &stream);
+        if (r >= 0)
+                r = fold_write_part(&fold, stream, out);
+        return plugin_failed(a, NULL, r);
 }
 
 /* ---- no reducer ---- */
@@ -358,13 +380,15 @@ static int reduce_plugin(Attempt *a, Output *out)
 int reduce_run(Attempt *a)
 {
         _cleanup_(packed_output_done) PackedOutput packed = {};
+        const Mapreduced__V1__Program *p = a->start->program;
         Output *out = &packed.out;
         int r;
 
         r = packed_output_init(&packed, a);
         if (r >= 0)
-                r = a->start->program->app[0] != '\0' ? reduce_plugin(a, out)
-                                                      : reduce_merged(a, NULL, out);
+                r = p->app[0] != '\0'           ? reduce_plugin(a, out)
+                    : p->reducer_app[0] != '\0' ? reduce_fold(a, out)
+                                                : reduce_merged(a, NULL, out);
         if (r < 0)
                 return r;
         a->counters[COUNTER_REDUCE_OUTPUT_BYTES] = out->bytes;

@@ -106,11 +106,11 @@ static int add_line(TextSink *t, const uint8_t *line, size_t size)
 
         t->records++;
         key_fields_split(t->fields, line, size, t->keep_separator, t->partitions, &record);
-        r = sorter_add(t->sorter, &record);
+        r = t->fold ? fold_add(t->fold, &record) : sorter_add(t->sorter, &record);
         if (r == -E2BIG)
                 return attempt_failf(t->attempt, r, "the %s wrote a line longer than 1 GiB",
                                      t->what);
-        return r < 0 ? attempt_fail_write(t->attempt, r, "the scratch file") : 0;
+        return r < 0 && !t->fold ? attempt_fail_write(t->attempt, r, "the scratch file") : r;
 }
 
 static int add_lines(TextSink *t, bool final)

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "mr-task/attempt.h"
+#include "mr-task/fold.h"
 #include "records/lines.h"
 #include "records/output.h"
 #include "records/sorter.h"
@@ -25,11 +26,12 @@ int text_source_init(TextSource *t, RecordStream *stream, const KeyFields *field
 void text_source_done(TextSource *t);
 int text_source_give(TextSource *t, const uint8_t **ret, size_t *ret_size);
 
-/* Lines that a command wrote: as records into a sorter, or as they are into a part of the result. */
+/* Lines that a command wrote: as records into a sorter or a fold, or as they are into a part of the result. */
 typedef struct TextSink {
         Attempt *attempt;
         Sorter *sorter;
-        Output *out; /* instead of the sorter */
+        Fold *fold;  /* instead of the sorter */
+        Output *out; /* instead of either */
         const KeyFields *fields;
         uint32_t partitions;
         bool keep_separator; /* the value begins with it, so that a line comes out as it went in */

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -126,18 +125,36 @@ Tasks=0
         self.assertFails(self.local(self.file("bad.job", "[Map]\nExec=cat\n")), "no input", code=2)
 
     def test_half_an_app(self):
-        """a built-in beside a command is refused with the way out, which works as it is written there"""
-        self.file("pairs", "a\t2\nb\t1\na\t3\n")
-        for text in ("[Job]\nInput=pairs\n[Map]\nExec=cat\n[Reduce]\nApp=sum\n", "[Job]\nInput=pairs\n[Map]\nApp=wordcount\n[Reduce]\nExec=cat\n"):
-            p = self.local(self.file("half.job", text))
-            self.assertFails(p, "half.job:", "App= is for a whole job, in [Job]", code=1)
-        awk = re.search(r"Exec=awk .*\}'", p.stderr.decode()).group()
-        self.assertIn(awk, (mr.SOURCE / "man/mapreduced.job.5.scd").read_text().replace("\\\\", "\\"))
-        p = self.local("-q", self.file("whole.job", f"[Job]\nInput=pairs\n[Map]\nExec=cat\n[Reduce]\n{awk}\n"))
+        """a command's map with a built-in reduce, in a file and by options, and there and back"""
+        self.file("job/pairs", "a\t2\nb\t1\na\t3\n")
+        self.script("job/m.py", "#!/bin/sh\nexec cat\n")
+        job = self.file("job/half.job", "[Job]\nInput=pairs\n[Map]\nExec=./m.py\n[Reduce]\nApp=sum\nTasks=4\n")
+        p = self.local("-q", job)
         self.assertOk(p)
         self.assertEqual(p.stdout, b"a\t5\nb\t1\n")
-        for more in ("--mapper=cat", "--reducer=cat"):
+        p = self.mrctl("run", "--print-job", job)
+        self.assertIn(b"[Map]\nExec=./m.py\n\n[Reduce]\nApp=sum\nTasks=4\n", p.stdout)
+        copy = self.file("copy.job", p.stdout)
+        self.assertEqual(self.mrctl("run", "--print-job", copy).stdout, p.stdout)
+        self.assertEqual(self.local("-q", copy).stdout, b"a\t5\nb\t1\n")
+        self.assertEqual(self.local("-q", copy, "--reducer-app=max").stdout, b"a\t3\nb\t1\n")
+        self.assertEqual(self.local("-q", copy, "--reducer=cut -f1 | uniq").stdout, b"a\nb\n")
+
+    def test_halves_that_do_not_fit(self):
+        """mixes without a meaning are refused with the reason"""
+        self.file("pairs", "a\t2\n")
+        for text, *needles in (("[Map]\nApp=wordcount\n[Reduce]\nExec=cat\n", "bad.job:4: App= is for a whole job, in [Job]"),
+                               ("[Map]\nExec=cat\n[Combine]\nApp=sum\n", "bad.job:6: App= is not needed"),
+                               ("[Map]\nExec=cat\n[Reduce]\nApp=sort\n", "bad.job:6: App= is none of count, distinct, max, min, sum,", "sort")):
+            with self.subTest(text=text):
+                self.assertFails(self.local(self.file("bad.job", f"[Job]\nInput=pairs\n{text}")), *needles, code=1)
+        for more in ("--mapper=cat", "--reducer=cat", "--reducer-app=sum"):
             self.assertFails(self.local("--app", "wordcount", "--input", "pairs", more), "--app cannot be combined", code=2)
+        for more in ("--combiner=cat", "--reducer=cat"):
+            self.assertFails(self.local("--mapper=cat", "--reducer-app=sum", "--input", "pairs", more), "--reducer-app cannot be combined", code=2)
+        self.assertFails(self.local("--mapper=cat", "--reducer-app=grep", "--input", "pairs"), "count, distinct, max, min, sum", code=2)
+        for more in ("--reduces=0", "--reduce-field-separator=,"):
+            self.assertFails(self.local("--mapper=cat", "--reducer-app=sum", "--input", "pairs", more), "ReducerApp", code=1)
 
     def test_more_errors(self):
         """what is no job file is said to be none"""

@@ -75,6 +75,62 @@ class Python(mr.Scratch):
         self.assertSameLines(p.stdout, self.want)
 
 
+class BuiltInReduce(mr.Scratch):
+    def setUp(self):
+        super().setUp()
+        rows = [(f"{random.choice('abcdef')}{random.randrange(300)}", random.randrange(10 ** random.randrange(1, 12))) for _ in range(20000)]
+        self.input = self.file("in.txt", "".join(f"{k} {n}\n" for k, n in rows))
+
+    def reduced(self, name, *more, mapper="tr ' ' '\\t'"):
+        return self.local("-q", "--mapper", mapper, "--reducer-app", name, "--input", self.input, "--split-size", "64K", "--reduces", "3", *more)
+
+    def test_built_in_reduces(self):
+        """sum, max, min, count and distinct of a command's lines are what sort, uniq and awk say"""
+        largest = "sort -k1,1 -k2,2nr \"$1\" | sort -s -u -k1,1 | tr ' ' '\\t'"
+        for name, script in (("sum", "awk '{n[$1] += $2} END {for (k in n) printf \"%s\\t%d\\n\", k, n[k]}' \"$1\" | sort"),
+                             ("max", largest), ("min", largest.replace("2nr", "2n")),
+                             ("count", "cut -d' ' -f1 \"$1\" | sort | uniq -c | awk '{print $2 \"\\t\" $1}'"),
+                             ("distinct", "cut -d' ' -f1 \"$1\" | sort -u")):
+            with self.subTest(app=name):
+                p = self.reduced(name)
+                self.assertOk(p)
+                self.assertEqual(p.stdout, shell(script, self.input))
+
+    def test_combined_in_the_maps(self):
+        """what the reduces are sent is each key about once a map, and not every line"""
+        p = self.reduced("sum", "--output=out", "--json=short")
+        self.assertOk(p)
+        job = json.loads(p.stdout)
+        keys = len({line.split(b" ")[0] for line in pathlib.Path(self.input).read_bytes().splitlines()})
+        self.assertEqual(job["Counters"]["map_output_records"], 20000)
+        self.assertEqual(job["Counters"]["reduce_input_groups"], keys)
+        self.assertLess(job["Counters"]["reduce_input_records"], 1.5 * keys * job["Maps"])
+
+    def test_built_in_reduce_by_part_of_the_key(self):
+        """the first field of the key chooses the reduce: a part has all keys that begin with it"""
+        p = self.reduced("count", "--map-field-separator=,", "--map-key-fields=2", "--partition-key-fields=1", "--output=out",
+                         mapper="sed 's/^\\(.\\)\\([0-9]*\\) /\\1,\\2,/'")
+        self.assertOk(p)
+        parts = [(self.dir / f"out/part-{i:05}").read_text().splitlines() for i in range(3)]
+        first = [{line[0] for line in part} for part in parts]
+        self.assertEqual(sum(map(len, first)), len(set().union(*first)))
+        self.assertEqual("".join(f"{line}\n" for line in sorted(sum(parts, []))),
+                         shell("sed 's/^\\(.\\)/\\1,/' \"$1\" | cut -d' ' -f1 | sort | uniq -c | awk '{print $2 \"\\t\" $1}'", self.input).decode())
+
+    def test_no_number(self):
+        """a value that is no number fails the attempt by name, where one is needed; a sum stops at the end of its range"""
+        for value in ("1.5", "-1", "", "18446744073709551616", "many"):
+            for name in ("sum", "min", "max"):
+                with self.subTest(value=value, app=name):
+                    p = self.local("-q", "--mapper", "cat", "--reducer-app", name, "--max-attempts=1", "--input", self.file("in", f"k\t{value}\n"))
+                    self.assertFails(p, f'map-0: the mapper wrote "{value}" for the key "k": {name} takes whole numbers', code=1)
+        path = self.file("in", "k\t18446744073709551615\nk\t18446744073709551615\n\t1\n")
+        for name, want in (("sum", b"\t1\nk\t18446744073709551615\n"), ("count", b"\t1\nk\t2\n"), ("distinct", b"\nk\n")):
+            p = self.local("-q", "--reducer-app", name, "--input", path)
+            self.assertOk(p)
+            self.assertEqual(p.stdout, want)
+
+
 class Commands(mr.Scratch):
     def test_identity(self):
         """without a reducer the mapper's lines come out sorted by key"""

@@ -62,7 +62,7 @@ static void test_every_mistake_has_its_sentence(void)
 {
         REFUSED("unknown option --foo", "--foo", "list");
         REFUSED("unknown option --reducs (did you mean --reduces?)", "run", "--reducs=3");
-        REFUSED("option --reduce is ambiguous: --reducer, --reduces, --reduce-field-separator",
+        REFUSED("option --reduce is ambiguous: --reducer, --reducer-app, --reduces, --reduce-field-separator",
                 "run", "--reduce", "3");
         REFUSED("unknown option -x", "-x", "list");
         REFUSED("option --mapper needs an argument", "run", "--mapper");
@@ -78,8 +78,8 @@ static void test_every_mistake_has_its_sentence(void)
         REFUSED("--slots is for --local: a running worker has its own", "run", "--slots=2", "x");
         REFUSED("no input: name a file, a directory or a glob", "run", "--app", "wordcount");
         REFUSED("what shall run? Give --app or --mapper", "run", "in");
-        REFUSED("--app cannot be combined with --mapper, --combiner or --reducer", "run", "in",
-                "--app", "wordcount", "--reducer", "x");
+        REFUSED("--app cannot be combined with --mapper, --combiner, --reducer or --reducer-app",
+                "run", "in", "--app", "wordcount", "--reducer", "x");
         REFUSED("arguments behind -- are for --app; a command's own belong into its quotes", "run",
                 "in", "--mapper", "cat", "--", "-n");
 }

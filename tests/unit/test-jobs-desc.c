@@ -45,6 +45,40 @@ static void test_exactly_one_program_is_asked_for(void)
         assert_refused(d, "App (wordcount) or Mapper");
 }
 
+static void test_a_built_in_reduce_goes_with_a_mapper_and_nothing_else(void)
+{
+        static const struct {
+                const char *key, *value, *words;
+        } refused[] = {
+                {"ReducerApp", "sort", "count, distinct, max, min, sum"},
+                {"ReducerApp", "wordcount", "count, distinct, max, min, sum"},
+                {"Reducer", "cat", "give no Reducer beside it"},
+                {"Combiner", "cat", "give no Combiner beside it"},
+                {"ReduceFieldSeparator", ",", "ReducerApp=sum"},
+        };
+        _cleanup_(job_desc_freep) JobDesc *d = wordcount(), *alone = wordcount();
+        g_autofree char *program = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(refused); i++) {
+                JobDesc *bad = wordcount();
+
+                g_assert_cmpint(job_desc_set_string(bad, "App", "", NULL), ==, 0);
+                g_assert_cmpint(job_desc_set_string(bad, "Mapper", "cat", NULL), ==, 0);
+                g_assert_cmpint(job_desc_set_string(bad, "ReducerApp", "sum", NULL), ==, 0);
+                g_assert_cmpint(job_desc_set_string(bad, refused[i].key, refused[i].value, NULL),
+                                ==, 0);
+                assert_refused(bad, refused[i].words);
+        }
+        g_assert_cmpint(job_desc_set_string(d, "ReducerApp", "sum", NULL), ==, 0);
+        assert_refused(TAKE_PTR(d), "App=wordcount has its own");
+
+        g_assert_cmpint(job_desc_set_string(alone, "App", "", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_string(alone, "ReducerApp", "max", NULL), ==, 0);
+        g_assert_cmpint(job_desc_check(alone, NULL), ==, 0);
+        program = job_desc_program(alone);
+        g_assert_cmpstr(program, ==, "identity | max");
+}
+
 static void test_an_unknown_app_is_answered_with_the_known_ones(void)
 {
         JobDesc *d = wordcount();
@@ -254,7 +288,7 @@ static void test_parts_of_a_command_do_not_go_with_an_app(void)
         JobDesc *d = wordcount();
 
         g_assert_cmpint(job_desc_set_string(d, "Reducer", "cat", NULL), ==, 0);
-        assert_refused(d, "Combiner and Reducer go with Mapper");
+        assert_refused(d, "Combiner, Reducer and ReducerApp go with Mapper");
 
         d = wordcount();
         g_assert_cmpint(job_desc_set_string(d, "App", "", NULL), ==, 0);
@@ -357,6 +391,8 @@ int main(int argc, char *argv[])
                         test_a_word_count_with_defaults_is_accepted);
         g_test_add_func("/jobs/desc/exactly-one-program-is-asked-for",
                         test_exactly_one_program_is_asked_for);
+        g_test_add_func("/jobs/desc/a-built-in-reduce-goes-with-a-mapper-and-nothing-else",
+                        test_a_built_in_reduce_goes_with_a_mapper_and_nothing_else);
         g_test_add_func("/jobs/desc/an-unknown-app-is-answered-with-the-known-ones",
                         test_an_unknown_app_is_answered_with_the_known_ones);
         g_test_add_func("/jobs/desc/an-unknown-key-is-answered-with-the-closest",

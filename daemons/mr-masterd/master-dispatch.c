@@ -5,6 +5,10 @@
  * a result is the news that the attempt is lost. A call whose attempt was ended by us (its job is over, its
  * worker lost its lease, another attempt won) is detached: what still comes on it is not listened to.
  *
+ * Where a connection is left in peace (certificates were renewed), the attempt is called with `resume` over the new one
+ * while its first call goes on: two calls, of which the worker answers one. The first word on the second ends the
+ * first; a result on the first ends the second.
+ *
  * After our own restart an attempt has no call until its worker registers again and says that it still runs it:
  * then it is called with `resume`, and goes on as if nothing had been. Else it is lost, at the latest with the lease.
  */
@@ -24,11 +28,16 @@ struct AttemptCall {
         TaskKind kind;
         uint32_t task, attempt, worker;
         bool resumed;
+        struct AttemptCall *other; /* of the same attempt; in its job's calls, too */
+        bool newer;                /* than the other, and has no answer yet */
+        bool left; /* so is the newer one's connection: it moves on as soon as it has an answer */
         EvgrpcCall *call; /* NULL: expected, its worker is not here again yet */
         int output_fd;    /* of a streamed result */
         uint64_t output_bytes;
         int output_error; /* the first one */
 };
+
+static void move_attempt(AttemptCall *c);
 
 static const char *kind_name(TaskKind kind)
 {
@@ -40,11 +49,21 @@ static void attempt_detach(AttemptCall *c)
 {
         if (!c->job)
                 return;
+        if (c->other)
+                c->other->other = NULL;
+        c->other = NULL;
         g_hash_table_remove(c->job->calls, c);
         c->job = NULL;
         c->output_fd = safe_close(c->output_fd);
         if (!c->call)
                 g_free(c);
+}
+
+/* The one call of two that counts from now on. */
+static void drop_other(AttemptCall *c)
+{
+        if (c->other)
+                attempt_detach(c->other);
 }
 
 /* ---- Ends ---- */
@@ -123,6 +142,7 @@ static void lose_attempt(AttemptCall *c, const char *why, const char *cause)
         MasterJob *j = c->job;
         const char *name = manager_worker_name(j->manager, c->worker);
 
+        drop_other(c);
         job_event(j, "attempt-lost", "attempt %u of %s %u on %s is lost: %s", c->attempt,
                   kind_name(c->kind), c->task, name, why);
         (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_LOST, why, cause);
@@ -140,7 +160,7 @@ void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause)
                 for (guint k = 0; calls[k]; k++) {
                         AttemptCall *c = calls[k];
 
-                        if (c->worker == w->number)
+                        if (c->job && c->worker == w->number)
                                 lose_attempt(c, why, cause);
                 }
         }
@@ -273,6 +293,7 @@ static void on_result(AttemptCall *c, const Mapreduced__V1__TaskResult *result)
                 .kind = c->kind, .task = c->task, .attempt = c->attempt, .worker = c->worker};
         MasterJob *j = c->job;
 
+        drop_other(c);
         switch (result->outcome) {
         case MAPREDUCED__V1__TASK_OUTCOME__SUCCEEDED:
                 on_success(c, &f, result);
@@ -348,6 +369,17 @@ static void on_output(AttemptCall *c, const ProtobufCBinaryData *data)
         c->output_bytes += data->len;
 }
 
+/* The worker has taken this call up: what it streamed over the other one comes again from the beginning. */
+static void begin_anew(AttemptCall *c)
+{
+        drop_other(c);
+        c->newer = false;
+        if (c->kind == job_part_kind(c->job) && c->job->streamed)
+                c->output_error = open_streamed_output(c);
+        if (c->left)
+                move_attempt(c);
+}
+
 static void on_update(EvgrpcCall *call, const ProtobufCMessage *message, void *userdata)
 {
         const Mapreduced__V1__TaskUpdate *update = (const Mapreduced__V1__TaskUpdate *) message;
@@ -355,6 +387,8 @@ static void on_update(EvgrpcCall *call, const ProtobufCMessage *message, void *u
 
         if (!c->job)
                 return;
+        if (c->newer)
+                begin_anew(c);
         switch (update->kind_case) {
         case MAPREDUCED__V1__TASK_UPDATE__KIND_PROGRESS:
                 on_progress(c, update->progress);
@@ -383,6 +417,8 @@ static void on_call_done(EvgrpcCall *call, const EvgrpcStatus *status, void *use
 {
         AttemptCall *c = userdata;
 
+        if (c->other)
+                attempt_detach(c); /* the other one goes on */
         if (c->job) {
                 FinishedAttempt f = {.kind = c->kind,
                                      .task = c->task,
@@ -585,7 +621,7 @@ static void call_worker(AttemptCall *c, bool resume)
         Spec spec;
         int r;
 
-        if (c->kind == job_part_kind(j) && j->streamed)
+        if (c->kind == job_part_kind(j) && j->streamed && !c->newer)
                 c->output_error = open_streamed_output(c);
         spec_init(&spec, j, &a);
         spec.spec.resume = resume;
@@ -595,6 +631,10 @@ static void call_worker(AttemptCall *c, bool resume)
         if (r >= 0)
                 return;
         c->call = NULL;
+        if (c->other) {
+                attempt_detach(c); /* and frees it; the other one may come to its end in time */
+                return;
+        }
         scheduler_back_off(m->scheduler, c->worker, manager_now(m));
         lose_attempt(c, error_text(r), CAUSE_WORKER_UNREACHABLE);
 }
@@ -604,6 +644,40 @@ static void start_attempt(Manager *m, const Assignment *a)
         MasterJob *j = a->userdata;
 
         call_worker(attempt_call_new(j, a->kind, a->task, a->attempt, a->worker), false);
+}
+
+/* ---- Over a new connection ---- */
+
+static void move_attempt(AttemptCall *c)
+{
+        AttemptCall *next = attempt_call_new(c->job, c->kind, c->task, c->attempt, c->worker);
+
+        next->resumed = next->newer = true;
+        next->other = c;
+        c->other = next;
+        c->left = false;
+        call_worker(next, true);
+}
+
+void worker_move_attempts(MasterWorker *w)
+{
+        Manager *m = w->manager;
+
+        for (guint i = 0; i < m->by_age->len; i++) {
+                MasterJob *j = m->by_age->pdata[i];
+                g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
+
+                for (guint k = 0; calls[k]; k++) {
+                        AttemptCall *c = calls[k];
+
+                        if (!c->job || c->worker != w->number || !c->call)
+                                continue;
+                        if (c->newer)
+                                c->left = true;
+                        else if (!c->other)
+                                move_attempt(c);
+                }
+        }
 }
 
 /* ---- After a restart ---- */
@@ -767,6 +841,8 @@ double job_fractions(const MasterJob *j, char of)
                 const AttemptCall *c = p;
                 const Attempt *a = task_table_attempt(j->table, c->kind, c->task, c->attempt);
 
+                if (c->other && c->newer)
+                        continue; /* the first call of the attempt is in the sum */
                 /* A backup does not make its task twice as done. */
                 if (a && a->number + 1 == task_table_get(j->table, c->kind, c->task)->started)
                         sum += fraction_of(a, c->kind, of);

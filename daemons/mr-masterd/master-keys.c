@@ -410,6 +410,8 @@ static void renew(MasterKeys *k)
                           error_message(&e, r));
         else
                 log_info("Renewed the master's certificate");
+        if (r >= 0)
+                manager_renew_connections(k->manager);
         manager_kick(k->manager); /* which commits */
 }
 
@@ -493,8 +495,10 @@ int keys_reload(MasterKeys *k, Error *e)
         int r;
 
         r = k->authority ? use_cluster_keys(k, e) : use_own_pki(k, e);
-        if (r >= 0)
+        if (r >= 0) {
+                manager_renew_connections(k->manager);
                 manager_recheck_peers(k->manager);
+        }
         return r;
 }
 

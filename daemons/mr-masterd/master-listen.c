@@ -203,6 +203,19 @@ int manager_serve_rpc(Manager *m, Error *e)
         return r < 0 ? r : join_open(m, &m->join, e);
 }
 
+void manager_renew_connections(Manager *m)
+{
+        GHashTableIter iter;
+        gpointer w;
+
+        if (m->secure_server)
+                evgrpc_server_renew(m->secure_server);
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &w))
+                if (((MasterWorker *) w)->channel)
+                        evgrpc_channel_renew(((MasterWorker *) w)->channel);
+}
+
 void manager_recheck_peers(Manager *m)
 {
         size_t ended = m->secure_server ? evgrpc_server_recheck(m->secure_server) : 0;

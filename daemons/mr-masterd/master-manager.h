@@ -289,6 +289,8 @@ int job_expect_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t atte
 /* The worker is here again: takes up the attempts that it still has and @keep is told of; the others are lost. */
 void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
                             GPtrArray *keep);
+/* Its connection was left in peace: its attempts go on over the next one. */
+void worker_move_attempts(MasterWorker *w);
 /* One attempt of the task was committed: the others are told to stop. */
 void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
 void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause);
@@ -381,6 +383,8 @@ void manager_expel_worker(Manager *m, const char *id, const char *why);
 int manager_serve_rpc(Manager *m, Error *e);
 void manager_recheck_peers(
         Manager *m); /* ends connections whose certificates are no good any more */
+/* Our certificate is another: calls to come, and attempts that run, go on over new connections. */
+void manager_renew_connections(Manager *m);
 
 /* ---- master-bus*.c ---- */
 

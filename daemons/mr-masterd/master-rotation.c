@@ -213,6 +213,8 @@ int rotation_finish(MasterKeys *k, Error *e)
                 r = keys_use_authorities(k, e);
         if (k->manager->join)
                 (void) join_forget_tokens(k->manager->join, NULL); /* they name the old one */
+        /* Workers believe both until they hear of this: attempts move in time. */
+        manager_renew_connections(k->manager);
         manager_recheck_peers(k->manager);
         manager_kick(k->manager); /* which commits */
         return r;

@@ -482,6 +482,21 @@ static void on_channel_state(EvgrpcChannel *channel, bool connected, const char 
         }
 }
 
+static void on_channel_left(EvgrpcChannel *channel, void *userdata)
+{
+        Manager *m = userdata;
+        GHashTableIter iter;
+        gpointer p;
+
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &p)) {
+                MasterWorker *w = p;
+
+                if (w->channel == channel && w->alive && !m->stopping)
+                        worker_move_attempts(w);
+        }
+}
+
 static void renew(MasterWorker *w)
 {
         w->lease_until_usec = manager_now(w->manager) + w->manager->conf->lease_usec;
@@ -511,6 +526,8 @@ static int open_channel(Manager *m, const char *address, const char *id, EvgrpcC
                 .keepalive_usec = m->conf->lease_usec,
                 .keepalive_timeout_usec = m->conf->lease_usec,
                 .on_state = on_channel_state,
+                .stay_connected = true,
+                .on_left = on_channel_left,
                 .userdata = m,
         };
         int r;

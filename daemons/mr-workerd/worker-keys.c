@@ -203,6 +203,19 @@ static void on_recheck(void *userdata)
                 log_notice("Ended %zu connections whose certificates are no good any more", ended);
 }
 
+/* Our certificate is another: who calls us, and whom we call, gets to see it over new connections. What goes on over
+ * the old ones has until the old certificate ends, or its CA is dropped. */
+static void renew_connections(const WorkerKeys *k)
+{
+        Manager *m = k->manager;
+
+        if (m->server)
+                evgrpc_server_renew(m->server);
+        peers_renew(m->peers);
+        if (master_link_channel(m->master))
+                evgrpc_channel_renew(master_link_channel(m->master));
+}
+
 static uint64_t look_usec(const WorkerKeys *k)
 {
         int64_t left_sec = pki_renewal_sec(&k->own) - now_sec(k);
@@ -251,9 +264,10 @@ static void on_renewed(EvgrpcCall *call, const EvgrpcStatus *status, void *userd
         } else
                 r = error_setf(&e, EIO, "%s", status->message);
         k->next_key = pki_key_free(k->next_key);
-        if (r >= 0)
+        if (r >= 0) {
                 log_info("Renewed this worker's certificate");
-        else if (status->code != EVGRPC_CANCELLED)
+                renew_connections(k);
+        } else if (status->code != EVGRPC_CANCELLED)
                 log_warning("Cannot renew this worker's certificate, trying again: %s",
                             error_message(&e, r));
         loop_timer_start(k->timer, look_usec(k));
@@ -476,6 +490,7 @@ int keys_reload(WorkerKeys *k)
         if (r < 0)
                 return log_error_errno(r, "Cannot use the renewed keys, the old ones stay: %s",
                                        error_message(&e, r));
+        renew_connections(k);
         loop_timer_start(k->recheck, 0);
         return 0;
 }

@@ -234,6 +234,7 @@ int master_link_new(Manager *m, MasterLink **ret)
                 .keepalive_timeout_usec = 10 * USEC_PER_SEC,
                 .backoff_max_usec = 2 * USEC_PER_SEC,
                 .on_state = on_channel_state,
+                .stay_connected = true,
                 .userdata = l,
         };
         int r;

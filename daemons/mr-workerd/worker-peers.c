@@ -337,6 +337,17 @@ size_t peers_recheck(Peers *p)
         return ended;
 }
 
+void peers_renew(Peers *p)
+{
+        GHashTableIter it;
+        gpointer peer;
+
+        g_hash_table_iter_init(&it, p->peers);
+        while (g_hash_table_iter_next(&it, NULL, &peer))
+                if (((Peer *) peer)->channel)
+                        evgrpc_channel_renew(((Peer *) peer)->channel);
+}
+
 Fetch *fetch_start(Peers *peers, const char *worker_id, const char *address,
                    const Mapreduced__V1__ReadMapOutputRequest *what, int fd,
                    const FetchHandlers *handlers, void *userdata)

@@ -36,6 +36,8 @@ Peers *peers_free(Peers *p); /* no fetch may be left */
 
 /* Ends connections to peers whose certificates are no good any more. Return: how many. */
 size_t peers_recheck(Peers *p);
+/* Our certificate is another: fetches to come go over new connections. */
+void peers_renew(Peers *p);
 
 /**
  * fetch_start() - read one segment into a file

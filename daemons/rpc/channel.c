@@ -186,14 +186,28 @@ bool evgrpc_channel_is_connected(const EvgrpcChannel *channel)
         return channel->state == CHANNEL_READY;
 }
 
+static bool recheck(EvgrpcChannel *ch, RpcSession *s)
+{
+        RpcTls *t = s->transport.tls;
+
+        if (!t || rpc_tls_recheck(t, ch->o.tls))
+                return false;
+        rpc_session_fail(s, t->error);
+        return true;
+}
+
 bool evgrpc_channel_recheck(EvgrpcChannel *channel)
 {
-        RpcTls *t = channel->session ? channel->session->transport.tls : NULL;
+        RpcLink *l = channel->draining.next;
+        bool ended = channel->session && recheck(channel, channel->session);
 
-        if (!t || rpc_tls_recheck(t, channel->o.tls))
-                return false;
-        rpc_session_fail(channel->session, t->error);
-        return true;
+        while (l != &channel->draining) {
+                RpcSession *s = CONTAINER_OF(l, RpcSession, link);
+
+                l = l->next;
+                ended |= recheck(channel, s);
+        }
+        return ended;
 }
 
 void rpc_channel_defer(EvgrpcChannel *ch)

@@ -66,6 +66,7 @@ struct EvgrpcChannel {
         uint64_t backoff_usec;
         uint64_t random;
         bool wanted;     /* connect again after the backoff */
+        bool outdated;   /* SETTLING: to be left as soon as it is READY */
         char error[512]; /* of the last attempt */
         struct evdns_base *dns;
         struct evdns_getaddrinfo_request *dns_request;

@@ -279,6 +279,8 @@ void rpc_channel_settled(EvgrpcChannel *ch)
                 ch->backoff_usec = 0;
                 ch->state = CHANNEL_READY;
                 tell_state(ch, true, NULL);
+                if (ch->outdated && !ch->freed)
+                        evgrpc_channel_renew(ch);
         }
         if (!ch->freed)
                 rpc_channel_submit_pending(ch);
@@ -296,6 +298,34 @@ static void went_idle(EvgrpcChannel *ch, const char *reason)
         rpc_channel_unref(ch);
 }
 
+/* The session is draining: who waits, and who comes, takes the next one. */
+static void move_on(EvgrpcChannel *ch)
+{
+        ch->refs++;
+        ch->state = CHANNEL_IDLE;
+        rpc_channel_dial(ch);
+        if (ch->o.on_left)
+                ch->o.on_left(ch, ch->o.userdata);
+        rpc_channel_unref(ch);
+}
+
+void evgrpc_channel_renew(EvgrpcChannel *channel)
+{
+        RpcSession *s = channel->session;
+
+        /* A handshake that has begun has shown the old certificate. */
+        channel->outdated = channel->state == CHANNEL_SETTLING;
+        if (channel->state != CHANNEL_READY)
+                return;
+        channel->session = NULL;
+        rpc_link_append(&channel->draining, &s->link);
+        rpc_session_leave(s);
+        if (channel->o.stay_connected)
+                move_on(channel);
+        else
+                went_idle(channel, "The connection is made anew");
+}
+
 void rpc_channel_goaway(EvgrpcChannel *ch, RpcSession *s)
 {
         if (s != ch->session)
@@ -306,7 +336,10 @@ void rpc_channel_goaway(EvgrpcChannel *ch, RpcSession *s)
         }
         ch->session = NULL;
         rpc_link_append(&ch->draining, &s->link);
-        went_idle(ch, "The peer said goodbye");
+        if (ch->o.stay_connected)
+                move_on(ch);
+        else
+                went_idle(ch, "The peer said goodbye");
 }
 
 void rpc_channel_session_closed(EvgrpcChannel *ch, RpcSession *s, const char *reason)

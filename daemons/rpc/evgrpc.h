@@ -168,6 +168,12 @@ typedef struct EvgrpcChannelOptions {
         bool send_timestamps;    /* for evgrpc_call_sent_ns() */
         /* Told of each change: connected, or why not (error is a sentence). May be NULL. */
         void (*on_state)(EvgrpcChannel *channel, bool connected, const char *error, void *userdata);
+        /* A connection that is left in peace, because its peer said goodbye or by evgrpc_channel_renew(), is made
+         * again at once, and not when it is needed; on_state hears of it only if that fails. */
+        bool stay_connected;
+        /* With stay_connected: a connection is left. Calls there stay on it until their end; those that are started
+         * from now on, in here already, take the new one. May be NULL. */
+        void (*on_left)(EvgrpcChannel *channel, void *userdata);
         void *userdata;
         /* Polls for up to so long before the loop sleeps, while replies are awaited and come within a few
          * hundred microseconds of each other: saves the time a sleeping core takes to wake. 0: 50 us, at most
@@ -193,8 +199,11 @@ EvgrpcChannel *evgrpc_channel_free(EvgrpcChannel *channel);
 
 void evgrpc_channel_connect(EvgrpcChannel *channel);
 bool evgrpc_channel_is_connected(const EvgrpcChannel *channel);
-/* After evgrpc_tls_reload(): as evgrpc_server_recheck(). Return: whether the connection was ended. */
+/* After evgrpc_tls_reload(): as evgrpc_server_recheck(). Return: whether a connection was ended. */
 bool evgrpc_channel_recheck(EvgrpcChannel *channel);
+/* After evgrpc_tls_reload() with another certificate of ours: new calls go over a new connection, which is made with
+ * it; those there are end in peace on the old one. */
+void evgrpc_channel_renew(EvgrpcChannel *channel);
 
 typedef struct EvgrpcCallOptions {
         uint64_t
@@ -341,6 +350,9 @@ size_t evgrpc_server_connection_count(const EvgrpcServer *server);
  * certificate is revoked, has expired or is of another CA. Its calls end as with any lost connection, and
  * on_error is told why. Not from inside a handler of this server. Return: how many were ended. */
 size_t evgrpc_server_recheck(EvgrpcServer *server);
+
+/* As evgrpc_channel_renew(): every client there is is told to make its next calls over a new connection (GOAWAY). */
+void evgrpc_server_renew(EvgrpcServer *server);
 
 /**
  * evgrpc_server_listen() - serve an address; may be called for several

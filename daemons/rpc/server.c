@@ -125,10 +125,15 @@ EvgrpcServer *evgrpc_server_free(EvgrpcServer *server)
 
 void evgrpc_server_shutdown(EvgrpcServer *server)
 {
-        RpcLink *l = server->connections.next;
-
         server->closing = true;
         close_listeners(server);
+        evgrpc_server_renew(server);
+}
+
+void evgrpc_server_renew(EvgrpcServer *server)
+{
+        RpcLink *l = server->connections.next;
+
         while (l != &server->connections) {
                 Connection *c = CONTAINER_OF(l, Connection, link);
 

@@ -748,6 +748,15 @@ void rpc_session_shutdown(RpcSession *s)
         rpc_session_flush_later(s);
 }
 
+void rpc_session_leave(RpcSession *s)
+{
+        if (s->dead || s->closing)
+                return;
+        s->closing = true;
+        (void) nghttp2_submit_goaway(s->h2, NGHTTP2_FLAG_NONE, 0, NGHTTP2_NO_ERROR, NULL, 0);
+        rpc_session_flush_later(s);
+}
+
 RpcSession *rpc_session_unref(RpcSession *s)
 {
         if (!s || --s->refs > 0)

@@ -174,6 +174,8 @@ void rpc_session_close(RpcSession *s, const char *reason);
 void rpc_session_fail(RpcSession *s, const char *reason);
 /* GOAWAY, and the end after the last stream's. */
 void rpc_session_shutdown(RpcSession *s);
+/* The same of a client, who knows himself that no further call comes. */
+void rpc_session_leave(RpcSession *s);
 RpcSession *rpc_session_unref(RpcSession *s);
 
 /* Server: its epoch is another now. */

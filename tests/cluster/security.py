@@ -90,6 +90,12 @@ class Secure(mr.ClusterCase):
         return self.get(prop, "/org/mapreduced/Worker1", "org.mapreduced.Worker1.Manager",
                         service=f"org.mapreduced.Worker1.w{index}", fail=False) or ""
 
+    def assertNothingLost(self, job):
+        """Each task was attempted once."""
+        self.assertEqual([self.job_get(job, p) for p in ("AttemptsFailed", "AttemptsLost", "MapOutputsLost")], [0, 0, 0])
+        tasks = json.loads(self.ctl("--json=short", "tasks", job).stdout)
+        self.assertEqual({t["AttemptsStarted"] for t in tasks}, {1}, tasks)
+
     def certificates(self, role="worker"):
         rows = json.loads(self.ctl("--json=short", "cluster", "list").stdout)
         return [r for r in rows if r["Role"] == role]
@@ -416,11 +422,23 @@ class Lifetimes(Secure):
     settings = "CertificateLifetimeSec=9\n"
 
     def test_renewal(self):
-        """worker and master renew their certificates over living connections, and jobs go on"""
+        """worker and master renew their certificates over living connections; attempts move to new ones, and none is lost"""
         first, own = self.certificates()[0], self.certificates("master")[0]
+        hold = self.dir / "hold"
+        self.file("in/held", "b\na\n")
+        held = f"while [ ! -e {hold} ]; do sleep 0.05; done; cat"
+        jobs = [self.submit("--backups=no", "--input", self.dir / "in/held", *options) for options in
+                (("--mapper", held, "--reducer", "cat"), ("--mapper", "cat", "--reducer", held))]
+        mr.wait_for("an attempt of each", lambda: self.job_get(jobs[0], "MapsRunning") == self.job_get(jobs[1], "ReducesRunning") == 1)
         mr.wait_for("both to be renewed twice", lambda: len(self.certificates()) >= 3 and len(self.certificates("master")) >= 3, 40)
         mr.wait_for("the first to end", lambda: mr.time.time() * 1e6 > max(first["NotAfterUSec"], own["NotAfterUSec"]) + 1e6, 30)
         self.assertEqual(self.get("WorkersAlive"), 1)
+        hold.touch()
+        for job in jobs:
+            self.assertOk(self.ctl("wait", "-q", job))
+            self.assertEqual(self.ctl("cat", job).stdout, b"a\t\nb\t\n")
+            self.assertNothingLost(job)
+        self.assertNotIn("goes on without the master", self.workers[0].text())
         self.assertCounts()
         p = subprocess.run(["openssl", "verify", "-CAfile", self.spool(0) / "tls/ca.pem", self.spool(0) / "tls/identity.pem"],
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
@@ -495,7 +513,7 @@ class Rotation(Secure):
         hold.touch()
         self.assertOk(self.ctl("wait", "-q", job))
         self.assertEqual(self.ctl("cat", job).stdout, b"key\tvalue\n" * 600)
-        self.assertEqual(self.job_get(job, "AttemptsFailed"), 0)
+        self.assertNothingLost(job)
         for w in self.workers:
             self.assertTrue(w.alive())
             self.assertNotIn("Joined", w.text())

@@ -367,6 +367,70 @@ static void test_shutdown_lets_calls_end_and_takes_no_more(void)
         fixture_end(&f);
 }
 
+static void count_left(EvgrpcChannel *channel, void *userdata)
+{
+        ++*(unsigned *) userdata;
+}
+
+/* By the server, who says GOAWAY, and by the client, each time with a call on its way. */
+static void test_a_renewed_connection_keeps_its_calls_and_gets_no_new_ones(void)
+{
+        unsigned left = 0;
+        EvgrpcChannelOptions options = {
+                .stay_connected = true, .on_left = count_left, .userdata = &left};
+        Order slow = ORDER_INIT, quick = ORDER_INIT;
+        Story first, second;
+        Fixture f;
+
+        fixture_begin_with(&f, "127.0.0.1:0", NULL, &options);
+        slow.delay_ms = 500;
+        for (unsigned by_client = 0; by_client < 2; by_client++) {
+                story_start(&first, &f, "Unary", &slow, NULL);
+                RUN_UNTIL(&f, f.echo.living == 1);
+                if (by_client)
+                        evgrpc_channel_renew(f.channel);
+                else
+                        evgrpc_server_renew(f.server);
+                RUN_UNTIL(&f, left == by_client + 1);
+                story_start(&second, &f, "Unary", &quick, NULL);
+                g_assert_cmpint(evgrpc_call_wait(second.call)->code, ==, EVGRPC_OK);
+                g_assert_cmpuint(first.done, ==, 0);
+                g_assert_cmpuint(evgrpc_server_connection_count(f.server), ==, 2);
+                g_assert_cmpint(evgrpc_call_wait(first.call)->code, ==, EVGRPC_OK);
+                RUN_UNTIL(&f, evgrpc_server_connection_count(f.server) == 1);
+                g_assert_true(evgrpc_channel_is_connected(f.channel));
+                story_end(&first);
+                story_end(&second);
+        }
+        g_assert_cmpuint(left, ==, 2);
+        fixture_end(&f);
+}
+
+/* Nobody calls, and nobody need call for it to be made again; without the wish for it, it is made when it is needed. */
+static void test_an_idle_connection_is_renewed_as_its_channel_wishes(void)
+{
+        for (unsigned stay = 0; stay < 2; stay++) {
+                EvgrpcChannelOptions options = {.stay_connected = stay};
+                Order order = ORDER_INIT;
+                Fixture f;
+                Story s;
+
+                fixture_begin_with(&f, "127.0.0.1:0", NULL, &options);
+                story_start(&s, &f, "Unary", &order, NULL);
+                g_assert_cmpint(evgrpc_call_wait(s.call)->code, ==, EVGRPC_OK);
+                story_end(&s);
+                evgrpc_channel_renew(f.channel);
+                g_assert_false(evgrpc_channel_is_connected(f.channel));
+                RUN_UNTIL(&f, evgrpc_server_connection_count(f.server) == 0 ||
+                                      evgrpc_channel_is_connected(f.channel));
+                RUN_UNTIL(&f, evgrpc_server_connection_count(f.server) == stay);
+                story_start(&s, &f, "Unary", &order, NULL);
+                g_assert_cmpint(evgrpc_call_wait(s.call)->code, ==, EVGRPC_OK);
+                story_end(&s);
+                fixture_end(&f);
+        }
+}
+
 static void test_idle_connection_is_closed_and_made_again(void)
 {
         EvgrpcServerOptions options = {.idle_usec = 50000};
@@ -445,6 +509,8 @@ int main(int argc, char **argv)
         ADD("channel-free-inside", test_channel_freed_inside_a_handler);
         ADD("state", test_state_is_told_at_each_change);
         ADD("shutdown", test_shutdown_lets_calls_end_and_takes_no_more);
+        ADD("renewed", test_a_renewed_connection_keeps_its_calls_and_gets_no_new_ones);
+        ADD("renewed-idle", test_an_idle_connection_is_renewed_as_its_channel_wishes);
         ADD("idle", test_idle_connection_is_closed_and_made_again);
         ADD("unix-socket-in-use", test_living_unix_socket_is_in_use_and_other_files_are_kept);
         ADD("listen-fd", test_inherited_socket_is_served);

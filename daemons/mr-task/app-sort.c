@@ -33,6 +33,7 @@ typedef struct Sort {
         size_t capacity;
         uint8_t *last; /* key of a reduce's last record */
         size_t last_size, last_capacity;
+        uint64_t last_prefix;
 } Sort;
 
 static void sort_teardown(MrTask *t, void *state)
@@ -225,15 +226,18 @@ static uint32_t sort_partition(MrTask *t, void *state, const void *key, size_t s
 static int count_key(Plugin *p, Sort *s, const Record *record)
 {
         uint64_t *groups = &p->attempt->counters[COUNTER_REDUCE_INPUT_GROUPS];
+        uint64_t prefix = key_prefix(record->key, record->key_size, 0);
         int r;
 
-        if (*groups > 0 && key_equal(record->key, record->key_size, s->last, s->last_size))
+        if (*groups > 0 && prefix == s->last_prefix &&
+            key_equal(record->key, record->key_size, s->last, s->last_size))
                 return 0;
         r = reserve(&p->task, &s->last, &s->last_capacity, record->key_size);
         if (r < 0)
                 return r;
         copy_small(s->last, record->key, record->key_size);
         s->last_size = record->key_size;
+        s->last_prefix = prefix;
         (*groups)++;
         return 0;
 }

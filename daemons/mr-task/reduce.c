@@ -342,8 +342,9 @@ static int reduce_command(Attempt *a, Merge *merge, Output *out)
 static int reduce_merged(Attempt *a, Plugin *p, Output *out)
 {
         _cleanup_(merge_done) Merge merge = {};
+        bool sorts_output = !p && a->start->program->reducer[0] != '\0' && a->start->sort_output;
         MergeOptions options = {
-                .memory_bytes = a->start->sort_output ? a->memory_bytes / 2 : a->memory_bytes,
+                .memory_bytes = sorts_output ? a->memory_bytes / 2 : a->memory_bytes,
                 .scratch = &a->scratch,
                 .ticker = &a->ticker,
                 .want_partition = a->start->task,

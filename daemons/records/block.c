@@ -59,7 +59,7 @@ int block_pwrite(int fd, const void *bytes, size_t size, uint64_t offset)
 
 int block_writer_init(BlockWriter *w, int fd, uint64_t offset)
 {
-        uint8_t *buffer = malloc(BLOCK_BYTES);
+        uint8_t *buffer = malloc(BLOCK_WRITE_BYTES + BLOCK_BYTES);
 
         if (!buffer)
                 return -ENOMEM;
@@ -90,34 +90,73 @@ int block_writer_set_codec(BlockWriter *w, BlockCodec codec)
         return r;
 }
 
-int block_writer_flush(BlockWriter *w)
+/* Writes @size bytes of the closed blocks, and moves the rest of them to the front; no block is open. */
+static int write_closed(BlockWriter *w, size_t size)
 {
-        size_t payload_bytes = w->used - BLOCK_HEADER_BYTES, packed_bytes = 0;
-        uint32_t magic = BLOCK_MAGIC;
-        uint8_t *block = w->buffer;
-        BlockHeader h;
         int r;
+
+        if (size == 0)
+                return 0;
+        r = block_pwrite(w->fd, w->buffer, size, w->offset - w->open);
+        if (r < 0)
+                return r;
+        memmove(w->buffer, w->buffer + size, w->open - size);
+        w->open -= size;
+        w->used = w->open + BLOCK_HEADER_BYTES;
+        return 0;
+}
+
+static int write_aligned(BlockWriter *w)
+{
+        uint64_t begin = w->offset - w->open;
+
+        if (w->open < BLOCK_WRITE_BYTES)
+                return 0;
+        return write_closed(w, (w->offset & ~(BLOCK_WRITE_ALIGN_BYTES - 1)) - begin);
+}
+
+/* The payload of the open block as it is stored, in its place. Return: its magic. */
+static uint32_t writer_pack(BlockWriter *w, size_t *payload_bytes)
+{
+        uint8_t *payload = w->buffer + w->open + BLOCK_HEADER_BYTES, *packed;
+        size_t packed_bytes;
+
+        if (w->codec == BLOCK_PLAIN)
+                return BLOCK_MAGIC;
+        packed_bytes = block_pack(w->packer, payload, *payload_bytes, &packed);
+        if (packed_bytes == 0)
+                return BLOCK_MAGIC;
+        memcpy(payload, packed + BLOCK_HEADER_BYTES, packed_bytes);
+        *payload_bytes = packed_bytes;
+        return w->codec == BLOCK_LZ4 ? BLOCK_MAGIC_LZ4 : BLOCK_MAGIC_ZSTD;
+}
+
+int block_writer_close_block(BlockWriter *w)
+{
+        size_t payload_bytes = w->used - w->open - BLOCK_HEADER_BYTES;
+        uint8_t *block = w->buffer + w->open;
+        uint32_t magic;
+        BlockHeader h;
 
         if (w->count == 0)
                 return 0;
-        if (w->codec != BLOCK_PLAIN)
-                packed_bytes = block_pack(w->packer, w->buffer + BLOCK_HEADER_BYTES, payload_bytes,
-                                          &block);
-        if (packed_bytes > 0) {
-                magic = w->codec == BLOCK_LZ4 ? BLOCK_MAGIC_LZ4 : BLOCK_MAGIC_ZSTD;
-                payload_bytes = packed_bytes;
-        } else
-                block = w->buffer;
+        magic = writer_pack(w, &payload_bytes);
         header_fill(&h, magic, w->partition, payload_bytes, w->count);
         h.checksum = GUINT64_TO_LE(block_checksum(&h, block + BLOCK_HEADER_BYTES, payload_bytes));
         memcpy(block, &h, sizeof(h));
-        r = block_pwrite(w->fd, block, BLOCK_HEADER_BYTES + payload_bytes, w->offset);
-        if (r < 0)
-                return r;
         w->offset += BLOCK_HEADER_BYTES + payload_bytes;
-        w->used = BLOCK_HEADER_BYTES;
+        w->open += BLOCK_HEADER_BYTES + payload_bytes;
+        w->used = w->open + BLOCK_HEADER_BYTES;
         w->count = 0;
-        return 0;
+        return write_aligned(w);
+}
+
+int block_writer_flush(BlockWriter *w)
+{
+        int r;
+
+        r = block_writer_close_block(w);
+        return r < 0 ? r : write_closed(w, w->open);
 }
 
 /* Written from where it lies: a record of 1 GiB costs no second GiB. */
@@ -163,6 +202,7 @@ int block_writer_add(BlockWriter *w, const Record *record)
 {
         uint8_t lengths[RECORD_HEADER_MAX];
         size_t lengths_size, size;
+        uint8_t *to;
         int r;
 
         if (record->key_size > RECORD_MAX_BYTES || record->value_size > RECORD_MAX_BYTES)
@@ -171,20 +211,25 @@ int block_writer_add(BlockWriter *w, const Record *record)
         lengths_size += varint_put(lengths + lengths_size, record->value_size);
         size = lengths_size + record->key_size + record->value_size;
 
-        if (record->partition != w->partition || size > BLOCK_BYTES - w->used) {
-                r = block_writer_flush(w);
+        if (record->partition != w->partition || size > BLOCK_BYTES - (w->used - w->open)) {
+                r = block_writer_close_block(w);
                 if (r < 0)
                         return r;
                 w->partition = record->partition;
-                if (size > BLOCK_BYTES - w->used)
-                        return write_large(w, record, lengths, lengths_size);
+                if (size > BLOCK_BYTES - BLOCK_HEADER_BYTES) {
+                        r = block_writer_flush(w);
+                        return r < 0 ? r : write_large(w, record, lengths, lengths_size);
+                }
         }
-        copy_small(w->buffer + w->used, lengths, lengths_size);
-        w->used += lengths_size;
-        copy_small(w->buffer + w->used, record->key, record->key_size);
-        w->used += record->key_size;
-        copy_small(w->buffer + w->used, record->value, record->value_size);
-        w->used += record->value_size;
+        to = w->buffer + w->used;
+        copy_small(to, lengths, lengths_size);
+        if (record->key + record->key_size == record->value) /* one copy */
+                copy_small(to + lengths_size, record->key, size - lengths_size);
+        else {
+                copy_small(to + lengths_size, record->key, record->key_size);
+                copy_small(to + lengths_size + record->key_size, record->value, record->value_size);
+        }
+        w->used += size;
         w->count++;
         return 0;
 }
@@ -201,9 +246,19 @@ void block_cursor_init(BlockCursor *c, int fd, uint64_t offset, uint64_t length,
         };
 }
 
+void block_cursor_init_memory(BlockCursor *c, uint8_t *bytes, uint64_t offset, size_t length,
+                              uint64_t want_partition)
+{
+        block_cursor_init(c, -EBADF, offset, length, want_partition, NULL);
+        c->buffer = bytes;
+        c->in_memory = true;
+        c->capacity = c->filled = length;
+}
+
 void block_cursor_done(BlockCursor *c)
 {
-        free(c->buffer);
+        if (!c->in_memory)
+                free(c->buffer);
         block_unpacker_free(c->unpacker);
         *c = (BlockCursor){.fd = -EBADF};
 }
@@ -269,7 +324,10 @@ static int check_header(const BlockCursor *c, const BlockHeader *h, uint64_t at,
 /* Moves what was read beyond the last block to the front; usually nothing, for blocks are read whole. */
 static void cursor_drop_block(BlockCursor *c)
 {
-        if (c->block_end < c->filled)
+        if (c->in_memory) {
+                c->buffer += c->block_end;
+                c->capacity -= c->block_end;
+        } else if (c->block_end < c->filled)
                 memmove(c->buffer, c->buffer + c->block_end, c->filled - c->block_end);
         c->filled -= c->block_end;
         c->block_end = 0;
@@ -361,7 +419,7 @@ int block_cursor_next(BlockCursor *c, Record *ret, Error *e)
                 if (r < 0)
                         return r;
         }
-        at = c->at;
+        c->record = at = c->at;
         end = c->records_end;
         n = varint_get(at, end, &key_size);
         m = n > 0 ? varint_get(at + n, end, &value_size) : 0;

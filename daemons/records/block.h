@@ -28,11 +28,17 @@ typedef enum BlockCodec {
         BLOCK_ZSTD,
 } BlockCodec;
 
+/* Closed blocks are written together, and from one multiple of BLOCK_WRITE_ALIGN_BYTES to another: a write that ends
+ * within a page makes the kernel look at that page again with the next one. */
+#define BLOCK_WRITE_BYTES (512 * 1024)
+#define BLOCK_WRITE_ALIGN_BYTES ((uint64_t) 64 * 1024)
+
 typedef struct BlockWriter {
         int fd;
         uint64_t offset; /* in the file, of the open block */
-        uint8_t *buffer;
-        size_t used; /* of the buffer, the header's room included */
+        uint8_t *buffer; /* closed blocks that are not written yet, and the open one behind them */
+        size_t open;     /* where that begins in the buffer */
+        size_t used;     /* of it, the header's room included */
         uint32_t partition;
         uint32_t count;
         BlockCodec codec;
@@ -53,7 +59,10 @@ int block_writer_set_codec(BlockWriter *w, BlockCodec codec);
  */
 int block_writer_add(BlockWriter *w, const Record *record);
 
-/* Writes the open block, if it has a record. w->offset is then the end of all that was written. */
+/* Ends the open block, if it has a record. w->offset is then the end of all blocks. Errors as above. */
+int block_writer_close_block(BlockWriter *w);
+
+/* The same, and writes what is not written yet. */
 int block_writer_flush(BlockWriter *w);
 
 /* pwrite() of all of it, through short writes and EINTR. */
@@ -64,12 +73,14 @@ typedef struct BlockCursor {
         uint64_t offset; /* of the next block not yet in the buffer */
         uint64_t end;
         uint8_t *buffer;
+        bool in_memory; /* the buffer is the caller's, and holds all of the segment */
         size_t capacity;
         size_t filled;                  /* bytes in the buffer */
         size_t block_end;               /* in the buffer: end of the open block */
         struct BlockUnpacker *unpacker; /* NULL: none was needed yet */
         const uint8_t *at,
                 *records_end;    /* the next record of the open block, and the end of its records */
+        const uint8_t *record;   /* the lengths before the record that was given last */
         uint32_t left;           /* records not yet given from the open block */
         uint32_t partition;      /* of the open block */
         uint64_t want_partition; /* UINT64_MAX: any */
@@ -86,6 +97,16 @@ typedef struct BlockCursor {
 void block_cursor_init(BlockCursor *c, int fd, uint64_t offset, uint64_t length,
                        uint64_t want_partition, const Ticker *ticker);
 void block_cursor_done(BlockCursor *c);
+
+/**
+ * block_cursor_init_memory() - the same for a segment that was read already
+ * @bytes:  @length of them, and BLOCK_PADDING that may be read; stay the caller's
+ * @offset: where it was read, for what an error says
+ *
+ * Records are given from where they lie, except those of compressed blocks: then c->unpacker is set.
+ */
+void block_cursor_init_memory(BlockCursor *c, uint8_t *bytes, uint64_t offset, size_t length,
+                              uint64_t want_partition);
 
 /**
  * block_cursor_next() - the next record

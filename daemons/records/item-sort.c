@@ -4,6 +4,7 @@
 #include "records/item-sort.h"
 
 #define INSERTION_MAX 32
+#define DIGIT_BITS_MAX 11
 #define DEPTH_DONE SIZE_MAX /* nothing but the prefix is left to compare */
 
 typedef struct Sorting {
@@ -11,7 +12,7 @@ typedef struct Sorting {
         const void *userdata;
 } Sorting;
 
-static void sort_group(const Sorting *s, Item *a, Item *b, size_t n, size_t depth);
+static void sort_group(const Sorting *s, Item *from, Item *to, size_t n, size_t depth, bool stay);
 
 static int compare_keys(const Sorting *s, const Item *x, const Item *y)
 {
@@ -62,13 +63,12 @@ static void sort_by_merging(const Sorting *s, Item *a, Item *b, size_t n)
                 a[k++] = b[j++];
 }
 
-/* All prefixes at @depth are equal: take the next eight bytes, or the sizes when no key has more. */
-static void sort_equal_prefixes(const Sorting *s, Item *a, Item *b, size_t n, size_t depth)
+/* The least and the greatest size of a key. */
+static void measure_keys(const Sorting *s, const Item *a, size_t n, size_t *ret_min,
+                         size_t *ret_max)
 {
-        size_t min = SIZE_MAX, max = 0, next = depth + 8;
+        size_t min = SIZE_MAX, max = 0;
 
-        if (depth == DEPTH_DONE)
-                return;
         for (size_t i = 0; i < n; i++) {
                 size_t size;
 
@@ -76,68 +76,106 @@ static void sort_equal_prefixes(const Sorting *s, Item *a, Item *b, size_t n, si
                 min = MIN(min, size);
                 max = MAX(max, size);
         }
-        if (max <= next) {
-                if (min == max)
-                        return;
-                for (size_t i = 0; i < n; i++) {
-                        size_t size;
+        *ret_min = min;
+        *ret_max = max;
+}
 
-                        (void) s->key(s->userdata, a[i].ref, &size);
-                        a[i].prefix = size;
-                }
-                sort_group(s, a, b, n, DEPTH_DONE);
-                return;
-        }
+/* Prefix: the bytes from @depth on, or the size of the key. */
+static void set_prefixes(const Sorting *s, Item *a, size_t n, size_t depth)
+{
         for (size_t i = 0; i < n; i++) {
                 size_t size;
                 const uint8_t *key = s->key(s->userdata, a[i].ref, &size);
 
-                a[i].prefix = key_prefix(key, size, next < ITEM_RADIX_DEPTH ? next : 0);
+                a[i].prefix = depth == DEPTH_DONE ? size : key_prefix(key, size, depth);
         }
-        if (next < ITEM_RADIX_DEPTH)
-                sort_group(s, a, b, n, next);
-        else
-                sort_by_merging(s, a, b, n);
 }
 
-static void sort_group(const Sorting *s, Item *a, Item *b, size_t n, size_t depth)
+/* All prefixes at @depth are equal: take the next eight bytes, or the sizes when no key has more. */
+static void sort_equal_prefixes(const Sorting *s, Item *from, Item *to, size_t n, size_t depth,
+                                bool stay)
+{
+        size_t min = 0, max = 0, next = depth + 8;
+
+        if (depth != DEPTH_DONE)
+                measure_keys(s, from, n, &min, &max);
+        if (depth != DEPTH_DONE && max <= next && min < max) {
+                set_prefixes(s, from, n, DEPTH_DONE);
+                sort_group(s, from, to, n, DEPTH_DONE, stay);
+        } else if (depth != DEPTH_DONE && max > next && next < ITEM_RADIX_DEPTH) {
+                set_prefixes(s, from, n, next);
+                sort_group(s, from, to, n, next, stay);
+        } else {
+                if (depth != DEPTH_DONE && max > next) {
+                        set_prefixes(s, from, n, 0);
+                        sort_by_merging(s, from, to, n);
+                }
+                if (!stay)
+                        memcpy(to, from, n * sizeof(Item));
+        }
+}
+
+/* What is in order but for neighbours that are near each other. */
+static void sort_stretch(const Sorting *s, Item *from, Item *to, size_t n, size_t depth, bool stay)
+{
+        if (n == 0)
+                return;
+        if (!stay)
+                memcpy(to, from, n * sizeof(Item));
+        sort_by_insertion(s, stay ? from : to, n, depth);
+}
+
+/* Small buckets beside each other are one stretch: a loop for all of them instead of one for each. */
+static void sort_buckets(const Sorting *s, Item *from, Item *to, const uint32_t *ends, size_t count,
+                         size_t depth, bool stay)
+{
+        size_t begin = 0, stretch = 0;
+
+        for (size_t i = 0; i < count; i++) {
+                size_t n = ends[i] - begin;
+
+                if (n > INSERTION_MAX) {
+                        sort_stretch(s, from + stretch, to + stretch, begin - stretch, depth, stay);
+                        sort_group(s, from + begin, to + begin, n, depth, stay);
+                        stretch = ends[i];
+                }
+                begin = ends[i];
+        }
+        sort_stretch(s, from + stretch, to + stretch, begin - stretch, depth, stay);
+}
+
+/* The items are in @from, and @to is scratch; sorted they are in @from when they should @stay, else in @to. */
+static void sort_group(const Sorting *s, Item *from, Item *to, size_t n, size_t depth, bool stay)
 {
         uint64_t min = UINT64_MAX, max = 0;
-        uint32_t ends[2049];
+        uint32_t ends[(1 << DIGIT_BITS_MAX) + 1];
         unsigned bits, shift;
-        size_t begin = 0;
 
         if (n <= INSERTION_MAX) {
-                sort_by_insertion(s, a, n, depth);
+                sort_stretch(s, from, to, n, depth, stay);
                 return;
         }
         for (size_t i = 0; i < n; i++) {
-                min = MIN(min, a[i].prefix);
-                max = MAX(max, a[i].prefix);
+                min = MIN(min, from[i].prefix);
+                max = MAX(max, from[i].prefix);
         }
         if (min == max) {
-                sort_equal_prefixes(s, a, b, n, depth);
+                sort_equal_prefixes(s, from, to, n, depth, stay);
                 return;
         }
-        bits = n > 65536 ? 11 : 8;
+        bits = n > 65536 ? DIGIT_BITS_MAX : 8;
         shift = 64 - (unsigned) __builtin_clzll(max - min);
         shift = shift > bits ? shift - bits : 0;
 
         memset(ends, 0, (((size_t) 1 << bits) + 1) * sizeof(ends[0]));
         for (size_t i = 0; i < n; i++)
-                ends[((a[i].prefix - min) >> shift) + 1]++;
+                ends[((from[i].prefix - min) >> shift) + 1]++;
         for (size_t i = 1; i < (size_t) 1 << bits; i++)
                 ends[i] += ends[i - 1];
         for (size_t i = 0; i < n; i++)
-                b[ends[(a[i].prefix - min) >> shift]++] = a[i];
-        memcpy(a, b, n * sizeof(Item));
-
+                to[ends[(from[i].prefix - min) >> shift]++] = from[i];
         /* Scattering moved each bucket's begin to its end. */
-        for (size_t i = 0; i < (size_t) 1 << bits; i++) {
-                if (ends[i] - begin > 1)
-                        sort_group(s, a + begin, b + begin, ends[i] - begin, depth);
-                begin = ends[i];
-        }
+        sort_buckets(s, to, from, ends, (size_t) 1 << bits, depth, !stay);
 }
 
 /* @ends: room for one more than @partitions, zeroed; gets the end of each. */
@@ -165,6 +203,16 @@ int items_partition(Item *items, Item *scratch, size_t count, uint32_t partition
         return 0;
 }
 
+void items_reverse(Item *items, size_t count)
+{
+        for (size_t i = 0; i < count / 2; i++) {
+                Item t = items[i];
+
+                items[i] = items[count - 1 - i];
+                items[count - 1 - i] = t;
+        }
+}
+
 int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, ItemKeyFunc key,
                const void *userdata)
 {
@@ -175,7 +223,7 @@ int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, It
         if (count <= 1)
                 return 0;
         if (partitions == 1) {
-                sort_group(&s, items, scratch, count, 0);
+                sort_group(&s, items, scratch, count, 0, true);
                 return 0;
         }
         ends = calloc((size_t) partitions + 1, sizeof(uint32_t));
@@ -184,7 +232,7 @@ int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, It
         scatter(items, scratch, count, partitions, ends);
         for (size_t i = 0; i < partitions; i++) {
                 if (ends[i] - begin > 1)
-                        sort_group(&s, items + begin, scratch + begin, ends[i] - begin, 0);
+                        sort_group(&s, items + begin, scratch + begin, ends[i] - begin, 0, true);
                 begin = ends[i];
         }
         return 0;

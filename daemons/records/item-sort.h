@@ -25,6 +25,9 @@ typedef struct Item {
 /* By partition alone, otherwise in the order they had. Same arguments and result as items_sort(). */
 int items_partition(Item *items, Item *scratch, size_t count, uint32_t partitions);
 
+/* The other way round: for items that were filled downwards, before a stable sort. */
+void items_reverse(Item *items, size_t count);
+
 /* The whole key of an item. */
 typedef const uint8_t *(*ItemKeyFunc)(const void *userdata, uint32_t ref, size_t *ret_size);
 

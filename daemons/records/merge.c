@@ -5,6 +5,8 @@
 
 #include "records/block.h"
 #include "records/merge.h"
+#include "records/region.h"
+#include "records/resort.h"
 
 typedef struct Source {
         uint64_t prefix;
@@ -16,6 +18,8 @@ typedef struct Source {
 
 /* One k-way merge. Leaf i of the tree is source i; tree[0] is the winner, tree[1..count-1] the losers. */
 typedef struct Tournament {
+        RecordStream stream;
+        Merge *merge;
         Source *sources;
         uint32_t *tree;
         size_t count;
@@ -26,8 +30,10 @@ typedef struct MergeState {
         MergeOptions options;
         size_t fan_in;
         GArray *fresh;  /* Segment, as added */
-        GArray *merged; /* Segment, runs in the scratch file */
+        GArray *merged; /* Segment, runs in the scratch file, all older than */
+        Resort *memory; /* runs that were read into memory, all older than the fresh ones; may be NULL */
         Tournament last;
+        RecordStream *given; /* of one of them */
 } MergeState;
 
 static void segment_close(Segment *s)
@@ -115,6 +121,29 @@ static void tournament_done(Tournament *t)
         *t = (Tournament){};
 }
 
+static int tournament_next(RecordStream *stream, Record *ret)
+{
+        Tournament *t = (Tournament *) (void *) stream;
+        Source *s;
+        int r;
+
+        if (t->count == 0)
+                return 0;
+        if (t->advance) {
+                t->advance = false;
+                r = source_advance(t->merge, &t->sources[t->tree[0]]);
+                if (r < 0)
+                        return r;
+                tournament_replay(t, t->tree[0]);
+        }
+        s = &t->sources[t->tree[0]];
+        if (s->ended)
+                return 0;
+        *ret = s->head;
+        t->advance = true;
+        return 1;
+}
+
 /* Takes over the segments, also on failure. */
 static int tournament_init(Merge *m, Tournament *t, Segment *segments, size_t count)
 {
@@ -122,6 +151,8 @@ static int tournament_init(Merge *m, Tournament *t, Segment *segments, size_t co
         int r;
 
         *t = (Tournament){
+                .stream.next = tournament_next,
+                .merge = m,
                 .sources = calloc(MAX(count, 1), sizeof(Source)),
                 .tree = calloc(MAX(count, 1), sizeof(uint32_t)),
                 .count = count,
@@ -146,28 +177,6 @@ static int tournament_init(Merge *m, Tournament *t, Segment *segments, size_t co
         return 0;
 }
 
-static int tournament_next(Merge *m, Tournament *t, Record *ret)
-{
-        Source *s;
-        int r;
-
-        if (t->count == 0)
-                return 0;
-        if (t->advance) {
-                t->advance = false;
-                r = source_advance(m, &t->sources[t->tree[0]]);
-                if (r < 0)
-                        return r;
-                tournament_replay(t, t->tree[0]);
-        }
-        s = &t->sources[t->tree[0]];
-        if (s->ended)
-                return 0;
-        *ret = s->head;
-        t->advance = true;
-        return 1;
-}
-
 /* ---- passes ---- */
 
 /* A scratch run that has been read needs its place on the disk no more. */
@@ -178,7 +187,7 @@ static void forget_scratch(const Segment *s)
                                  (off_t) s->offset, (off_t) s->length);
 }
 
-static int write_pass(Merge *m, Tournament *t, Segment *ret)
+static int write_pass(Merge *m, RecordStream *stream, Segment *ret)
 {
         Scratch *scratch = m->state->options.scratch;
         BlockWriter w;
@@ -188,7 +197,7 @@ static int write_pass(Merge *m, Tournament *t, Segment *ret)
         r = block_writer_init(&w, scratch->fd, scratch->end);
         if (r < 0)
                 return r;
-        while ((r = tournament_next(m, t, &record)) > 0) {
+        while ((r = stream->next(stream, &record)) > 0) {
                 r = block_writer_add(&w, &record);
                 if (r < 0)
                         break;
@@ -218,7 +227,7 @@ static int pass(Merge *m, GArray *from, size_t count)
 
         r = tournament_init(m, &t, (Segment *) (void *) from->data, count);
         if (r >= 0)
-                r = write_pass(m, &t, &merged);
+                r = write_pass(m, &t.stream, &merged);
         tournament_done(&t);
         if (r < 0)
                 return r;
@@ -229,11 +238,94 @@ static int pass(Merge *m, GArray *from, size_t count)
         return 0;
 }
 
+/* ---- in memory ---- */
+
+/* Return: 1 when all fresh runs are in memory and closed; 0 when they cannot be, and all is as before. */
+static int keep_fresh(Merge *m)
+{
+        MergeState *s = m->state;
+        uint64_t left = 0;
+        ResortMark before;
+        int r = 1;
+
+        if (!s->memory && resort_new(s->options.memory_bytes, s->options.want_partition,
+                                     s->options.ticker, &s->memory) < 0)
+                return 0; /* then by merging, which needs less at once */
+        before = resort_mark(s->memory);
+        for (guint i = 0; i < s->fresh->len; i++)
+                left += g_array_index(s->fresh, Segment, i).length;
+        for (guint i = 0; i < s->fresh->len && r > 0; i++) {
+                const Segment *segment = &g_array_index(s->fresh, Segment, i);
+
+                r = resort_may_fit(s->memory, left) ? resort_add(s->memory, segment, &m->error) : 0;
+                left -= segment->length;
+                if (r < 0)
+                        m->bad_tag = segment->tag;
+        }
+        if (r <= 0) {
+                resort_rewind(s->memory, before);
+                return r;
+        }
+        for (guint i = 0; i < s->fresh->len; i++)
+                segment_close(&g_array_index(s->fresh, Segment, i));
+        g_array_set_size(s->fresh, 0);
+        return 1;
+}
+
+/* What is in memory becomes a run of the scratch file. */
+static int spill_memory(Merge *m)
+{
+        MergeState *s = m->state;
+        Segment run;
+        int r;
+
+        if (!s->memory || resort_mark(s->memory).count == 0)
+                return 0;
+        r = write_pass(m, resort_sorted(s->memory), &run);
+        if (r < 0)
+                return r;
+        g_array_append_val(s->merged, run);
+        resort_rewind(s->memory, (ResortMark){});
+        return 0;
+}
+
+/* A tournament's buffers take its place. */
+static void forget_memory(MergeState *s)
+{
+        s->memory = resort_free(s->memory);
+        region_forget_all();
+}
+
+static bool can_keep(const MergeState *s)
+{
+        return s->options.want_partition != BLOCK_ANY_PARTITION && s->fan_in >= RESORT_RUNS_MIN;
+}
+
+static int pass_fresh(Merge *m)
+{
+        MergeState *s = m->state;
+        int r = 0;
+
+        if (can_keep(s)) {
+                r = keep_fresh(m);
+                if (r == 0)
+                        r = spill_memory(m);
+                if (r == 0 && s->memory)
+                        r = keep_fresh(m);
+                if (r != 0)
+                        return MIN(r, 0);
+                forget_memory(s);
+        }
+        return pass(m, s->fresh, s->fan_in);
+}
+
+/* ---- what callers see ---- */
+
 static int merge_next(RecordStream *stream, Record *ret)
 {
         Merge *m = (Merge *) ((char *) stream - offsetof(Merge, stream));
 
-        return tournament_next(m, &m->state->last, ret);
+        return m->state->given->next(m->state->given, ret);
 }
 
 int merge_init(Merge *m, const MergeOptions *options)
@@ -270,6 +362,7 @@ void merge_done(Merge *m)
 {
         if (m->state) {
                 tournament_done(&m->state->last);
+                resort_free(m->state->memory);
                 close_segments(m->state->fresh);
                 close_segments(m->state->merged);
                 free(m->state);
@@ -291,7 +384,7 @@ int merge_add(Merge *m, const Segment *segment)
         g_array_append_val(s->fresh, copy);
         if (s->fresh->len < s->fan_in)
                 return 0;
-        r = pass(m, s->fresh, s->fan_in);
+        r = pass_fresh(m);
         if (r < 0)
                 return r;
         return s->merged->len < s->fan_in ? 0 : pass(m, s->merged, s->fan_in);
@@ -302,6 +395,20 @@ int merge_start(Merge *m)
         MergeState *s = m->state;
         int r;
 
+        if (can_keep(s) && s->merged->len == 0 && (s->memory || s->fresh->len >= RESORT_RUNS_MIN)) {
+                r = keep_fresh(m);
+                if (r < 0)
+                        return r;
+                if (r > 0) {
+                        s->given = resort_sorted(s->memory);
+                        return 0;
+                }
+        }
+        r = spill_memory(m);
+        if (r < 0)
+                return r;
+        if (s->memory)
+                forget_memory(s);
         /* Oldest first, so that equal keys keep the order in which their runs were added. */
         g_array_prepend_vals(s->fresh, s->merged->data, s->merged->len);
         g_array_set_size(s->merged, 0);
@@ -314,5 +421,6 @@ int merge_start(Merge *m)
                 g_array_prepend_vals(s->fresh, s->merged->data, s->merged->len);
                 g_array_set_size(s->merged, 0);
         }
+        s->given = &s->last.stream;
         return tournament_init(m, &s->last, (Segment *) (void *) s->fresh->data, s->fresh->len);
 }

@@ -3,7 +3,8 @@
  *
  * A loser tree holds the head of every run: each record given costs one comparison a level. Runs beyond
  * the fan-in are merged into longer ones in the scratch file first, as they are added, so that their
- * descriptors can be closed: a reduce of ten thousand maps holds a few hundred open.
+ * descriptors can be closed: a reduce of ten thousand maps holds a few hundred open. Many runs that fit in memory
+ * together are not merged, but sorted again (resort.h).
  *
  * Source: Knuth, The Art of Computer Programming 3, §5.4.1 (loser tree). Changed: a node carries its
  * run's key prefix, so most comparisons touch no key.
@@ -27,7 +28,7 @@ typedef struct Segment {
 #define MERGE_TAG_NONE UINT64_MAX /* a run of our own in the scratch file */
 
 typedef struct MergeOptions {
-        size_t memory_bytes;     /* for the buffers of the runs that are open together */
+        size_t memory_bytes; /* for the buffers of the runs that are open together, or for all of them */
         Scratch *scratch;        /* for passes; not owned */
         const Ticker *ticker;    /* may be NULL; not owned */
         uint64_t want_partition; /* BLOCK_ANY_PARTITION for runs of several, ordered by partition */

@@ -34,18 +34,38 @@ int output_flush(Output *o)
         return 0;
 }
 
-int output_bytes(Output *o, const void *data, size_t size)
+/* Fills the buffer to its end, so that each write is of whole pages, and begins it anew with the rest. */
+static int output_across(Output *o, const uint8_t *data, size_t size)
 {
+        size_t room = OUTPUT_BUFFER_BYTES - o->used;
         int r;
 
-        o->bytes += size;
-        if (size > OUTPUT_BUFFER_BYTES - o->used) {
-                r = output_flush(o);
+        memcpy(o->buffer + o->used, data, room);
+        o->used += room;
+        r = output_flush(o);
+        if (r < 0)
+                return r;
+        data += room;
+        size -= room;
+        if (size >= OUTPUT_BUFFER_BYTES) {
+                size_t whole = size & ~(size_t) (OUTPUT_BUFFER_BYTES - 1);
+
+                r = put(o, data, whole);
                 if (r < 0)
                         return r;
-                if (size > OUTPUT_BUFFER_BYTES)
-                        return put(o, data, size);
+                data += whole;
+                size -= whole;
         }
+        memcpy(o->buffer, data, size);
+        o->used = size;
+        return 0;
+}
+
+int output_bytes(Output *o, const void *data, size_t size)
+{
+        o->bytes += size;
+        if (size >= OUTPUT_BUFFER_BYTES - o->used)
+                return output_across(o, data, size);
         copy_small(o->buffer + o->used, data, size);
         o->used += size;
         return 0;

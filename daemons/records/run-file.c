@@ -74,7 +74,7 @@ static int writer_advance(RunWriter *w, uint32_t partition)
         int r;
 
         assert(partition >= w->open && partition <= w->partitions);
-        r = block_writer_flush(&w->blocks);
+        r = block_writer_close_block(&w->blocks);
         if (r < 0)
                 return r;
         while (w->open < partition)
@@ -109,6 +109,8 @@ int run_writer_finish(RunWriter *w, uint64_t *ret_size_bytes)
         int r;
 
         r = writer_advance(w, w->partitions);
+        if (r >= 0)
+                r = block_writer_flush(&w->blocks);
         if (r < 0)
                 return r;
         head = malloc(size);

@@ -9,7 +9,7 @@
 /* Items refer to records in units of this, so 32 bits reach 32 GiB. */
 #define RECORD_ALIGN 8
 #define MEMORY_MAX (GIB(4) * RECORD_ALIGN)
-#define FETCH_AHEAD 8 /* records on their way into the cache before they are given */
+#define FETCH_AHEAD 16 /* records on their way into the cache before they are given */
 #define CACHE_LINE_BYTES 64
 
 /* Followed by key and value. */
@@ -27,13 +27,17 @@ struct Sorter {
         size_t used;  /* bytes of records, at the front */
         size_t count; /* of items, at the back */
         size_t next;  /* item to give, once sorted */
+        /* Of records of a fixed length: so many bytes fit, with their items and the sort's scratch. */
+        size_t fixed_capacity;
+        Item *fixed_items;
         Merge merge;
         bool spilled;
 };
 
+/* Where it is known how many records will fit, items lie behind them in the order of adding; else at the back. */
 static Item *sorter_items(const Sorter *s)
 {
-        return (Item *) (void *) (s->region + s->size) - s->count;
+        return s->fixed_items ? s->fixed_items : (Item *) (void *) (s->region + s->size) - s->count;
 }
 
 static const Packed *sorter_packed(const Sorter *s, uint32_t ref)
@@ -85,6 +89,7 @@ static int fixed_next(RecordStream *stream, Record *ret)
 
                 __builtin_prefetch(ahead);
                 __builtin_prefetch(ahead + CACHE_LINE_BYTES);
+                __builtin_prefetch(ahead + o->record_bytes - 1);
         }
         at = s->region + items[s->next++].ref * o->record_bytes;
         *ret = (Record){
@@ -107,6 +112,16 @@ static int sorter_next(RecordStream *stream, Record *ret)
                 __builtin_prefetch(sorter_packed(s, items[s->next + FETCH_AHEAD].ref));
         sorter_unpack(s, &items[s->next++], ret);
         return 1;
+}
+
+static void sorter_lay_out(Sorter *s)
+{
+        size_t record_bytes = s->options.record_bytes;
+        size_t count = (s->size - sizeof(Item)) / (record_bytes + 2 * sizeof(Item));
+        size_t items = (count * record_bytes + sizeof(Item) - 1) & ~(sizeof(Item) - 1);
+
+        s->fixed_capacity = count * record_bytes;
+        s->fixed_items = (Item *) (void *) (s->region + items);
 }
 
 int sorter_new(const SorterOptions *options, Sorter **ret)
@@ -133,6 +148,8 @@ int sorter_new(const SorterOptions *options, Sorter **ret)
         s->region = region_take(s->size);
         if (!s->region)
                 return -ENOMEM;
+        if (options->record_bytes > 0)
+                sorter_lay_out(s);
         r = merge_init(&s->merge, &merge);
         if (r < 0)
                 return r;
@@ -150,20 +167,16 @@ Sorter *sorter_free(Sorter *s)
         return NULL;
 }
 
-/* The items are filled downwards, so the last added comes first: turn them around for a stable sort. */
 static int sorter_sort(Sorter *s)
 {
         Item *items = sorter_items(s);
 
-        for (size_t i = 0; i < s->count / 2; i++) {
-                Item t = items[i];
-
-                items[i] = items[s->count - 1 - i];
-                items[s->count - 1 - i] = t;
-        }
         s->next = 0;
-        return items_sort(items, items - s->count, s->count, s->options.partitions,
-                          s->options.record_bytes > 0 ? fixed_key : sorter_key, s);
+        if (s->fixed_items)
+                return items_sort(items, items + s->count, s->count, s->options.partitions,
+                                  fixed_key, s);
+        items_reverse(items, s->count); /* for they are filled downwards, and the sort is stable */
+        return items_sort(items, items - s->count, s->count, s->options.partitions, sorter_key, s);
 }
 
 static int add_scratch_run(Sorter *s, BlockWriter *w)
@@ -265,24 +278,18 @@ int sorter_add(Sorter *s, const Record *record)
         return 0;
 }
 
-/* So many records of a fixed length fit, with their items and the sort's scratch. */
-static size_t fixed_capacity(const Sorter *s)
-{
-        return s->size / (s->options.record_bytes + 2 * sizeof(Item)) * s->options.record_bytes;
-}
-
 int sorter_space(Sorter *s, uint8_t **ret, size_t *ret_size)
 {
         int r;
 
         assert(s->options.record_bytes > 0);
-        if (s->used == fixed_capacity(s)) {
+        if (s->used == s->fixed_capacity) {
                 r = sorter_spill(s);
                 if (r < 0)
                         return r;
         }
         *ret = s->region + s->used;
-        *ret_size = fixed_capacity(s) - s->used;
+        *ret_size = s->fixed_capacity - s->used;
         return 0;
 }
 
@@ -291,16 +298,13 @@ void sorter_filled(Sorter *s, size_t bytes)
         size_t record_bytes = s->options.record_bytes;
 
         s->used += bytes;
-        assert(s->used <= fixed_capacity(s));
-        while ((s->count + 1) * record_bytes <= s->used) {
-                const uint8_t *at = s->region + s->count * record_bytes;
-
-                s->count++;
-                *sorter_items(s) = (Item){
-                        .prefix = key_prefix(at, s->options.key_bytes, 0),
-                        .ref = (uint32_t) (s->count - 1),
+        assert(s->used <= s->fixed_capacity);
+        for (; (s->count + 1) * record_bytes <= s->used; s->count++)
+                s->fixed_items[s->count] = (Item){
+                        .prefix = key_prefix(s->region + s->count * record_bytes,
+                                             s->options.key_bytes, 0),
+                        .ref = (uint32_t) s->count,
                 };
-        }
 }
 
 int sorter_finish(Sorter *s, RecordStream **ret)

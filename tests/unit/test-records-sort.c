@@ -267,11 +267,12 @@ static void test_records_larger_than_the_memory_are_sorted_too(void)
 
 /* ---- merge ---- */
 
-static uint64_t write_segment(int fd, uint64_t at, GArray *sorted)
+static uint64_t write_segment_in(int fd, uint64_t at, GArray *sorted, BlockCodec codec)
 {
         BlockWriter w;
 
         g_assert_cmpint(block_writer_init(&w, fd, at), ==, 0);
+        g_assert_cmpint(block_writer_set_codec(&w, codec), ==, 0);
         for (size_t i = 0; i < sorted->len; i++) {
                 Record r = plain_record(&g_array_index(sorted, Plain, i));
 
@@ -281,6 +282,11 @@ static uint64_t write_segment(int fd, uint64_t at, GArray *sorted)
         at = w.offset;
         block_writer_done(&w);
         return at;
+}
+
+static uint64_t write_segment(int fd, uint64_t at, GArray *sorted)
+{
+        return write_segment_in(fd, at, sorted, BLOCK_PLAIN);
 }
 
 static size_t open_files(void)
@@ -294,53 +300,85 @@ static size_t open_files(void)
         return n;
 }
 
+/* Some runs of a random kind; @all gets their records in the order of adding. Return: the most files it had open. */
+static size_t add_runs(Merge *m, size_t runs, int spool, BlockCodec codec, GArray *all)
+{
+        size_t before = open_files(), most = 0;
+        uint64_t at = 0;
+
+        for (size_t i = 0; i < runs; i++) {
+                GArray *a = random_plain((size_t) g_test_rand_int_range(0, 300),
+                                         g_test_rand_int_range(0, FAMILIES), 1);
+                Segment s = {.fd = fcntl(spool, F_DUPFD_CLOEXEC, 0),
+                             .owns_fd = true,
+                             .offset = at,
+                             .tag = i};
+
+                plain_sort(a);
+                at = write_segment_in(spool, at, a, codec);
+                s.length = at - s.offset;
+                for (size_t j = 0; j < a->len; j++) {
+                        Plain p = g_array_index(a, Plain, j);
+
+                        p.order = all->len;
+                        (void) g_bytes_ref(p.key);
+                        g_array_append_val(all, p);
+                }
+                g_array_unref(a);
+                g_assert_cmpint(merge_add(m, &s), ==, 0);
+                most = MAX(most, open_files() - before);
+        }
+        return most;
+}
+
+static void check_merge(size_t runs, size_t memory, BlockCodec codec, bool *ret_in_memory)
+{
+        size_t before = open_files(), most;
+        int spool = empty_file();
+        Scratch scratch = {.fd = empty_file()};
+        MergeOptions o = {.memory_bytes = memory, .scratch = &scratch, .want_partition = 0};
+        GArray *all = plain_new();
+        Merge m;
+
+        g_assert_cmpint(merge_init(&m, &o), ==, 0);
+        most = add_runs(&m, runs, spool, codec, all);
+        g_assert_cmpint(merge_start(&m), ==, 0);
+        *ret_in_memory = open_files() == before + 2;
+        plain_sort(all);
+        check_stream(&m.stream, all);
+        g_assert_cmpuint(
+                most, <=,
+                CLAMP(memory / BLOCK_BYTES, (size_t) MERGE_FAN_IN_MIN, (size_t) MERGE_FAN_IN_MAX));
+        g_assert_true(*ret_in_memory || scratch.end > 0 || runs <= MERGE_FAN_IN_MAX);
+        merge_done(&m);
+        g_array_unref(all);
+        (void) close(spool);
+        (void) close(scratch.fd);
+        g_assert_cmpuint(open_files(), ==, before);
+}
+
 static void test_many_runs_merge_with_few_files_open(void)
 {
-        for (int round = 0; round < 12; round++) {
-                size_t runs = (size_t) g_test_rand_int_range(0, round % 2 ? 300 : 10), most = 0;
-                size_t before = open_files();
-                int spool = empty_file();
-                Scratch scratch = {.fd = empty_file()};
-                MergeOptions o = {.memory_bytes = round % 3 ? 0 : MIB(4),
-                                  .scratch = &scratch,
-                                  .want_partition = 0};
-                GArray *all = plain_new();
-                Merge m;
-                uint64_t at = 0;
+        static const size_t memory[] = {0, MIB(2), MIB(4)};
+        bool in_memory;
 
-                g_assert_cmpint(merge_init(&m, &o), ==, 0);
-                for (size_t i = 0; i < runs; i++) {
-                        GArray *a = random_plain((size_t) g_test_rand_int_range(0, 300),
-                                                 g_test_rand_int_range(0, FAMILIES), 1);
-                        Segment s = {.fd = fcntl(spool, F_DUPFD_CLOEXEC, 0),
-                                     .owns_fd = true,
-                                     .offset = at,
-                                     .tag = i};
+        for (int round = 0; round < 12; round++)
+                check_merge((size_t) g_test_rand_int_range(0, round % 2 ? 300 : 10),
+                            memory[round % ELEMENTSOF(memory)], BLOCK_PLAIN, &in_memory);
+}
 
-                        plain_sort(a);
-                        at = write_segment(spool, at, a);
-                        s.length = at - s.offset;
-                        for (size_t j = 0; j < a->len; j++) {
-                                Plain p = g_array_index(a, Plain, j);
+static void test_runs_that_fit_in_memory_are_sorted_again(void)
+{
+        bool in_memory;
 
-                                p.order = all->len;
-                                (void) g_bytes_ref(p.key);
-                                g_array_append_val(all, p);
-                        }
-                        g_array_unref(a);
-                        g_assert_cmpint(merge_add(&m, &s), ==, 0);
-                        most = MAX(most, open_files() - before);
-                }
-                g_assert_cmpint(merge_start(&m), ==, 0);
-                plain_sort(all);
-                check_stream(&m.stream, all);
-                g_assert_cmpuint(most, <=, 2 + (round % 3 ? MERGE_FAN_IN_MIN : 16));
-                merge_done(&m);
-                g_array_unref(all);
-                (void) close(spool);
-                (void) close(scratch.fd);
-                g_assert_cmpuint(open_files(), ==, before);
+        for (int round = 0; round < 2; round++) {
+                check_merge((size_t) g_test_rand_int_range(20, 400), MIB(64), BLOCK_PLAIN,
+                            &in_memory);
+                g_assert_true(in_memory);
         }
+        check_merge(40, MIB(64), BLOCK_LZ4, &in_memory);
+        check_merge(40, MIB(2), BLOCK_LZ4, &in_memory);
+        check_merge(40, MIB(64), BLOCK_ZSTD, &in_memory);
 }
 
 static void flip_byte(int fd, off_t at)
@@ -352,12 +390,12 @@ static void flip_byte(int fd, off_t at)
         g_assert_cmpint(pwrite(fd, &b, 1, at), ==, 1);
 }
 
-static void test_the_bad_run_is_named(void)
+static void check_bad_run(size_t memory)
 {
         for (size_t bad = 0; bad < 20; bad++) {
                 int spool = empty_file();
                 Scratch scratch = {.fd = empty_file()};
-                MergeOptions o = {.scratch = &scratch, .want_partition = 0};
+                MergeOptions o = {.memory_bytes = memory, .scratch = &scratch, .want_partition = 0};
                 uint64_t at = 0;
                 Record record;
                 Merge m;
@@ -384,6 +422,48 @@ static void test_the_bad_run_is_named(void)
                 g_assert_cmpuint(m.bad_tag, ==, 100 + bad);
                 g_assert_nonnull(m.error.message);
                 merge_done(&m);
+                (void) close(spool);
+                (void) close(scratch.fd);
+        }
+}
+
+static void test_the_bad_run_is_named(void)
+{
+        check_bad_run(0);
+        check_bad_run(MIB(4));
+}
+
+/* A run that ends before its length does, first when it is one of few and then one of many in memory. */
+static void test_a_run_that_was_cut_is_named(void)
+{
+        for (size_t runs = 2; runs <= 20; runs += 18) {
+                int spool = empty_file();
+                Scratch scratch = {.fd = empty_file()};
+                MergeOptions o = {
+                        .memory_bytes = MIB(16), .scratch = &scratch, .want_partition = 0};
+                GArray *a = random_plain(50, 3, 1);
+                uint64_t end;
+                Record record;
+                Merge m;
+                int r = 0;
+
+                plain_sort(a);
+                end = write_segment(spool, 0, a);
+                g_assert_cmpint(ftruncate(spool, (off_t) end - 1), ==, 0);
+                g_assert_cmpint(merge_init(&m, &o), ==, 0);
+                for (size_t i = 0; i < runs; i++) {
+                        Segment s = {.fd = spool, .length = end, .tag = 7};
+
+                        g_assert_cmpint(merge_add(&m, &s), ==, 0);
+                }
+                r = merge_start(&m);
+                while (r >= 0 && (r = m.stream.next(&m.stream, &record)) > 0)
+                        ;
+                g_assert_cmpint(r, ==, -EBADMSG);
+                g_assert_cmpuint(m.bad_tag, ==, 7);
+                g_assert_nonnull(strstr(m.error.message, "truncated"));
+                merge_done(&m);
+                g_array_unref(a);
                 (void) close(spool);
                 (void) close(scratch.fd);
         }
@@ -629,7 +709,10 @@ int main(int argc, char *argv[])
         ADD("sorter/a-full-disk-ends-a-spill-with-its-errno",
             test_a_full_disk_ends_a_spill_with_its_errno);
         ADD("merge/many-runs-merge-with-few-files-open", test_many_runs_merge_with_few_files_open);
+        ADD("merge/runs-that-fit-in-memory-are-sorted-again",
+            test_runs_that_fit_in_memory_are_sorted_again);
         ADD("merge/the-bad-run-is-named", test_the_bad_run_is_named);
+        ADD("merge/a-run-that-was-cut-is-named", test_a_run_that_was_cut_is_named);
         ADD("group/groups-are-read-whole-or-in-part", test_groups_are_read_whole_or_in_part);
         ADD("combine/a-combiner-combines-in-any-memory", test_a_combiner_combines_in_any_memory);
         ADD("combine/distinct-keys-beyond-the-memory-are-all-there",

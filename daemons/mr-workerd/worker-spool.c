@@ -13,6 +13,8 @@
 #include "base/text.h"
 #include "mr-workerd/worker-spool.h"
 
+#define REMOVE_TOGETHER_BYTES MIB(64)
+
 typedef struct SpoolJob {
         char *id;
         GHashTable *outputs; /* uint64_t key of (map, attempt) -> uint64_t size; both owned */
@@ -295,14 +297,35 @@ int spool_open(const char *path, bool ephemeral, Spool **ret, Error *e)
         return 0;
 }
 
+static void *remove_jobs(void *userdata)
+{
+        const Spool *s = userdata;
+
+        (void) rm_rf_at(s->dir_fd, "jobs");
+        return NULL;
+}
+
+/* Two at once, where there is much: what takes time is giving back the pages. Either finds gone what the other removed. */
+static void remove_jobs_together(Spool *s)
+{
+        GThread *other = NULL;
+
+        if (s->output_bytes >= REMOVE_TOGETHER_BYTES)
+                other = g_thread_try_new("remove", remove_jobs, s, NULL);
+        (void) remove_jobs(s);
+        if (other)
+                (void) g_thread_join(other);
+}
+
 Spool *spool_free(Spool *s)
 {
-        static const char *const ours[] = {"jobs", "tmp", "cache", "worker-id", "lock"};
+        static const char *const ours[] = {"tmp", "cache", "worker-id", "lock"};
         g_autofree char *parent = NULL;
 
         if (!s)
                 return NULL;
         if (s->ephemeral) {
+                remove_jobs_together(s);
                 for (size_t i = 0; i < ELEMENTSOF(ours); i++)
                         (void) rm_rf_at(s->dir_fd, ours[i]);
                 (void) rmdir(s->path);

@@ -142,7 +142,7 @@ static int method_revoke_worker(sd_bus_message *message, void *userdata, sd_bus_
         if (r < 0)
                 return r;
         r = keys_revoke(m->keys, id, &e);
-        manager_expel_worker(m, id, "its certificate was revoked");
+        manager_expel_worker(m, id, "its certificate was revoked"); /* before, perhaps */
         if (r < 0)
                 return fail(ret_error, r, &e);
         log_notice("Revoked the certificate of worker %s", id);

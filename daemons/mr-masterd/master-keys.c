@@ -561,6 +561,8 @@ int keys_revoke(MasterKeys *k, const char *worker_id, Error *e)
         r = make_list(k, e);
         if (r >= 0)
                 r = use_cluster_keys(k, e);
+        /* First, so that its attempts are lost by this, and not by the end of its connection. */
+        manager_expel_worker(k->manager, worker_id, "its certificate was revoked");
         manager_recheck_peers(k->manager);
         return r < 0 ? r : (int) serials->len;
 }

@@ -1,11 +1,13 @@
 """The verbs of mrctl that ask or change a running cluster, with real daemons on a private bus."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -91,8 +93,16 @@ class Verbs(mr.ClusterCase):
             "memory": ((*once, "--mapper", "python3 -c 'import time; x = bytearray(200 << 20); time.sleep(60)'", "--memory-limit=64M"), "more memory"),
             "output-exists": ((*once, "--app", "wordcount", "--output", "full"), "missing or empty"),
             "file-missing": (("--app", "wordcount", "--input", "nowhere"), "not mounted"),
+            "not-permitted": (("--app", "wordcount", "--input", "in", "--output", "/sys/mr-result"), "allowed"),
+            "input-changed": (("--app", "wordcount", "--input", "growing"), "when it is still"),
         }
-        ids = {word: self.submit(*args) for word, (args, _) in jobs.items()}
+        grows = pathlib.Path(self.file("growing", b"x\n"))
+        self.assertOk(self.ctl("drain", "w0", "w1"))
+        ids = {"input-changed": self.submit(*jobs["input-changed"][0])}
+        mr.wait_for("its plan", lambda: self.job_get(ids["input-changed"], "Maps") == 1)
+        grows.write_bytes(b"x\ny\n")
+        self.assertOk(self.ctl("resume", "w0", "w1"))
+        ids |= {word: self.submit(*args) for word, (args, _) in jobs.items() if word not in ids}
         for word, job in ids.items():
             with self.subTest(word):
                 self.finish(job)
@@ -100,7 +110,7 @@ class Verbs(mr.ClusterCase):
                 self.assertEqual((why["State"], why["CauseWord"]), ("failed", word.strip()), why)
                 self.assertEqual(self.job_get(job, "Cause"), word.strip())
                 self.assertIn(jobs[word][1], why["Remedy"])
-                ours = word not in ("output-exists", "file-missing")  # those are nobody's attempt
+                ours = word not in ("output-exists", "file-missing", "not-permitted")  # those are nobody's attempt
                 self.assertEqual(self.job_get(job, "CauseAttempt"), "map-0/0" if ours else "")
                 self.assertEqual(why["Attempt"]["Cause"] if ours else why["Attempt"], word.strip() if ours else None)
         self.master.kill()
@@ -124,6 +134,46 @@ class Verbs(mr.ClusterCase):
         self.assertIn("start mr-workerd", self.rows("why", job)["Remedy"])
         self.assertOk(self.ctl("cancel", job))
         go.touch()
+
+    def failed_attempts(self, job):
+        """Causes of attempts that failed or were lost, the newest first."""
+        p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}", "org.mapreduced.Master1.Job", "ListFailedAttempts", "u", "0")
+        return [row[9] for row in json.loads(p.stdout)["data"][0]]
+
+    def test_why_a_restarted_worker(self):
+        """a worker that comes back without the attempts that the master knew on it was restarted, and why says so"""
+        self.file("in/a", b"x\n")
+        go, mapper = self.gate()
+        job = self.submit("--mapper", mapper, "--input", "in")
+        mr.wait_for("it to run", lambda: self.job_get(job, "MapsRunning") == 1)
+        busy = next(i for i in (0, 1) if f"on w{i}" in self.ctl("why", job).stdout.decode())
+        self.master.kill()  # else it sees the worker's end, and has lost the attempt by that
+        self.workers[busy].kill()
+        self.start_master()
+        self.workers[busy] = self.start_worker(busy)
+        mr.wait_for("it to be lost", lambda: self.job_get(job, "AttemptsLost") == 2)
+        mr.wait_for("it to run again", lambda: self.job_get(job, "MapsRunning") == 1)
+        self.assertEqual(self.failed_attempts(job), ["worker-restarted"] * 2)  # its map, and its reduce
+        why = self.rows("why", job)
+        self.assertEqual((why["CauseWord"], why["Remedy"]), ("worker-restarted", "nothing: what ran there runs again"))
+        go.touch()
+        self.finish(job)
+        self.assertEqual(self.job_get(job, "State"), "done")
+
+    def test_why_a_restarted_master(self):
+        """a master that died while it ended a job ends it, and the attempts that its state still has open"""
+        job = self.failing_job()
+        self.assertEqual(self.failed_attempts(job), ["command-failed"] * 2)
+        self.master.kill()
+        with contextlib.closing(sqlite3.connect(self.dir / "master/state.db")) as db, db:
+            # Running, and to fail: as it is between the failure and the end of what is removed after it.
+            db.execute("UPDATE jobs SET state = 1, ending = state WHERE number = ?", (int(job),))
+            db.execute("UPDATE attempts SET finished = 0, ending = '', reason = '', cause = '' WHERE job = ? AND attempt = 1", (int(job),))
+        self.start_master()
+        self.finish(job)
+        self.assertEqual(self.failed_attempts(job), ["master-restarted", "command-failed"])
+        why = self.rows("why", job)
+        self.assertEqual((why["State"], why["CauseWord"], why["Attempt"]["Cause"]), ("failed", "command-failed", "master-restarted"))
 
     def test_why_a_job_that_waits(self):
         """why says what a job waits for: workers that are all drained, a slot, or its longest attempt"""

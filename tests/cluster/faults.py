@@ -513,6 +513,8 @@ class FileSystems(fault.FaultCase):
         self.notices(job, "attempt-failed")
         self.assertGreaterEqual(self.job_get(job, "AttemptsFailed"), 1)
         self.assertRegex(self.events(job), "disk full|No space left")
+        p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}", "org.mapreduced.Master1.Job", "ListFailedAttempts", "u", "0")
+        self.assertEqual({row[9] for row in json.loads(p.stdout)["data"][0]}, {"disk-full"})
         self.workers[0].kill(signal.SIGTERM)  # before its file system goes
 
     @unittest.skipUnless(os.geteuid() == 0 and os.path.exists("/dev/fuse"), "only root can mount a file system that hangs")

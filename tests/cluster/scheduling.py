@@ -204,6 +204,7 @@ class Sharing(fault.Timed):
         mr.wait_for("the reason", lambda: "less than MinFree=900" in self.job_get(job, "StateReason"))
         self.notices()
         self.assertRegex(self.job_get(job, "StateReason"), "^waiting for a worker that takes its tasks: worker w7 has .* free")
+        self.assertEqual(json.loads(self.ctl("why", "--json=short", job).stdout)["CauseWord"], "no-willing-worker")
         self.workers[0].kill(signal.SIGTERM)
         self.start_worker(7)
         self.assertEqual(self.result(job), b"a\t2\nb\t1\n")
@@ -243,6 +244,7 @@ class Limits(mr.ClusterCase):
         second, third = self.submit(*args), self.submit(*args, "--priority=high")
         for job in (second, third):
             mr.wait_for("the reason", lambda job=job: "UserRunningJobsMax=" in self.job_get(job, "StateReason"))
+            self.assertEqual(json.loads(self.ctl("why", "--json=short", job).stdout)["CauseWord"], "user-limit")
         self.assertFails(self.ctl("submit", *args), "3 jobs of user", "UserJobsMax=")
         self.assertEqual(self.job_get(first, "MapsRunning"), 2)
         self.assertEqual(self.get("SlotsUsed"), 2)

@@ -217,7 +217,18 @@ class Cluster(Secure):
     def test_revoke(self):
         """a revoked worker is out at once, everywhere, and says so; with a new token it comes back"""
         self.assertCounts()
+        go = self.dir / "go"
+        self.assertOk(self.ctl("drain", "w1"))
+        job = self.submit("--backups=no", "--mapper", f"while [ ! -e {go} ]; do sleep 0.05; done; cat", "--input", self.file("held", "x\n"))
+        mr.wait_for("an attempt", lambda: self.job_get(job, "MapsRunning") == 1)
+        self.assertOk(self.ctl("resume", "w1"))
         self.assertOk(self.ctl("cluster", "revoke", "w0"))
+        mr.wait_for("another one", lambda: self.job_get(job, "AttemptsLost") == 2 and self.job_get(job, "MapsRunning") == 1)
+        why = json.loads(self.ctl("why", "--json=short", job).stdout)
+        self.assertEqual((why["CauseWord"], why["Attempt"]["Worker"]), ("worker-revoked", "w0"))
+        self.assertIn("mrctl cluster token", why["Remedy"])
+        go.touch()
+        self.assertOk(self.ctl("wait", "-q", job))
         self.wait_for_state(0, "it is revoked")
         self.assertEqual(self.get("WorkersAlive"), 1)
         self.assertEqual([c["State"] for c in self.certificates() if c["Name"] == "w0"], ["revoked"])

@@ -5,6 +5,7 @@ As with mr-task.socket each connection is a process that is not the worker's chi
 sandbox of its own, which tests/cluster/hosts.py has.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -100,6 +101,17 @@ class TaskSocket(mr.ClusterCase):
         mr.wait_for("the job", lambda: self.job_is_over(job))
         self.assertEqual(self.job_get(job, "State"), "done")
         self.assertEqual(self.job_get(job, "AttemptsFailed"), 1)
+
+    def test_why(self):
+        """how a task process ended that is nobody's child is its unit's to know, and why says where to look"""
+        mapper = "echo $$ > pid; sleep 1000"
+        job = self.submit("--mapper", mapper, "--max-attempts=1", "--input", self.file("in", "x\n"))
+        mr.wait_for("the command", lambda: any(b"sleep" in self.cmdline(p) for p in self.everything()))
+        os.kill(next(p for p in self.tasks() if pathlib.Path(f"/proc/{p}/task/{p}/children").read_text().split()), signal.SIGKILL)
+        mr.wait_for("the job", lambda: self.job_is_over(job))
+        why = json.loads(self.ctl("why", "--json=short", job).stdout)
+        self.assertEqual((why["State"], why["CauseWord"], why["Attempt"]["Cause"]), ("failed", "task-process-ended", "task-process-ended"))
+        self.assertIn("journalctl -t mr-task", why["Remedy"])
 
     def test_nobody_listens(self):
         """without the socket attempts go elsewhere, with the reason; they come back with it"""

@@ -747,6 +747,35 @@ void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterReque
         }
 }
 
+static bool is_running(Manager *m, const Mapreduced__V1__RunningAttempt *a)
+{
+        TaskKind kind = a->kind == MAPREDUCED__V1__TASK_KIND__MAP ? TASK_MAP : TASK_REDUCE;
+        const MasterJob *j = manager_find_job_by_wire_id(m, a->job_id);
+        const Task *task;
+
+        if (!j || job_is_over(j) || !j->table)
+                return false;
+        task = task_table_get(j->table, kind, a->task);
+        for (uint32_t i = 0; task && i < task->running_count; i++)
+                if (task->running[i].number == a->attempt)
+                        return true;
+        return false;
+}
+
+GPtrArray *manager_list_unheard(Manager *m, const Mapreduced__V1__HeartbeatRequest *request)
+{
+        GPtrArray *unheard = g_ptr_array_new();
+
+        for (size_t i = 0; i < request->n_told; i++)
+                if (is_running(m, request->told[i]))
+                        g_ptr_array_add(unheard, request->told[i]);
+        if (unheard->len < request->n_told && manager_commit(m, false) < 0) {
+                g_ptr_array_unref(unheard);
+                return NULL;
+        }
+        return unheard;
+}
+
 static void tell_of_backup(MasterJob *j, const Assignment *a, uint64_t now_usec)
 {
         const Task *task = task_table_get(a->table, a->kind, a->task);

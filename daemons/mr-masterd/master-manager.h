@@ -291,6 +291,9 @@ void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterReque
                             GPtrArray *keep);
 /* Its connection was left in peace: its attempts go on over the next one. */
 void worker_move_attempts(MasterWorker *w);
+/* Of the attempts whose result a worker has sent: those that we take for running. Commits what is known of the others.
+ * Return: of RunningAttempt *, owned by @request; NULL: the state cannot be saved. */
+GPtrArray *manager_list_unheard(Manager *m, const Mapreduced__V1__HeartbeatRequest *request);
 /* One attempt of the task was committed: the others are told to stop. */
 void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
 void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause);

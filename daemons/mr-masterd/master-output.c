@@ -173,16 +173,25 @@ int output_sync_part(OutputPart *p, const char *ending)
         int r;
 
         r = sync_file(path);
-        return r < 0 ? note(p, p->attempt_dir, ending, r) : 0;
+        return r < 0 && r != -ENOENT ? note(p, p->attempt_dir, ending, r) : 0;
 }
 
+/* A master that ended between this rename and the row that says so hears of the same attempt again. What is in place
+ * then was put there for one that was granted, and for no other: see output_prepare(). */
 static int place(OutputPart *p, const char *dir, const char *ending)
 {
         g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, p->number, ending);
         g_autofree char *from = g_build_filename(p->attempt_dir, name, NULL);
         g_autofree char *to = g_build_filename(dir, name, NULL);
+        struct stat st;
+        int r;
 
-        return rename(from, to) < 0 ? note(p, dir, ending, -errno) : 0;
+        if (rename(from, to) >= 0)
+                return 0;
+        r = -errno;
+        if (r == -ENOENT && lstat(to, &st) >= 0 && S_ISREG(st.st_mode))
+                return 0;
+        return note(p, dir, ending, r);
 }
 
 void output_commit_parts(const char *dir, OutputPart *const *parts, size_t count,

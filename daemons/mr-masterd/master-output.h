@@ -38,11 +38,11 @@ typedef struct OutputPart {
         Error error;
 } OutputPart;
 
-/* Writes @attempt_dir/part-N to disk, where no worker has done so. */
+/* Writes @attempt_dir/part-N to disk, where no worker has done so. One that is not there is output_commit_parts()'s to judge. */
 int output_sync_part(OutputPart *part, const char *ending);
 
-/* Puts all of them in place, each with a result of its own. @sync: they survive a power cut, for the price of one
- * write to disk for all. */
+/* Puts all of them in place, each with a result of its own; repeating it is harmless. @sync: they survive a power cut, for
+ * the price of one write to disk for all. */
 void output_commit_parts(const char *dir, OutputPart *const *parts, size_t count,
                          const char *ending, bool sync);
 

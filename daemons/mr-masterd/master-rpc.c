@@ -111,7 +111,7 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
         Mapreduced__V1__HeartbeatReply reply = MAPREDUCED__V1__HEARTBEAT_REPLY__INIT;
         Manager *m = userdata;
         g_autoptr(GHashTable) forget = g_hash_table_new(g_str_hash, g_str_equal);
-        g_autoptr(GPtrArray) drop_cached = NULL;
+        g_autoptr(GPtrArray) drop_cached = NULL, unheard = NULL;
         g_autofree gpointer *jobs = NULL;
         int64_t t2_ns = g_get_real_time() * NSEC_PER_USEC;
         int r;
@@ -123,6 +123,14 @@ static void handle_heartbeat(EvgrpcServerCall *call, const ProtobufCMessage *mes
                 return;
         }
         jobs = g_hash_table_get_keys_as_array(forget, NULL);
+        unheard = manager_list_unheard(m, request);
+        if (!unheard) {
+                evgrpc_server_call_finish(call, EVGRPC_UNAVAILABLE,
+                                          "the master cannot save its state");
+                return;
+        }
+        reply.n_unheard = unheard->len;
+        reply.unheard = (Mapreduced__V1__RunningAttempt **) unheard->pdata;
         reply.n_forget_jobs = g_hash_table_size(forget);
         reply.forget_jobs = (char **) jobs;
         reply.n_drop_cached = drop_cached->len;

@@ -90,12 +90,18 @@ static inline bool attempt_makes_part(const Attempt *a)
 /* worker-detached.c: the connection to the master is lost: goes on without it, or not. */
 bool attempt_detach(Attempt *a);
 void attempt_keep(Attempt *a, const TaskResult *result);
+/* Sends the result, as attempt_send_result(), and keeps it until the master surely has it. */
+void attempt_tell(Attempt *a, TaskResult *result);
+/* Of one that is over and whose result is kept; false: there is none. */
+bool attempt_tell_again(Manager *m, const TaskSpec *spec, EvgrpcServerCall *call);
 /* The master calls again, with `resume`. */
 void attempt_attach(Attempt *a, EvgrpcServerCall *call);
 /* worker-attempt.c */
 bool attempt_can_reuse(const Manager *m, const TaskSpec *spec);
 void attempt_listen(Attempt *a, EvgrpcServerCall *call);
 void attempt_free(Attempt *a);
+/* The call's last message, and its end. */
+void attempt_send_result(EvgrpcServerCall *call, TaskResult *result);
 /* Tells it and ends the attempt, or keeps it for later. */
 void attempt_finish(Attempt *a, TaskResult *result);
 

@@ -8,6 +8,7 @@
 #include "mr-workerd/worker-attempt-impl.h"
 #include "mr-workerd/worker-gasp.h"
 #include "mr-workerd/worker-spec.h"
+#include "mr-workerd/worker-told.h"
 #include "platform/message-ids.h"
 
 /* Between two progress updates of one attempt. A change of phase is told at once. */
@@ -63,7 +64,7 @@ void attempt_free(Attempt *a)
         g_free(a);
 }
 
-static void send_result(EvgrpcServerCall *call, TaskResult *result)
+void attempt_send_result(EvgrpcServerCall *call, TaskResult *result)
 {
         TaskUpdate u = MAPREDUCED__V1__TASK_UPDATE__INIT;
 
@@ -104,7 +105,7 @@ void attempt_finish(Attempt *a, TaskResult *result)
                 return;
         }
         if (a->call)
-                send_result(a->call, result);
+                attempt_tell(a, result);
         attempt_free(a);
 }
 
@@ -296,7 +297,7 @@ static void _printf_(3, 4)
         result.outcome = OUTCOME(REJECTED);
         result.error = sentence;
         result.cause = (char *) cause;
-        send_result(call, &result);
+        attempt_send_result(call, &result);
 }
 
 /* Can this worker take one more now? Answers the call if not. */
@@ -385,7 +386,7 @@ void attempt_start(Manager *m, EvgrpcServerCall *call, const TaskSpec *spec)
         if (spec->resume) {
                 if (a)
                         attempt_attach(a, call);
-                else
+                else if (!attempt_tell_again(m, spec, call))
                         evgrpc_server_call_finish(call, EVGRPC_NOT_FOUND,
                                                   "attempt %s is not running here", key);
                 return;
@@ -404,6 +405,7 @@ void attempt_start(Manager *m, EvgrpcServerCall *call, const TaskSpec *spec)
                        m->conf.name, g_strerror(-r));
                 return;
         }
+        told_forget(m->told, spec);
         a = attempt_new(m, job, call, spec, TAKE_PTR(key));
         attempt_begin(a);
 }

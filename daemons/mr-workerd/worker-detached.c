@@ -6,12 +6,16 @@
  *                                          ├── RejoinGrace= is over, or the master does not want it ──▶ killed
  *                                          └── comes to its end: the result is kept, and waits likewise
  *
+ * One that came to its end while the master was there is gone; its result is kept until the master surely has it
+ * (worker-told.h), and is told again if it asks.
+ *
  * A master that is started again within the grace so finds everything as it was: work of hours is not thrown away
  * because one process was replaced. Dean & Ghemawat let the whole computation end with the master (OSDI 2004, §3.3).
  */
 #include "mr-workerd/worker-attempt-impl.h"
 #include "mr-workerd/worker-master.h"
 #include "mr-workerd/worker-spec.h"
+#include "mr-workerd/worker-told.h"
 
 static void on_grace_over(void *userdata)
 {
@@ -21,12 +25,38 @@ static void on_grace_over(void *userdata)
         attempt_end(a, OUTCOME(KILLED), "the master did not come back within RejoinGrace=");
 }
 
+static bool outlives_master(const WorkerConf *conf)
+{
+        return !conf->ephemeral && conf->rejoin_grace_usec > 0;
+}
+
 /* One that still fetches files from the master has lost nothing yet. */
 static bool can_go_on_alone(const Attempt *a)
 {
-        const WorkerConf *conf = &a->manager->conf;
+        return outlives_master(&a->manager->conf) && a->phase != PHASE_FILES;
+}
 
-        return !conf->ephemeral && conf->rejoin_grace_usec > 0 && a->phase != PHASE_FILES;
+/* A streamed part goes as it is sent: its attempt has nothing to show for a result any more. */
+void attempt_tell(Attempt *a, TaskResult *result)
+{
+        bool succeeded = result->outcome == OUTCOME(SUCCEEDED);
+
+        if (outlives_master(&a->manager->conf) &&
+            (result->outcome == OUTCOME(FAILED) ||
+             (succeeded && (!attempt_makes_part(a) || *a->spec->output_dir))))
+                told_add(a->manager->told, a->spec, result);
+        attempt_send_result(a->call, result);
+}
+
+bool attempt_tell_again(Manager *m, const TaskSpec *spec, EvgrpcServerCall *call)
+{
+        TaskResult *result = told_find(m->told, spec);
+
+        if (!result)
+                return false;
+        attempt_send_result(call, result);
+        mapreduced__v1__task_result__free_unpacked(result, NULL);
+        return true;
 }
 
 bool attempt_detach(Attempt *a)
@@ -76,20 +106,14 @@ void attempt_attach(Attempt *a, EvgrpcServerCall *call)
         }
 }
 
-static void free_running(gpointer p)
-{
-        mapreduced__v1__running_attempt__free_unpacked(p, NULL);
-}
-
 GPtrArray *attempts_list_detached(Manager *m)
 {
-        GPtrArray *list = g_ptr_array_new_with_free_func(free_running);
+        GPtrArray *list = running_attempts_new();
         GHashTableIter it;
         gpointer p;
 
         g_hash_table_iter_init(&it, m->attempts);
         while (g_hash_table_iter_next(&it, NULL, &p)) {
-                Mapreduced__V1__RunningAttempt *r;
                 Attempt *a = p;
 
                 /* Also those whose call seems to live: it may be that of a master that is gone. A master that made
@@ -97,16 +121,10 @@ GPtrArray *attempts_list_detached(Manager *m)
                 if (!a->grace && !can_go_on_alone(a))
                         continue;
                 a->asked = a->grace != NULL;
-                r = malloc(sizeof(*r)); /* protobuf-c frees it */
-                if (!r)
-                        g_error("Out of memory"); /* as GLib itself would */
-                mapreduced__v1__running_attempt__init(r);
-                r->job_id = strdup(a->spec->job_id);
-                r->kind = a->spec->kind;
-                r->task = a->spec->task;
-                r->attempt = a->spec->attempt;
-                g_ptr_array_add(list, r);
+                g_ptr_array_add(list, running_attempt_new(a->spec->job_id, a->spec->kind,
+                                                          a->spec->task, a->spec->attempt));
         }
+        told_ask(m->told, list);
         return list;
 }
 
@@ -139,5 +157,6 @@ bool attempts_answer(Manager *m, Mapreduced__V1__RunningAttempt *const *keep, si
         }
         for (guint i = 0; i < unwanted->len; i++)
                 attempt_end(unwanted->pdata[i], OUTCOME(KILLED), "the master does not want it");
+        told_answer(m->told, keep, count);
         return others;
 }

@@ -14,6 +14,7 @@
 #include "mr-workerd/worker-peers.h"
 #include "mr-workerd/worker-rpc.h"
 #include "mr-workerd/worker-stop.h"
+#include "mr-workerd/worker-told.h"
 #include "platform/service.h"
 
 /* Of the loop, for the last words to leave. */
@@ -60,6 +61,7 @@ void manager_forget_job(Manager *m, const char *job_id)
 
         end_attempts(m, job_id, MAPREDUCED__V1__TASK_OUTCOME__KILLED, "the job is over");
         task_pool_forget_job(m->pool, job_id);
+        told_forget_job(m->told, job_id);
         (void) g_hash_table_remove(m->jobs, job_id);
         r = spool_job_forget(m->spool, job_id, &trash);
         if (r >= 0)
@@ -151,6 +153,7 @@ int manager_new(WorkerConf *conf, Manager **ret)
         *conf = (WorkerConf){.exit_fd = -EBADF};
         m->jobs = g_hash_table_new_full(g_str_hash, g_str_equal, NULL, job_free);
         m->attempts = g_hash_table_new(g_str_hash, g_str_equal);
+        m->told = told_new();
         id128_make(m->incarnation);
 
         service_raise_fd_limit();
@@ -190,6 +193,7 @@ Manager *manager_free(Manager *m)
         cache_free(m->cache);
         spool_free(m->spool);
         g_hash_table_unref(m->attempts);
+        told_free(m->told);
         loop_timer_free(m->stop_timer);
         loop_free(m->loop);
         g_free(m->address);

@@ -22,6 +22,7 @@
 
 typedef struct MasterLink MasterLink;
 typedef struct Peers Peers;
+typedef struct Told Told;
 typedef struct WorkerBus WorkerBus;
 typedef struct WorkerKeys WorkerKeys;
 
@@ -43,6 +44,7 @@ typedef struct Manager {
         WorkerBus *bus;
         GHashTable *jobs;     /* id -> Job */
         GHashTable *attempts; /* "JOB/map-3/0" -> Attempt */
+        Told *told;           /* results of attempts that are over */
         uint64_t attempts_finished, attempts_failed;
         bool stopping; /* nothing new is taken */
         LoopTimer *stop_timer;

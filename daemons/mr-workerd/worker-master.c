@@ -7,6 +7,7 @@
 #include "mr-workerd/worker-clock.h"
 #include "mr-workerd/worker-keys.h"
 #include "mr-workerd/worker-master.h"
+#include "mr-workerd/worker-told.h"
 #include "platform/message-ids.h"
 
 #define REGISTER_TIMEOUT_USEC (10 * USEC_PER_SEC)
@@ -168,6 +169,7 @@ static void on_heartbeat(EvgrpcCall *call, const EvgrpcStatus *status, void *use
         if (status->code == EVGRPC_OK) {
                 reply = (const Mapreduced__V1__HeartbeatReply *) evgrpc_call_reply(call);
                 worker_clock_learn(&l->clock, reply);
+                told_answer(l->manager->told, reply->unheard, reply->n_unheard);
                 forget_jobs(l, reply->forget_jobs, reply->n_forget_jobs);
                 for (size_t i = 0; i < reply->n_drop_cached; i++)
                         cache_drop(l->manager->cache, reply->drop_cached[i]);
@@ -191,6 +193,7 @@ static void send_heartbeat(MasterLink *l)
         EvgrpcCallOptions options = {.timeout_usec = l->lease_usec};
         Manager *m = l->manager;
         g_autoptr(GPtrArray) jobs = spool_list_jobs(m->spool);
+        g_autoptr(GPtrArray) told = running_attempts_new();
         struct sysinfo info = {};
         int r;
 
@@ -203,6 +206,9 @@ static void send_heartbeat(MasterLink *l)
         request.load = (double) info.loads[0] / (1 << SI_LOAD_SHIFT);
         request.n_jobs = jobs->len;
         request.jobs = (char **) jobs->pdata;
+        told_ask(m->told, told);
+        request.n_told = told->len;
+        request.told = (Mapreduced__V1__RunningAttempt **) told->pdata;
         keys_fill(m->keys, &request);
         worker_clock_fill(&l->clock, &request);
         r = evgrpc_call_start(l->channel, &mapreduced__v1__master__descriptor, "Heartbeat",

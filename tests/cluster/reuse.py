@@ -28,24 +28,25 @@ class Reuse(fault.FaultCase):
     def job(self, *args, app=True, combine=None):
         """Runs a job over the input; its answer must be right. Returns (maps run, maps reused, what is said of each)."""
         out = self.dir / f"out{len(list(self.dir.glob('out*')))}"
-        self.out, self.reduces = out, 2
         program = ["--app", "wordcount"] if app else ["--mapper", WORDS, "--reducer", SUM]
         if combine:
             program += ["--combiner", combine]
         if "--reduces" not in args:
             args = ("--reduces", 2, *args)
-        self.reduces = args[args.index("--reduces") + 1]
+        reduces = args[args.index("--reduces") + 1]
         job = self.submit(*program, "--split-size", "16K", "--input", self.dir / "in", "--output", out, *args)
         if "noticed" not in self.times:
             self.breaks(job)
-        self.assertRight(job)
-        if self.job_get(job, "MapOutputsLost") and "noticed" not in self.times:
-            self.notices(job, "map-output-lost")
-        self.last = job
+        self.assertOk(self.ctl("wait", "-q", job))
         rows = self.explain(job)
         how = [r["How"]["data"] for r in rows]
         run = [i for i, h in enumerate(how) if h == "run"]
         reused = [i for i, h in enumerate(how) if h == "reused"]
+        # One of each, also of those that are given an output that is there; and one more where that turns out lost.
+        self.assertRight(job, maps=len(rows) + self.job_get(job, "MapOutputsLost"), reduces=reduces)
+        if self.job_get(job, "MapOutputsLost") and "noticed" not in self.times:
+            self.notices(job, "map-output-lost")
+        self.last = job
         self.assertEqual(len(run) + len(reused), self.job_get(job, "Maps"))
         self.assertEqual(self.job_get(job, "Counters").get("maps_reused", 0), len(reused))
         return run, reused, [r["Why"]["data"] for r in rows]
@@ -116,9 +117,8 @@ class Reuse(fault.FaultCase):
         self.assertEqual(len(run), self.FILES)
         self.assertIn("its input has changed", why[4])
         self.assertIn("the program, its files", why[3])
-        self.out, self.reduces = self.dir / "held", 2
         held = self.submit("--mapper", self.holding("*f00[1-5]", WORDS), "--reducer", SUM, "--reuse=yes", "--split-size", "16K",
-                           "--reduces", 2, "--input", self.dir / "in", "--output", self.out)
+                           "--reduces", 2, "--input", self.dir / "in", "--output", self.dir / "held")
         mr.wait_for("the first map", lambda: self.job_get(held, "MapsDone") == 1)
         before = self.whys(held)
         self.assertIn("the program, its files", before[0])
@@ -126,7 +126,7 @@ class Reuse(fault.FaultCase):
         self.kill_master()
         self.wait_for_workers(3)
         self.hold.touch()
-        self.assertRight(held)
+        self.assertRight(held, maps=self.FILES, reduces=2)
         self.assertEqual(set(self.whys(held)), {before[0]})  # also of those that were run by the new master
 
     def test_reuse_changed_byte(self):

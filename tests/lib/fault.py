@@ -8,6 +8,7 @@ noticed and until the job was over are printed, for tests/bench/faults.py.
 import ctypes
 import json
 import os
+import pathlib
 import subprocess
 import time
 
@@ -71,11 +72,42 @@ class Timed(mr.ClusterCase):
 
 
 class FaultCase(Timed):
-    """A job over files of known length, and what must be true after it."""
+    """Jobs over files of known length, and what must be true of each of them at the end.
+
+    No job goes unseen: after each case all that the master knows must be over, and the case must have said of each what it
+    answers, how many records it read, and how many attempts its maps and its reduces took (assertRight, assertOver).
+    """
+
+    BACKUPS = False  # a mapper that the test holds is no straggler, and attempts are counted here
+    want = lines = None
+
+    def setUp(self):
+        self.submitted, self.reckoned = {}, set()
+        super().setUp()
+
+    def tearDown(self):
+        """What is true after every fault."""
+        for job, state in self.states().items():
+            self.assertIn(state, ("done", "failed", "cancelled"), f"job {job} is not over")
+            self.assertIn(job, self.reckoned, f"nobody looked at job {job}")
+        self.assertNothingIsLeft()
+        super().tearDown()
+
+    def states(self):
+        p = self.ctl("list", "--json=short")
+        self.assertOk(p)
+        return {str(j["Id"]): j["State"] for j in json.loads(p.stdout)}
 
     def submit(self, *args):
-        """Without backup attempts: a mapper that the test holds is no straggler, and attempts are counted here."""
-        return super().submit("--backups=no", *args)
+        args = list(map(str, args))
+        job = super().submit(*([] if self.BACKUPS else ["--backups=no"]), *args)
+        self.expect(job, pathlib.Path(args[args.index("--output") + 1]) if "--output" in args else None)
+        return job
+
+    def expect(self, job, out=None):
+        """What the job answers, into which directory (None: it is streamed), of how many records: as self has it now."""
+        self.submitted[job] = (self.want, out, self.lines)
+        self.reckoned.discard(job)
 
     def job_input(self, files=12, lines=300):
         self.lines = 0
@@ -95,12 +127,15 @@ class FaultCase(Timed):
     def count_job(self, *args, mapper=WORDS, reducer=SUM, reduces=2):
         """Submits the word count as a Hadoop Streaming job with an output directory."""
         self.out = self.dir / "out"
-        self.reduces = reduces
         return self.submit("--mapper", mapper, "--reducer", reducer, "--input", self.dir / "in", "--reduces", reduces,
                            "--output", self.out, *args)
 
     def attempts(self, job, kind):
         return sum(t["AttemptsStarted"] for t in self.tasks(job, kind))
+
+    def lost(self, job, kind):
+        """Attempts of which the master says that they were lost."""
+        return sum(t["AttemptsLost"] for t in self.tasks(job, kind))
 
     def wait_maps(self, job, done, running=None):
         mr.wait_for(f"{done} maps", lambda: self.job_get(job, "MapsDone") == done
@@ -113,9 +148,16 @@ class FaultCase(Timed):
                 return f"w{i}", w
         self.fail("no worker is as this case needs it")
 
-    def rows(self):
-        return b"".join(sorted(b"".join((self.out / f"part-{i:05}").read_bytes()
-                                        for i in range(self.reduces)).splitlines(True)))
+    def rows(self, job):
+        """The job's answer, sorted by lines; of its directory, in which there is nothing else."""
+        _, out, _ = self.submitted[job]
+        if not out:
+            p = self.ctl("cat", job)
+            self.assertOk(p)
+            return b"".join(sorted(p.stdout.splitlines(True)))
+        parts = [f"part-{i:05}" for i in range(self.job_get(job, "Reduces"))]
+        self.assertEqual(sorted(os.listdir(out)), ["_SUCCESS", *parts])
+        return b"".join(sorted(b"".join((out / p).read_bytes() for p in parts).splitlines(True)))
 
     def events(self, job):
         p = self.ctl("status", "--json=pretty", job)
@@ -130,33 +172,66 @@ class FaultCase(Timed):
         self.assertEqual(self.job_get(job, "Counters")["map_skipped_records"], count)
         (self.out / "_skipped-records").unlink()
 
-    def assertRight(self, job, maps=None, reduces=None):
-        """The job ends well, its answer is coreutils', and it took as many attempts as given (an interval, or a number)."""
+    def assertRight(self, job, *, maps, reduces):
+        """The job ends well, its answer is coreutils', its records were read once, and it took as many attempts as given.
+
+        @maps, @reduces: a number, or the least and the most.
+        """
         self.assertOk(self.ctl("wait", "-q", job))
         self.ends(job)
-        self.assertSameLines(self.rows(), self.want)
-        self.assertEqual(self.job_get(job, "Counters")["map_input_records"], self.lines)
-        self.assertEqual(sorted(os.listdir(self.out)), ["_SUCCESS"] + [f"part-{i:05}" for i in range(self.reduces)])
-        for kind, wanted in (("map", maps), ("reduce", reduces)):
-            if wanted is not None:
-                low, high = wanted if isinstance(wanted, tuple) else (wanted, wanted)
-                got = self.attempts(job, kind)
-                self.assertTrue(low <= got <= high, f"{got} attempts of {kind}s, not {low} to {high}: {self.events(job)}")
+        self.assertAnswer(job)
+        self.assertAttempts(job, maps, reduces)
         self.assertNothingIsLeft()
 
-    def assertNothingIsLeft(self, shipped=False):
-        """No job's file in any living worker's spool, none in the master's state, no temporary file.
+    def assertAnswer(self, job):
+        want, _, lines = self.submitted[job]
+        self.assertSameLines(self.rows(job), want)
+        self.assertEqual(self.job_get(job, "Counters")["map_input_records"], lines)
 
-        @shipped: but the files of a job that failed, which `mrctl retry` submits again.
+    def assertOver(self, job, state, *, maps, reduces):
+        """The job has failed or was cancelled: it leaves no output, and took as many attempts as given."""
+        self.assertEqual(self.job_get(job, "State"), state)
+        self.ends(job, state)
+        _, out, _ = self.submitted[job]
+        if out:
+            self.assertFalse(out.exists(), f"{out} is left")
+        self.assertAttempts(job, maps, reduces)
+        self.assertNothingIsLeft()
+
+    def assertAttempts(self, job, maps, reduces):
+        for kind, wanted in (("map", maps), ("reduce", reduces)):
+            low, high = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+            got = self.attempts(job, kind)
+            self.assertTrue(low <= got <= high, f"{got} attempts of {kind}s, not {low} to {high}: {self.events(job)}")
+        self.reckoned.add(job)
+
+    def other_job(self):
+        """Another job ends well beside those that are held."""
+        other = self.dir / "in/f000"
+        kept, self.want, self.lines = (self.want, self.lines), mr.coreutils_wordcount([str(other)]), other.read_bytes().count(b"\n")
+        job = self.submit("--app", "wordcount", "--input", other, "--reduces", 1)
+        self.want, self.lines = kept
+        self.assertOk(self.ctl("wait", "-q", job))
+        self.assertAnswer(job)
+        self.assertAttempts(job, 1, 1)
+
+    def assertNothingIsLeft(self):
+        """No file of a job that is over in any living worker's spool, or in the master's state; no temporary file.
+
+        But the files that a job shipped and failed with: `mrctl retry` submits them again.
         """
-        living = [i for i, w in enumerate(self.workers) if w.alive()]
+        living = [w for w in self.workers if w.alive()]
         def left():
+            states = self.states()
+            running = tuple(f"{job}-" for job, state in states.items() if state not in ("done", "failed", "cancelled"))
             found = []
-            for i in living:
-                spool = self.dir / f"spool-w{i}"
-                for part in ("tmp", "jobs"):
-                    found += [p for p in (spool / part).iterdir()]
-            found += [p for p in (self.dir / "master" / "jobs").glob("*/*") if not (shipped and p.name == "files")]
+            for w in living:
+                spool = pathlib.Path(next(a for a in w.args if a.startswith("--spool=")).removeprefix("--spool="))
+                found += [p for part in ("tmp", "jobs") for p in (spool / part).iterdir() if not p.name.startswith(running)]
+            for p in (self.dir / "master" / "jobs").glob("*/*"):
+                state = states.get(p.parent.name, "forgotten")
+                if state in ("done", "cancelled", "forgotten") or (state == "failed" and p.name != "files"):
+                    found.append(p)
             return found + list(self.tmp.iterdir())
         try:
             mr.wait_for("the spools to be empty", lambda: not left(), 20)

@@ -104,9 +104,9 @@ static void append_attempt(const StoreAttempt *row, void *userdata)
 int bus_method_list_attempts(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 {
         _cleanup_(reply_done) Reply x = {};
+        uint32_t first = 0, count = 0;
+        TaskKind kind = TASK_MAP;
         MasterJob *j = userdata;
-        uint32_t first, count;
-        TaskKind kind;
         int r;
 
         r = read_range(message, j, &kind, &first, &count, ret_error);

@@ -194,7 +194,7 @@ static int host_next(MrTask *t, const void **ret, size_t *ret_size)
 static int host_next_number(MrTask *t, uint64_t *ret)
 {
         Plugin *p = plugin_of(t);
-        const void *value;
+        const void *value = NULL;
         size_t size;
         int r;
 
@@ -449,9 +449,9 @@ static int show_key(Plugin *p)
 /* Without a reduce(): each value with its key. */
 static int reduce_plainly(Plugin *p)
 {
-        const void *value;
-        uint64_t number;
-        size_t size;
+        const void *value = NULL;
+        uint64_t number = 0;
+        size_t size = 0;
         int r;
 
         if (p->code->op != MR_OP_NONE) {

@@ -107,7 +107,7 @@ static int combine_segment(Attempt *a, Combiner *c, const Mapreduced__Task__V1__
         _cleanup_error_ Error e = {};
         BlockCursor cursor;
         Record record;
-        uint64_t n;
+        uint64_t n = 0;
         int r;
 
         block_cursor_init(&cursor, fd, s->offset, s->length, a->start->task, &a->ticker);

@@ -119,8 +119,8 @@ static int scan_job(Spool *s, const char *id)
 {
         SpoolJob *j = add_job(s, id);
         struct dirent *de;
+        int fd = -EBADF, r;
         DIR *d;
-        int fd, r;
 
         r = open_dir_at(s->jobs_fd, id, false, &fd);
         if (r < 0)
@@ -151,7 +151,7 @@ static int scan_jobs(Spool *s)
 {
         g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
         struct dirent *de;
-        int fd, r;
+        int fd = -EBADF, r;
         DIR *d;
 
         r = open_dir_at(s->dir_fd, "jobs", false, &fd);

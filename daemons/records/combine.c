@@ -721,7 +721,7 @@ int combiner_count_words(Combiner *c, const uint8_t *base, const Word *words, si
 
 int groups_combine(Groups *g, CombineOp op, uint64_t *ret)
 {
-        uint64_t total = 0, n;
+        uint64_t total = 0, n = 0;
         const uint8_t *value;
         bool first = true;
         size_t size;

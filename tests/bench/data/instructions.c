@@ -83,7 +83,7 @@ static uint64_t reduce(int fd, Scratch *scratch)
 
         for (uint32_t p = 0; p < PARTITIONS; p++) {
                 Combiner *c = combiner(1, scratch);
-                uint64_t offset, length, n;
+                uint64_t offset, length, n = 0;
                 RecordStream *stream;
                 BlockCursor cursor;
                 Record record;

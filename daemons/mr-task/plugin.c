@@ -11,6 +11,8 @@
 #include "records/pair.h"
 
 #define RECORD_PARAMETER "record"
+/* Of the first mapreduce.h of this version: what comes behind is looked at only where a plugin's size has it. */
+#define PLUGIN_SIZE_MIN (offsetof(MrPlugin, partition) + sizeof(((MrPlugin *) NULL)->partition))
 #define COMBINED_MAX                                                                               \
         GIB(1) /* of all values of a key that a combine() emits: they are held in memory */
 
@@ -295,7 +297,7 @@ static int check_code(Plugin *p, const char *name)
 {
         const MrPlugin *code = p->code;
 
-        if (code->abi != MR_ABI || code->size < sizeof(MrPlugin))
+        if (code->abi != MR_ABI || code->size < PLUGIN_SIZE_MIN)
                 return refusef(p, -ELIBBAD,
                                "%s is built for version %u of mapreduce.h, this is %u: build it "
                                "again",

@@ -2,292 +2,18 @@
  * Combiner — see combine.h.
  */
 #include "records/block.h"
-#include "records/combine.h"
-#include "records/item-sort.h"
+#include "records/combine-impl.h"
 #include "records/region.h"
 
 #define WAYS 4
 #define BATCH 32 /* words hashed ahead of their places */
-#define SLAB_ENTRIES 128
-#define SLAB_BYTES (SLAB_ENTRIES * sizeof(Entry))
 #define FRONT_BYTES_MAX                                                                            \
         (256 * 1024)          /* half of a common L2, so that the text flowing by has room, too */
 #define FRONT_ENTRIES_MIN 512 /* what a few words touch; it grows when a set of it is full */
 #define BUCKET_ENTRIES 4096   /* what a bucket holds on average when the memory is full */
 #define BUCKETS_MAX 4096
-#define NO_SLAB UINT32_MAX
-#define DRAIN_AHEAD 8 /* entries whose long keys are on their way into the cache */
-#define INLINE_KEY 16
 
-typedef struct Entry {
-        uint8_t head
-                [INLINE_KEY]; /* the key, zero-padded; or the beginning of one that lies in the arena */
-        uint64_t value;
-        uint32_t size_plus_one; /* 0: an empty place */
-        uint32_t arena_at;
-} Entry;
-
-_Static_assert(sizeof(Entry) == 32, "two entries a cache line");
-
-typedef struct Bucket {
-        uint32_t slab;  /* the last one, not full; NO_SLAB when there is none */
-        uint32_t count; /* entries in that slab */
-        uint64_t total;
-} Bucket;
-
-/* What is left of a bucket that is being made unique: slabs, the first with @count entries, the others full. */
-typedef struct Chain {
-        uint32_t slab;
-        uint32_t count;
-} Chain;
-
-typedef struct Draining {
-        size_t next; /* bucket */
-        uint32_t partition;
-        Chain chain;       /* of the open bucket, not yet in the table */
-        size_t table_size; /* for the open bucket */
-        size_t at, size;   /* in the table: the next entry to give, and the end */
-        size_t filled;
-} Draining;
-
-struct Combiner {
-        RecordStream memory_stream;
-        RecordStream merged_stream;
-        CombinerOptions options;
-
-        Entry *front;
-        size_t front_size; /* entries, a power of two: those in use of */
-        size_t front_full_size;
-
-        Entry *pool; /* slab i is pool[i * SLAB_ENTRIES] and on */
-        size_t slab_count;
-        uint32_t *slab_next; /* chains of buckets, and of free slabs */
-        uint32_t free_slab;
-        size_t free_count;
-        size_t reserve; /* free slabs kept back, so that the front table can always be emptied */
-        Bucket *buckets;
-        size_t bucket_count; /* a power of two, or a multiple of the partitions when these are apart */
-        unsigned bucket_shift;
-        uint32_t
-                partition_buckets; /* when each partition has buckets of its own: how many; else 0 */
-
-        Entry *unique;                    /* table that makes a bucket unique */
-        size_t unique_size, unique_clean; /* the entries that it has, and those that were cleared */
-
-        uint8_t *arena;
-        size_t arena_size;
-        size_t arena_used;
-
-        Draining draining; /* where partitions have buckets of their own */
-
-        Item *items; /* else: room for every entry of the pool, twice */
-        size_t item_count;
-        size_t next;
-
-        Merge merge;
-        Groups groups;
-        bool spilled;
-        uint8_t value[VARINT_MAX_BYTES];
-};
-
-/* ---- keys ---- */
-
-/* Multiply and fold: the idea of wyhash (Wang Yi). Both tables use it; partitions use XXH3. */
-static inline uint64_t fold(uint64_t a, uint64_t b)
-{
-        unsigned __int128 product = (unsigned __int128) a * b;
-
-        return (uint64_t) product ^ (uint64_t) (product >> 64);
-}
-
-typedef struct Words128 {
-        uint64_t low, high;
-} Words128;
-
-static inline Words128 load_head(const uint8_t head[static INLINE_KEY])
-{
-        Words128 w;
-
-        memcpy(&w, head, sizeof(w));
-        return w;
-}
-
-static inline uint64_t hash_key(Words128 head, const uint8_t *key, size_t size)
-{
-        uint64_t h = fold(head.low ^ UINT64_C(0xa0761d6478bd642f),
-                          head.high ^ UINT64_C(0xe7037ed1a0b428db) ^ size);
-
-        return size <= INLINE_KEY ? h : fold(h, XXH3_64bits(key, size) | 1);
-}
-
-/* The first 16 bytes, zeros where the key ends: two loads and two masks, no branch on the size. */
-static inline Words128 key_head(const uint8_t *key, size_t size)
-{
-        static const uint8_t ones[2 * INLINE_KEY] = {
-                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-        };
-        Words128 mask = load_head(ones + INLINE_KEY - MIN(size, (size_t) INLINE_KEY));
-        Words128 w = load_head(key);
-
-        w.low &= mask.low;
-        w.high &= mask.high;
-        return w;
-}
-
-static inline const uint8_t *entry_key(const Combiner *c, const Entry *e, size_t *ret_size)
-{
-        *ret_size = e->size_plus_one - 1;
-        return *ret_size <= INLINE_KEY ? e->head : c->arena + e->arena_at;
-}
-
-static inline uint64_t entry_hash(const Combiner *c, const Entry *e)
-{
-        size_t size;
-        const uint8_t *key = entry_key(c, e, &size);
-
-        return hash_key(load_head(e->head), key, size);
-}
-
-static inline bool entry_is(const Combiner *c, const Entry *e, Words128 head, const uint8_t *key,
-                            size_t size)
-{
-        Words128 own = load_head(e->head);
-
-        return own.low == head.low && own.high == head.high && e->size_plus_one == size + 1 &&
-               (size <= INLINE_KEY || memcmp(c->arena + e->arena_at + INLINE_KEY, key + INLINE_KEY,
-                                             size - INLINE_KEY) == 0);
-}
-
-/* ---- buckets ---- */
-
-/*
- * The bucket of an entry. Where partitions are apart, the hash that chooses the partition chooses among its buckets,
- * too, by its upper bits: so buckets, one after another, are the records by partition.
- */
-static Bucket *bucket_of(const Combiner *c, const Entry *e)
-{
-        uint32_t partitions = c->options.partitions;
-        const uint8_t *key;
-        uint64_t hash;
-        size_t size;
-
-        key = entry_key(c, e, &size);
-        if (c->partition_buckets == 0)
-                return &c->buckets[hash_key(load_head(e->head), key, size) >> c->bucket_shift];
-        hash = partition_hash(key, size);
-        return &c->buckets[(size_t) hash_partition(hash, partitions) * c->partition_buckets +
-                           ((hash >> 32) * c->partition_buckets >> 32)];
-}
-
-static void bucket_append(Combiner *c, Bucket *b, const Entry *e)
-{
-        if (b->slab == NO_SLAB || b->count == SLAB_ENTRIES) {
-                uint32_t fresh = c->free_slab;
-
-                assert(fresh != NO_SLAB);
-                c->free_slab = c->slab_next[fresh];
-                c->free_count--;
-                c->slab_next[fresh] = b->slab;
-                b->slab = fresh;
-                b->count = 0;
-        }
-        c->pool[(size_t) b->slab * SLAB_ENTRIES + b->count++] = *e;
-        b->total++;
-}
-
-static void slab_release(Combiner *c, uint32_t slab)
-{
-        c->slab_next[slab] = c->free_slab;
-        c->free_slab = slab;
-        c->free_count++;
-}
-
-/* Moves what the table holds back into its bucket. */
-static void unique_flush(Combiner *c, Bucket *b, size_t size, size_t *filled)
-{
-        for (size_t i = 0; i<size && * filled> 0; i++)
-                if (c->unique[i].size_plus_one != 0) {
-                        bucket_append(c, b, &c->unique[i]);
-                        c->unique[i].size_plus_one = 0;
-                        (*filled)--;
-                }
-}
-
-static void unique_insert(Combiner *c, size_t size, const Entry *e, uint64_t hash, size_t *filled)
-{
-        size_t key_size, at;
-        const uint8_t *key = entry_key(c, e, &key_size);
-        Words128 head = load_head(e->head);
-
-        for (at = hash & (size - 1); c->unique[at].size_plus_one != 0; at = (at + 1) & (size - 1))
-                if (entry_is(c, &c->unique[at], head, key, key_size)) {
-                        c->unique[at].value =
-                                combine_apply(c->options.op, c->unique[at].value, e->value);
-                        return;
-                }
-        c->unique[at] = *e;
-        (*filled)++;
-}
-
-/* Hashes first, so that the places they lead to are on their way into the cache when they are needed. */
-static void unique_insert_slab(Combiner *c, size_t size, const Entry *entries, size_t count,
-                               size_t *filled)
-{
-        uint64_t hashes[SLAB_ENTRIES];
-
-        for (size_t i = 0; i < count; i++) {
-                hashes[i] = entry_hash(c, &entries[i]);
-                __builtin_prefetch(&c->unique[hashes[i] & (size - 1)], 1);
-        }
-        for (size_t i = 0; i < count; i++)
-                unique_insert(c, size, &entries[i], hashes[i], filled);
-}
-
-/* Empties a bucket. @ret_size: of the table that makes it unique. */
-static Chain bucket_take(Combiner *c, Bucket *b, size_t *ret_size)
-{
-        Chain chain = {.slab = b->slab, .count = b->count};
-        size_t size = 4 * SLAB_ENTRIES;
-
-        while (size < b->total + b->total / 2 && size < c->unique_size)
-                size *= 2;
-        if (size > c->unique_clean) {
-                memset(c->unique + c->unique_clean, 0, (size - c->unique_clean) * sizeof(Entry));
-                c->unique_clean = size;
-        }
-        *b = (Bucket){.slab = NO_SLAB};
-        *ret_size = size;
-        return chain;
-}
-
-/* Has the table take slab after slab until the next one might not fit. */
-static void unique_fill(Combiner *c, Chain *chain, size_t size, size_t *filled)
-{
-        while (chain->slab != NO_SLAB && *filled <= size - SLAB_ENTRIES - size / 8) {
-                uint32_t slab = chain->slab;
-
-                unique_insert_slab(c, size, &c->pool[(size_t) slab * SLAB_ENTRIES], chain->count,
-                                   filled);
-                *chain = (Chain){.slab = c->slab_next[slab], .count = SLAB_ENTRIES};
-                slab_release(c, slab);
-        }
-}
-
-/*
- * Combines equal keys of a bucket, in place. A bucket too large for the table (only a hostile input makes
- * one) keeps some duplicates: they meet when sorted.
- */
-static void bucket_unique(Combiner *c, Bucket *b)
-{
-        size_t size, filled = 0;
-        Chain chain = bucket_take(c, b, &size);
-
-        do {
-                unique_fill(c, &chain, size, &filled);
-                unique_flush(c, b, size, &filled);
-        } while (chain.slab != NO_SLAB);
-}
+/* ---- the front table ---- */
 
 static void front_flush(Combiner *c)
 {
@@ -308,49 +34,6 @@ static void front_grow(Combiner *c)
         front_flush(c);
         memset(c->front + c->front_size, 0, (c->front_full_size - c->front_size) * sizeof(Entry));
         c->front_size = c->front_full_size;
-}
-
-/* ---- giving by partition, in no order ---- */
-
-/* Bucket after bucket is made unique, and given from the table where it lies. */
-static int drained_next(RecordStream *stream, Record *ret)
-{
-        Combiner *c = (Combiner *) ((char *) stream - offsetof(Combiner, memory_stream));
-        Draining *d = &c->draining;
-
-        for (;;) {
-                for (; d->at < d->size; d->at++) {
-                        Entry *e = &c->unique[d->at];
-
-                        if (d->at + DRAIN_AHEAD < d->size)
-                                __builtin_prefetch(c->arena + e[DRAIN_AHEAD].arena_at);
-                        if (e->size_plus_one == 0)
-                                continue;
-                        *ret = (Record){.value = c->value, .partition = d->partition};
-                        ret->key = entry_key(c, e, &ret->key_size);
-                        ret->value_size = varint_put(c->value, e->value);
-                        e->size_plus_one = 0;
-                        d->at++;
-                        return 1;
-                }
-                while (d->chain.slab == NO_SLAB) {
-                        if (d->next == c->bucket_count)
-                                return 0;
-                        d->partition = (uint32_t) (d->next / c->partition_buckets);
-                        d->chain = bucket_take(c, &c->buckets[d->next++], &d->table_size);
-                }
-                d->at = 0;
-                d->size = d->table_size;
-                d->filled = 0;
-                unique_fill(c, &d->chain, d->size, &d->filled);
-        }
-}
-
-static void drain(Combiner *c)
-{
-        front_flush(c);
-        c->draining = (Draining){.chain.slab = NO_SLAB};
-        c->memory_stream.next = drained_next;
 }
 
 /* ---- sorting ---- */
@@ -395,14 +78,14 @@ static int arrange(Combiner *c)
 {
         size_t capacity = c->slab_count * SLAB_ENTRIES;
 
+        front_flush(c);
         if (c->partition_buckets > 0) {
-                drain(c);
+                combiner_drain(c);
                 return 0;
         }
-        front_flush(c);
         c->item_count = 0;
         for (size_t i = 0; i < c->bucket_count; i++) {
-                bucket_unique(c, &c->buckets[i]);
+                combiner_bucket_unique(c, &c->buckets[i]);
                 bucket_items(c, &c->buckets[i]);
         }
         c->next = 0;
@@ -504,7 +187,7 @@ static int spill(Combiner *c)
 static int make_room(Combiner *c)
 {
         for (size_t i = 0; i < c->bucket_count; i++)
-                bucket_unique(c, &c->buckets[i]);
+                combiner_bucket_unique(c, &c->buckets[i]);
         return c->free_count > c->reserve + (c->slab_count - c->reserve) / 2 ? 0 : spill(c);
 }
 

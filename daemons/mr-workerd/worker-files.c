@@ -236,6 +236,8 @@ static int fetch_start(JobFiles *f, const Mapreduced__V1__JobFile *file)
         if (!channel)
                 return fail(f, -ENOTCONN, "no master to fetch the shipped file %s from", f->name);
         r = spool_job_open(f->job->manager->spool, f->job->id, &dir_fd);
+        if (r >= 0)
+                r = spool_job_make_inside(dir_fd);
         if (r >= 0) {
                 f->fd = openat(dir_fd, FETCH_NAME,
                                O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -329,6 +331,14 @@ static int link_files(int files_fd, int work_fd, const Mapreduced__V1__Program *
         return 0;
 }
 
+/* A built-in program opens no file in its working directory, so it is given one in which there is nothing to do. */
+static bool needs_directory(const Mapreduced__V1__Program *program)
+{
+        return !*program->app || *program->mapper || *program->combiner || *program->reducer ||
+               g_str_has_suffix(program->app, ".so") || program->n_files > 0 ||
+               program->n_archives > 0;
+}
+
 int job_work_make(Job *job, const char *name, const Mapreduced__V1__Program *program, int *ret_fd)
 {
         _cleanup_close_ int dir_fd = -EBADF, files_fd = -EBADF, fd = -EBADF;
@@ -336,6 +346,13 @@ int job_work_make(Job *job, const char *name, const Mapreduced__V1__Program *pro
         int r;
 
         r = spool_job_open(job->manager->spool, job->id, &dir_fd);
+        if (r < 0)
+                return r;
+        if (!needs_directory(program)) {
+                *ret_fd = openat(dir_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+                return *ret_fd < 0 ? -errno : 0;
+        }
+        r = spool_job_make_inside(dir_fd);
         if (r < 0)
                 return r;
         files_fd = openat(dir_fd, "files", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

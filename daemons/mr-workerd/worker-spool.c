@@ -214,6 +214,8 @@ static int make_worker_id(Spool *s)
         int r;
 
         id128_make(s->worker_id);
+        if (!s->sync) /* nobody will be this worker again */
+                return 0;
         g_snprintf(line, sizeof(line), "%s\n", s->worker_id);
         fd = openat(s->tmp_fd, "worker-id", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (fd < 0)
@@ -221,11 +223,11 @@ static int make_worker_id(Spool *s)
         r = write_full(fd, line, strlen(line));
         if (r < 0)
                 return r;
-        if (s->sync && fsync(fd) < 0)
+        if (fsync(fd) < 0)
                 return -errno;
         if (renameat(s->tmp_fd, "worker-id", s->dir_fd, "worker-id") < 0)
                 return -errno;
-        return s->sync ? fsync_dir(s->path) : 0;
+        return fsync_dir(s->path);
 }
 
 static int load_worker_id(Spool *s)
@@ -364,20 +366,22 @@ uint64_t spool_free_bytes(const Spool *s)
 
 int spool_job_make(Spool *s, const char *job_id)
 {
-        static const char *const inside[] = {"files", "work"};
-        _cleanup_close_ int fd = -EBADF;
-        int r;
-
         assert(spool_job_id_is_valid(job_id));
 
-        r = open_dir_at(s->jobs_fd, job_id, true, &fd);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < ELEMENTSOF(inside); i++)
-                if (mkdirat(fd, inside[i], 0700) < 0 && errno != EEXIST)
-                        return -errno;
+        if (mkdirat(s->jobs_fd, job_id, 0700) < 0 && errno != EEXIST)
+                return -errno;
         if (!g_hash_table_contains(s->jobs, job_id))
                 add_job(s, job_id);
+        return 0;
+}
+
+int spool_job_make_inside(int job_fd)
+{
+        static const char *const inside[] = {"files", "work"};
+
+        for (size_t i = 0; i < ELEMENTSOF(inside); i++)
+                if (mkdirat(job_fd, inside[i], 0700) < 0 && errno != EEXIST)
+                        return -errno;
         return 0;
 }
 

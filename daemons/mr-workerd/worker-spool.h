@@ -46,10 +46,12 @@ uint64_t spool_free_bytes(const Spool *s); /* on its file system, for us; UINT64
 /* A job's name as it may become a directory: 1 to 64 of [A-Za-z0-9._-], the first no '.'. */
 bool spool_job_id_is_valid(const char *s);
 
-/* Makes the job's directory and what is in it. An existing one is success. */
+/* Makes the job's directory. An existing one is success. */
 int spool_job_make(Spool *s, const char *job_id);
 /* The job's directory, O_PATH-like for *at() calls. Caller closes. */
 int spool_job_open(const Spool *s, const char *job_id, int *ret_fd);
+/* Makes what is in it: "files" for what the job ships, "work" for working directories. Not every job needs them. */
+int spool_job_make_inside(int job_fd);
 GPtrArray *spool_list_jobs(
         const Spool *s); /* of char *, the spool's, valid until one is forgotten */
 

@@ -35,7 +35,7 @@ static void test_a_word_count_comes_back(Harness *h, gconstpointer data)
 {
         g_autofree char *path = put_file(h, "in", "b a\nb c b\n");
         Worker *w = worker_start(h, "w1", NULL);
-        g_autofree char *text = NULL;
+        g_autofree char *text = NULL, *work = NULL;
         Task *t;
         Spec s;
 
@@ -43,6 +43,8 @@ static void test_a_word_count_comes_back(Harness *h, gconstpointer data)
         t = task_run(h, w, &s.spec);
         g_assert_true(t->phases & (1u << MAPREDUCED__V1__TASK_PHASE__RUNNING));
         task_free(t);
+        work = g_build_filename(w->spool, "jobs/job-1/work", NULL);
+        g_assert_false(g_file_test(work, G_FILE_TEST_EXISTS)); /* which a built-in has no use for */
         announce_worker(h, 0, 0, w);
         spec_reduce(&s, NULL, 1, 1);
         t = task_run(h, w, &s.spec);

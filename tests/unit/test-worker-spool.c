@@ -111,12 +111,14 @@ static void test_finished_outputs_are_found_again(Fixture *f, gconstpointer data
 
 static void test_leftovers_are_removed_at_start(Fixture *f, gconstpointer data)
 {
-        _cleanup_close_ int fd = -EBADF;
+        _cleanup_close_ int fd = -EBADF, job_fd = -EBADF;
         Spool *s = open_spool(f, false);
         g_autofree char *strange = NULL, *odd = NULL;
 
         put_output(s, "job-1", 1, 0, "whole");
         g_assert_cmpint(spool_output_create(s, "job-1", 2, 0, &fd), ==, 0);
+        g_assert_cmpint(spool_job_open(s, "job-1", &job_fd), ==, 0);
+        g_assert_cmpint(spool_job_make_inside(job_fd), ==, 0);
         strange = g_build_filename(f->path, "jobs/job-1/files/script.py", NULL);
         odd = g_build_filename(f->path, "jobs/job-1/map-1.0.run", NULL); /* not our spelling */
         g_assert_true(g_file_set_contents(strange, "x", 1, NULL));

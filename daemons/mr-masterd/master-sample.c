@@ -20,7 +20,7 @@ typedef struct Sample {
         SortSpec spec;
         uint64_t record_bytes;
         GPtrArray *keys; /* of GBytes */
-        uint8_t block[PLACE_BYTES + LINES_PADDING];
+        uint8_t *block;  /* of PLACE_BYTES + LINES_PADDING */
         uint64_t random; /* the state of a generator, the same in every run */
         const char *path;
         int fd;
@@ -30,6 +30,7 @@ static void sample_free(Sample *s)
 {
         g_ptr_array_unref(s->keys);
         safe_close(s->fd);
+        g_free(s->block);
         g_free(s);
 }
 DEFINE_CLEANUP(Sample, sample_free);
@@ -245,6 +246,7 @@ int plan_sample(const PlanFiles *files, const char *app, char *const *args, size
         s->fd = -EBADF;
         s->keys = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
         if (g_str_equal(app, "sort") && reduces > 1 && files->size_bytes > 0) {
+                s->block = g_malloc(PLACE_BYTES + LINES_PADDING);
                 r = read_spec(s, app, args, arg_count, e);
                 if (r >= 0)
                         r = take_places(s, files,

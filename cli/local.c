@@ -14,7 +14,7 @@
 #include "base/fs.h"
 #include "base/parse.h"
 #include "cli/local.h"
-#include "platform/spawn.h"
+#include "platform/module.h"
 
 #define SPACE_MIN_BYTES MIB(64)              /* the default of MinFree= in workerd.conf */
 #define STOP_TIMEOUT_USEC (5 * USEC_PER_SEC) /* for tasks to be killed and a spool to be deleted */
@@ -26,8 +26,9 @@
 #define FD_DIRECTORY 6
 
 static const char *const daemon_names[LOCAL_DAEMONS] = {"mr-masterd", "mr-workerd"};
-/* Without TLS, which they have no use for, and so quick to start. */
-static const char *const daemon_programs[LOCAL_DAEMONS] = {"mr-masterd-local", "mr-workerd-local"};
+/* Without TLS, which they have no use for. */
+static const char *const daemon_modules[LOCAL_DAEMONS] = {"mr-masterd-local.so",
+                                                          "mr-workerd-local.so"};
 
 static int block_signals(void)
 {
@@ -115,12 +116,12 @@ static int start(Local *l, LocalDaemon which, GPtrArray *argv, const SpawnFd *fd
                 .fds = fds, .fd_count = fd_count, .env = env, .cwd_fd = -1, .new_group = true};
         int r;
 
-        r = find_helper(daemon_programs[which], &path);
+        r = find_helper(daemon_modules[which], &path);
         if (r < 0)
-                return error_setf(e, r, "cannot find %s: is it installed?", daemon_programs[which]);
+                return error_setf(e, r, "cannot find %s: is it installed?", daemon_modules[which]);
         argv->pdata[0] = (void *) name;
         g_ptr_array_add(argv, NULL);
-        r = spawn(path, (char **) argv->pdata, &o, &l->pids[which]);
+        r = spawn_module(path, (char **) argv->pdata, &o, &l->pids[which]);
         if (r < 0) {
                 l->pids[which] = 0;
                 return error_setf(e, r, "cannot start %s: %s", path, error_text(r));
@@ -197,11 +198,22 @@ static int start_worker(Local *l, int lifeline, uint32_t slots, Error *e)
         return start(l, LOCAL_WORKER, argv, fds, ELEMENTSOF(fds) - (paths_fit(l) ? 1 : 0), e);
 }
 
+static int make_pair(int *ret_ours, int *ret_theirs, Error *e)
+{
+        int pair[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+                return error_setf(e, errno, "cannot make a socket pair: %s", error_text(errno));
+        *ret_ours = pair[0];
+        *ret_theirs = pair[1];
+        return 0;
+}
+
 static int start_both(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
 {
-        _cleanup_close_ int theirs = -EBADF, bus_theirs = -EBADF, bus_ours = -EBADF;
-        _cleanup_close_ int listener = -EBADF;
-        int pair[2], r;
+        _cleanup_close_ int masters = -EBADF, workers = -EBADF;
+        _cleanup_close_ int bus_theirs = -EBADF, bus_ours = -EBADF, listener = -EBADF;
+        int r;
 
         r = make_directory(l, e);
         if (r < 0)
@@ -209,18 +221,15 @@ static int start_both(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
         r = listen_for_master(l, &listener, e);
         if (r < 0)
                 return r;
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-                return error_setf(e, errno, "cannot make a socket pair: %s", error_text(errno));
-        l->lifeline = pair[0];
-        theirs = pair[1];
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-                return error_setf(e, errno, "cannot make a socket pair: %s", error_text(errno));
-        bus_ours = pair[0];
-        bus_theirs = pair[1];
-
-        r = start_master(l, theirs, listener, bus_theirs, e);
+        r = make_pair(&l->lifelines[LOCAL_MASTER], &masters, e);
         if (r >= 0)
-                r = start_worker(l, theirs, slots, e);
+                r = make_pair(&l->lifelines[LOCAL_WORKER], &workers, e);
+        if (r >= 0)
+                r = make_pair(&bus_ours, &bus_theirs, e);
+        if (r >= 0)
+                r = start_master(l, masters, listener, bus_theirs, e);
+        if (r >= 0)
+                r = start_worker(l, workers, slots, e);
         if (r < 0)
                 return r;
         *ret_bus_fd = TAKE_FD(bus_ours);
@@ -231,7 +240,7 @@ int local_start(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
 {
         int r;
 
-        *l = (Local){.dir_fd = -EBADF, .lifeline = -EBADF};
+        *l = LOCAL_NONE;
         r = block_signals();
         if (r < 0)
                 return error_setf(e, r, "cannot block signals: %s", error_text(r));
@@ -269,11 +278,10 @@ int local_watch(Local *l, sd_event *event, LocalEnded ended, void *userdata)
         return 0;
 }
 
-void local_release(Local *l)
+void local_release(Local *l, LocalDaemon which)
 {
-        for (size_t i = 0; i < LOCAL_DAEMONS; i++)
-                l->sources[i] = sd_event_source_disable_unref(l->sources[i]);
-        l->lifeline = safe_close(l->lifeline);
+        l->sources[which] = sd_event_source_disable_unref(l->sources[which]);
+        l->lifelines[which] = safe_close(l->lifelines[which]);
 }
 
 /* Sleeps until a child ends, or @until_usec of CLOCK_MONOTONIC. SIGCHLD is blocked. */
@@ -325,7 +333,8 @@ void local_stop(Local *l)
         gint64 until = g_get_monotonic_time() + (gint64) STOP_TIMEOUT_USEC;
         bool killed = false;
 
-        local_release(l);
+        local_release(l, LOCAL_WORKER);
+        local_release(l, LOCAL_MASTER);
         while (!reap(l)) {
                 if (!killed && g_get_monotonic_time() >= until) {
                         (void) fprintf(stderr, "mrctl: the daemons do not end, killing them\n");

@@ -67,6 +67,7 @@ static int submit_and_watch(const Arguments *a, const JobRequest *q, Master *m, 
         bool asks = !l && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
         _cleanup_(watch_done) Watch w = {};
         _cleanup_error_ Error e = {};
+        WatchEnd how;
         int r;
 
         r = watch_init(&w, m, l, asks ? INTERRUPT_ASK : INTERRUPT_CANCEL, a->quiet, &e);
@@ -74,7 +75,10 @@ static int submit_and_watch(const Arguments *a, const JobRequest *q, Master *m, 
                 r = watch_submit(&w, q, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
-        return conclude(a, &w, watch_run(&w, &e), &e);
+        how = watch_run(&w, &e);
+        if (l) /* it has nothing more to do, and may go while the result is read */
+                local_release(l, LOCAL_WORKER);
+        return conclude(a, &w, how, &e);
 }
 
 static int run_on_bus(const Arguments *a, const JobRequest *q)
@@ -89,7 +93,7 @@ static int run_on_bus(const Arguments *a, const JobRequest *q)
 
 static int run_locally(const Arguments *a, const JobRequest *q)
 {
-        _cleanup_(local_stop) Local l = {.dir_fd = -EBADF, .lifeline = -EBADF};
+        _cleanup_(local_stop) Local l = LOCAL_NONE;
         _cleanup_(master_done) Master m = {};
         _cleanup_error_ Error e = {};
         int bus_fd, r;

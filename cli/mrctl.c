@@ -10,6 +10,7 @@
 #include "config.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
+#include "platform/module.h"
 
 static const char help_text[] =
         "mrctl [OPTIONS…] VERB …\n"
@@ -125,7 +126,7 @@ static const char help_text[] =
         "Exit status: 0 success, 1 the job failed or something else did, 2 bad usage,\n"
         "130 interrupted, 143 terminated. See mrctl(1).\n";
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
         _cleanup_(arguments_done) Arguments a = {};
         _cleanup_error_ Error e = {};
@@ -151,4 +152,9 @@ int main(int argc, char **argv)
                 return print_finish();
         }
         return verb_find(a.verb)->run(&a);
+}
+
+int main(int argc, char **argv)
+{
+        end_process(run(argc, argv));
 }

@@ -120,16 +120,17 @@ static int start(Manager *m)
         r = prepare_loop(m);
         if (r < 0)
                 return r;
+        /* Before there are threads. */
+        r = task_pool_new(m->loop, m->conf.slots, m->conf.task_socket, m->conf.ephemeral,
+                          on_slots_changed, m, &m->pool);
+        if (r < 0)
+                return log_error_errno(r, "Failed to find mr-task: %m");
         r = keys_open(m, &m->keys);
         if (r < 0)
                 return r;
         r = prepare_spool(m);
         if (r < 0)
                 return r;
-        r = task_pool_new(m->loop, m->conf.slots, m->conf.task_socket, m->conf.ephemeral,
-                          on_slots_changed, m, &m->pool);
-        if (r < 0)
-                return log_error_errno(r, "Failed to find mr-task: %m");
         r = peers_new(m, &m->peers);
         if (r < 0)
                 return log_error_errno(r, "Failed to prepare for other workers: %m");

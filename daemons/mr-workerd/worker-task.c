@@ -14,7 +14,7 @@
 #include "mr-workerd/worker-task.h"
 #include "platform/log.h"
 #include "platform/packet.h"
-#include "platform/spawn.h"
+#include "platform/module.h"
 
 #define PRESTART 2
 #define PRESTART_ONE_JOB                                                                           \
@@ -58,6 +58,7 @@ struct TaskPool {
         Loop *loop;
         uint32_t slots, busy, living; /* living: FRESH, BUSY and WARM */
         uint32_t prestart;
+        char *module;         /* while we have one thread, of one job: the program as a module */
         char *helper;         /* the program, or NULL: they are reached at */
         char *socket;         /* where each connection is one */
         GPtrArray *processes; /* of Process; ENDING ones, too */
@@ -340,7 +341,8 @@ static int process_spawn(TaskPool *pool, Process **ret)
                 .cwd_fd = -1,
                 .new_group = true,
         };
-        r = spawn(pool->helper, argv, &o, &p->pid);
+        r = pool->module ? spawn_module(pool->module, argv, &o, &p->pid)
+                         : spawn(pool->helper, argv, &o, &p->pid);
         if (r >= 0)
                 r = process_watch(p);
         if (r < 0) {
@@ -442,11 +444,13 @@ static void on_dispatch(evutil_socket_t fd, short what, void *userdata)
 int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
                   void (*on_changed)(void *userdata), void *userdata, TaskPool **ret)
 {
-        _cleanup_free_ char *helper = NULL;
+        _cleanup_free_ char *helper = NULL, *module = NULL;
         TaskPool *pool;
         int r;
 
         r = socket ? 0 : find_helper("mr-task", &helper);
+        if (r >= 0 && !socket && one_job)
+                r = find_helper("mr-task-local.so", &module);
         if (r < 0)
                 return r;
         pool = g_new0(TaskPool, 1);
@@ -454,6 +458,7 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
                 .loop = l,
                 .slots = slots,
                 .prestart = one_job ? PRESTART_ONE_JOB : PRESTART,
+                .module = TAKE_PTR(module),
                 .helper = TAKE_PTR(helper),
                 .socket = g_strdup(socket),
                 .processes = g_ptr_array_new_with_free_func(process_free),
@@ -471,6 +476,7 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
                 return r;
         }
         prestart(pool);
+        g_clear_pointer(&pool->module, g_free);
         if (one_job)
                 pool->prestart = 0;
         *ret = pool;
@@ -544,6 +550,7 @@ TaskPool *task_pool_free(TaskPool *pool)
         loop_timer_free(pool->orphans);
         if (pool->dispatch)
                 event_free(pool->dispatch);
+        free(pool->module);
         free(pool->helper);
         g_free(pool->socket);
         g_free(pool->packet);

@@ -39,7 +39,8 @@ typedef struct TaskSlotHandlers {
  * @slots:      most processes at a time
  * @socket:     a socket at which each connection is a process that somebody else starts (mr-task.socket: a unit
  *              with a user of its own), or NULL: they are our children. No fall-back from the one to the other
- * @one_job:    there will be no other job: one process is started beforehand, and none after that job
+ * @one_job:    there will be no other job: one process is started beforehand, and none after that job. It is
+ *              a fork of this one (platform/module.h), which must have one thread
  * @on_changed: told when the number of busy ones changed; may be NULL
  *
  * SIGCHLD must be blocked. Return: 0; -ENOENT when there is no mr-task.

@@ -13,6 +13,8 @@ extern char **environ;
 /* Descriptors that dup2() below could overwrite before they were used are moved up first. */
 #define FIRST_SAFE_FD 64
 
+#define LOCAL_MODULE "-local.so"
+
 static int add_fd_actions(posix_spawn_file_actions_t *actions, const SpawnOptions *o, int *moved)
 {
         int r = 0;
@@ -85,8 +87,9 @@ int find_helper(const char *name, char **ret)
         g_autofree char *here = self ? g_path_get_dirname(self) : NULL;
         g_autofree char *above = here ? g_path_get_dirname(here) : NULL;
         /* In a build tree a program lies in its room's directory, by whose name it begins. */
-        g_autofree char *room = g_str_has_suffix(name, "-local") ? g_strndup(name, strlen(name) - 6)
-                                                                 : g_strdup(name);
+        g_autofree char *room = g_str_has_suffix(name, LOCAL_MODULE)
+                                        ? g_strndup(name, strlen(name) - strlen(LOCAL_MODULE))
+                                        : g_strdup(name);
         const char *dir = getenv("MR_HELPER_DIR");
         char *candidates[] = {
                 dir ? g_build_filename(dir, name, NULL) : NULL,
@@ -95,11 +98,12 @@ int find_helper(const char *name, char **ret)
                 above ? g_build_filename(above, "daemons", room, name, NULL) : NULL,
                 g_build_filename(MR_LIBEXECDIR, name, NULL),
         };
+        int need = g_str_has_suffix(name, ".so") ? R_OK : X_OK;
         int r = -ENOENT;
 
         for (size_t i = 0; i < ELEMENTSOF(candidates); i++) {
                 if (r < 0 && candidates[i] && g_file_test(candidates[i], G_FILE_TEST_IS_REGULAR) &&
-                    access(candidates[i], X_OK) >= 0) {
+                    access(candidates[i], need) >= 0) {
                         *ret = TAKE_PTR(candidates[i]);
                         r = 0;
                 }

@@ -7,7 +7,6 @@
 
 void id128_make(char ret[static ID128_HEX_SIZE])
 {
-        static const char digits[] = "0123456789abcdef";
         uint8_t bits[16];
         ssize_t n;
 
@@ -16,17 +15,24 @@ void id128_make(char ret[static ID128_HEX_SIZE])
         while (n < 0 && errno == EINTR);
         if (n != sizeof(bits))
                 abort();
-
-        for (size_t i = 0; i < sizeof(bits); i++) {
-                ret[2 * i] = digits[bits[i] >> 4];
-                ret[2 * i + 1] = digits[bits[i] & 15];
-        }
-        ret[ID128_HEX_SIZE - 1] = '\0';
+        text_hex(bits, sizeof(bits), ret);
 }
 
 bool id128_is_valid(const char *s)
 {
         return s && strspn(s, "0123456789abcdef") == 32 && s[32] == '\0';
+}
+
+void text_hex(const void *data, size_t size_bytes, char *ret)
+{
+        static const char digits[] = "0123456789abcdef";
+        const uint8_t *p = data;
+
+        for (size_t i = 0; i < size_bytes; i++) {
+                *ret++ = digits[p[i] >> 4];
+                *ret++ = digits[p[i] & 15];
+        }
+        *ret = '\0';
 }
 
 bool text_is_name(const char *s)

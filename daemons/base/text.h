@@ -13,6 +13,9 @@ void id128_make(char ret[static ID128_HEX_SIZE]);
 /* Exactly 32 lower-case hex digits. */
 bool id128_is_valid(const char *s);
 
+/* Bytes as lower-case hex digits; @ret has room for two of each and the NUL. */
+void text_hex(const void *data, size_t size_bytes, char *ret);
+
 /* A host's or a worker's name: 1 to 255 bytes that may be shown in logs and on terminals as they are. */
 bool text_is_name(const char *s);
 

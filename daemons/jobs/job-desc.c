@@ -684,11 +684,10 @@ static void put_bound(GByteArray *out, GBytes *bound)
 {
         size_t size;
         const uint8_t *data = g_bytes_get_data(bound, &size);
-        g_autoptr(GString) hex = g_string_new(NULL);
+        g_autofree char *hex = g_malloc(2 * size + 1);
 
-        for (size_t i = 0; i < size; i++)
-                g_string_append_printf(hex, "%02x", data[i]);
-        put(out, "Bound", hex->str);
+        text_hex(data, size, hex);
+        put(out, "Bound", hex);
 }
 
 GByteArray *job_desc_serialize(const JobDesc *d)

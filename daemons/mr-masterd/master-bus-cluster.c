@@ -1,6 +1,7 @@
 /*
  * The bus side of who is in the cluster: tokens, certificates, revocation.
  */
+#include "base/text.h"
 #include "mr-masterd/master-join.h"
 #include "mr-masterd/master-keys.h"
 #include "mr-masterd/master-manager.h"
@@ -278,8 +279,8 @@ static int property_fingerprint(sd_bus *bus, const char *path, const char *inter
         const Manager *m = userdata;
         char hex[2 * PKI_FINGERPRINT_SIZE + 1] = "";
 
-        for (size_t i = 0; m->keys && i < PKI_FINGERPRINT_SIZE; i++)
-                g_snprintf(hex + 2 * i, 3, "%02x", m->keys->fingerprint[i]);
+        if (m->keys)
+                text_hex(m->keys->fingerprint, PKI_FINGERPRINT_SIZE, hex);
         return sd_bus_message_append(reply, "s", hex);
 }
 

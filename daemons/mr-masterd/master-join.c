@@ -34,12 +34,6 @@ struct Join {
         int64_t last_joined_sec;
 };
 
-static void hex_of(const uint8_t *data, size_t size, char *ret)
-{
-        for (size_t i = 0; i < size; i++)
-                g_snprintf(ret + 2 * i, 3, "%02x", data[i]);
-}
-
 /* ---- Addresses ---------------------------------------------------------------------------------- */
 
 /* HOST and PORT of "HOST:PORT"; the host with its brackets. */
@@ -262,7 +256,7 @@ static int let_in(Join *j, EvgrpcServerCall *call, const Mapreduced__V1__JoinReq
         r = check_request(j, request, e);
         if (r < 0)
                 return r;
-        hex_of(request->token_id.data, JOIN_TOKEN_ID_SIZE, id);
+        text_hex(request->token_id.data, JOIN_TOKEN_ID_SIZE, id);
         r = check_token(j, request, id, e);
         if (r >= 0)
                 r = check_is_new(j, request->worker_id, e);
@@ -454,7 +448,7 @@ int join_make_token(Join *j, uint64_t ttl_usec, const char *host, char **ret_tok
                 r = fill_token(j, host, &t, e);
         if (r < 0)
                 return r;
-        hex_of(t.id, sizeof(t.id), id);
+        text_hex(t.id, sizeof(t.id), id);
         join_token_hash(t.secret, hash);
         row = (StoreToken){.id = id,
                            .hash = hash,

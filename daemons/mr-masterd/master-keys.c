@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 
+#include "base/text.h"
 #include "mr-masterd/master-keys.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-rotation.h"
@@ -151,8 +152,7 @@ void keys_name_authority(const PkiAuthority *a, char ret[static 2 * PKI_FINGERPR
         uint8_t digest[PKI_FINGERPRINT_SIZE] = {};
 
         (void) pki_fingerprint(pki_authority_certificate(a), digest, NULL);
-        for (size_t i = 0; i < PKI_FINGERPRINT_SIZE; i++)
-                g_snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+        text_hex(digest, sizeof(digest), ret);
 }
 
 static void note_certificate(MasterKeys *k, const PkiAuthority *by, const char *pem,

@@ -1,6 +1,7 @@
 /*
  * Lineage — see master-lineage.h.
  */
+#include "base/text.h"
 #include "config.h"
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-store-keys.h"
@@ -61,8 +62,7 @@ static bool key_is_none(const Key *k)
 
 static void key_to_text(const Key *k, char ret[static 2 * KEY_BYTES + 1])
 {
-        for (size_t i = 0; i < KEY_BYTES; i++)
-                g_snprintf(ret + 2 * i, 3, "%02x", k->bytes[i]);
+        text_hex(k->bytes, KEY_BYTES, ret);
 }
 
 static bool key_from_text(const char *text, Key *ret)

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "pki/pki-openssl.h"
 
 /* ---- Names -------------------------------------------------------------------------------------- */
@@ -99,9 +100,7 @@ static void serial_of(const X509 *x, char *ret, size_t size)
         const uint8_t *data = ASN1_STRING_get0_data(serial);
         size_t n = (size_t) ASN1_STRING_length(serial);
 
-        ret[0] = '\0';
-        for (size_t i = 0; i < n && 2 * i + 2 < size; i++)
-                g_snprintf(ret + 2 * i, 3, "%02x", data[i]);
+        text_hex(data, MIN(n, (size - 1) / 2), ret);
 }
 
 /* The name of ours in the SAN; a certificate of two roles has none. */

@@ -23,7 +23,6 @@ Everything made is removed at the end, each by the name or id that was kept. No 
 """
 
 import atexit
-import fcntl
 import functools
 import hashlib
 import os
@@ -37,7 +36,7 @@ import tempfile
 import time
 import unittest
 
-from mr import call
+from mr import Lock, call, why_not_there
 
 BUILD = pathlib.Path(os.environ.get("BUILD_ROOT", "build")).resolve()
 SOURCE = pathlib.Path(os.environ.get("SOURCE_ROOT", pathlib.Path(__file__).resolve().parents[2]))
@@ -61,41 +60,22 @@ def why_not(packages):
     """Why containers cannot run here, or None. @packages: those that need the packages."""
     if packages and os.environ.get("MR_CONTAINERS") != "1":
         return "it builds the packages, which takes minutes: MR_CONTAINERS=1 runs it"
-    if os.geteuid() != 0:
-        return "containers need root"
-    for tool in ("systemd-nspawn", "mmdebstrap", "ip", "nsenter", *(("dpkg-buildpackage", "dh") if packages else ())):
-        if not shutil.which(tool):
-            return f"{tool} is not installed"
+    reason = why_not_there("systemd-nspawn", "mmdebstrap", "ip", "nsenter", *(("dpkg-buildpackage", "dh") if packages else ()),
+                           namespaces=("--mount", "--net", "--pid", "--fork"))
+    if reason:
+        return reason
     if "overlay" not in pathlib.Path("/proc/filesystems").read_text():
         return "this kernel has no overlayfs"
-    p = subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], check=False, stderr=subprocess.PIPE)
-    if p.returncode != 0:
-        return "namespaces cannot be made here"
     if any(not os.access(p, os.W_OK) for p in CGROUPS):
         return "cgroups cannot be made here"
     return None
-
-
-class Lock:
-    """One maker of a thing in the cache at a time, among all test programs."""
-
-    def __init__(self, name):
-        CACHE.mkdir(parents=True, exist_ok=True)
-        self.path = CACHE / f"{name}.lock"
-
-    def __enter__(self):
-        self.file = open(self.path, "w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-
-    def __exit__(self, *_):
-        self.file.close()
 
 
 def base_root():
     """Debian 12 with systemd and the libraries we use, made once."""
     name = hashlib.sha256(" ".join(BASE_PACKAGES).encode()).hexdigest()[:12]
     root = CACHE / f"base-{name}"
-    with Lock("base"):
+    with Lock(CACHE, "base"):
         if not root.exists():
             new = CACHE / f"base-{name}.new"
             shutil.rmtree(new, ignore_errors=True)
@@ -120,7 +100,7 @@ def build_debs():
     """The packages of this tree as paths, built when a source is newer than they are."""
     if "MR_DEBS" in os.environ:
         return sorted(DEBS.glob("*.deb"))
-    with Lock("deb"):
+    with Lock(CACHE, "deb"):
         debs, stamp = sorted(DEBS.glob("*.deb")), DEBS / "begun"
         if not debs or not stamp.exists() or newest_source() > stamp.stat().st_mtime:
             DEBS.mkdir(parents=True, exist_ok=True)
@@ -154,7 +134,7 @@ def installed_layer(wanted, base):
     for d in wanted:
         digest.update(d.read_bytes())
     layer = CACHE / f"{base.name}-{digest.hexdigest()[:12]}"
-    with Lock("layer"):
+    with Lock(CACHE, "layer"):
         if not layer.exists():
             for old in CACHE.glob("base-*-*"):
                 if not in_use(old):

@@ -22,7 +22,6 @@ Nothing of the host is set or mounted. QEMU is ended by its pid, and all files a
 """
 
 import base64
-import fcntl
 import hashlib
 import inspect
 import json
@@ -36,7 +35,7 @@ import subprocess
 import tempfile
 import time
 
-from mr import call
+from mr import Lock, call, why_not_there
 
 BUILD = pathlib.Path(os.environ.get("BUILD_ROOT", "build")).resolve()
 CACHE = BUILD / "guest"
@@ -144,14 +143,7 @@ def why_not():
         return "the guest has no sanitizers' libraries"
     if os.uname().machine != "x86_64":
         return "the guest is for x86_64"
-    if os.geteuid() != 0:
-        return "the guest's image needs root"
-    for tool in ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "meson", "setpriv", "systemd-sysusers"):
-        if not shutil.which(tool):
-            return f"{tool} is not installed"
-    if subprocess.run(["unshare", "--mount", "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
-        return "namespaces cannot be made here"
-    return None
+    return why_not_there("qemu-system-x86_64", "mmdebstrap", "mke2fs", "meson", "setpriv", "systemd-sysusers")
 
 
 # ---- The image: kernel, modules, root.ext4 --------------------------------------------------------------------------
@@ -161,9 +153,7 @@ def image():
     """The directory of the image, made by the first who asks; another recipe is another image."""
     recipe = repr((PACKAGES, MODULES, UNWANTED, DISK_MIB)) + "".join(map(inspect.getsource, (make_image, keep_modules)))
     made = CACHE / f"image-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with Lock(CACHE, "image"):
         if not made.exists():
             for old in CACHE.glob("image-*"):
                 shutil.rmtree(old)

@@ -4,6 +4,7 @@ Everything here runs what was built (BUILD_ROOT, set by meson), in a folder of i
 end, and ends only processes it started, by the pid it kept.
 """
 
+import fcntl
 import json
 import os
 import pathlib
@@ -48,6 +49,33 @@ def call(*args, timeout=300, **kwargs):
     if p.returncode != 0:
         raise AssertionError(f"{shlex.join(map(str, args))}: {p.stdout.decode(errors='replace')[-2000:]}")
     return p.stdout.decode(errors="replace")
+
+
+def why_not_there(*tools, namespaces=("--mount",)):
+    """Why a test that needs root, programs and namespaces cannot run here, or None."""
+    if os.geteuid() != 0:
+        return "it needs root"
+    for tool in tools:
+        if not shutil.which(tool):
+            return f"{tool} is not installed"
+    if subprocess.run(["unshare", *namespaces, "true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+        return "namespaces cannot be made here"
+    return None
+
+
+class Lock:
+    """One maker of a thing at a time, among all test programs: what it makes is kept in that directory."""
+
+    def __init__(self, directory, name):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.path = directory / f"{name}.lock"
+
+    def __enter__(self):
+        self.file = open(self.path, "w")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_):
+        self.file.close()
 
 
 def wait_for_loop(p):

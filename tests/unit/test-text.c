@@ -19,6 +19,19 @@ static void test_ids_are_valid_and_differ(void)
         g_assert_false(id128_is_valid(NULL));
 }
 
+/* The test vectors of RFC 4648 §10. */
+static void test_bytes_are_hex_digits(void)
+{
+        char text[13];
+
+        text_hex("foobar", 6, text);
+        g_assert_cmpstr(text, ==, "666f6f626172");
+        text_hex("\x00\xff\x0a", 3, text);
+        g_assert_cmpstr(text, ==, "00ff0a");
+        text_hex("", 0, text);
+        g_assert_cmpstr(text, ==, "");
+}
+
 static void test_bytes_become_printable(void)
 {
         static const struct {
@@ -92,6 +105,7 @@ int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/base/text/ids-are-valid-and-differ", test_ids_are_valid_and_differ);
+        g_test_add_func("/base/text/bytes-are-hex-digits", test_bytes_are_hex_digits);
         g_test_add_func("/base/text/bytes-become-printable", test_bytes_become_printable);
         g_test_add_func("/base/text/names-may-be-shown-as-they-are",
                         test_names_may_be_shown_as_they_are);

@@ -2,11 +2,12 @@
 """The data path beside programs that do one job each, and beside peers, in one run: makes the data, shuffles the order.
 
     data.py [--scratch DIR] [--data DIR] [--size MIB] [--rounds N] [--text FILE] [--yardsticks DIR] [--only JOB,…]
-            [--programs PROGRAM,…] [--svg FILE] [--check yes|no|only] [--install-peers] [--big]
+            [--programs PROGRAM,…] [--svg FILE] [--check yes|no|only] [--install-peers] [--big [GIB,…]]
 
 Every round runs all programs of all jobs once, in an order that is shuffled anew: a run after one with a large heap is
 slower. Printed are medians, the least, and the ratio to the job's yardstick (else its first peer) of the same run.
-Answers are compared with coreutils' or awk's before anything is timed. Nothing passes or fails by time.
+Answers are compared with those of an independent program before anything is timed, all of them at full size; a sort's by
+valsort.c. Nothing passes or fails by time.
 
 --text        default: the kernel's source, where Debian's linux-source package is installed; else words by Zipf's law
 --yardsticks  a folder of C programs to build: wcpart.c sortshuf.c logmax.c mapper.c; default: ../shared/limit beside the repo
@@ -14,10 +15,12 @@ Answers are compared with coreutils' or awk's before anything is timed. Nothing 
 --check        no: only measure; only: only compare answers
 --install-peers  fetches the packages of ClickHouse embedded (chdb) and DuckDB for Node into the data folder, with npm, once;
                  else their rows are not there
---big          data of four times the memory of all tasks, and where the disk has 80 GiB free, 24 GiB of records
+--big          instead of the table: sorts of 1, 4 and 24 GiB (or of what is said), each made, sorted, checked and removed in
+               the scratch folder, which needs three times as much; printed are time and peak memory
 
 Peers are used where they are installed: coreutils, mawk, ripgrep, ClickHouse embedded, DuckDB. MR-MPI (Debian's libmrmpi-dev) has no program to run.
-The peak memory of a sort is that of all its processes together (PSS), looked at 50 times a second.
+The peak memory of a sort is that of all its processes together (PSS), looked at 50 times a second. It is measured in a run
+that is not timed.
 """
 
 import argparse
@@ -59,12 +62,14 @@ class Bench:
         self.absent = set()
         self.jobs = {}  # job -> list of (program, command); the first is ours, the second what ratios are to
         self.yardsticks = self.build()
-        self.make_data()
+        if not args.big:
+            self.make_data()
 
     def build(self):
         cc = ["cc", "-O2", "-o", str(self.scratch / "gen"), str(HERE / "gen.c"), "-lm"]
         subprocess.run(cc, check=True)
-        subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", str(self.scratch / "bare"), str(HERE / "bare.c")], check=True)
+        for name in ("bare", "valsort"):
+            subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", str(self.scratch / name), str(HERE / f"{name}.c")], check=True)
         found = {}
         folder = pathlib.Path(self.args.yardsticks)
         for name, libs in (("wcpart", []), ("sortshuf", []), ("logmax", ["-lpcre2-8"]), ("mapper", [])):
@@ -88,8 +93,8 @@ class Bench:
         self.line = str(self.scratch / "line")
         pathlib.Path(self.line).write_text("hello I am good hello bye bye bye good night hello\n")
 
-    def generate(self, kind, size, name=None):
-        to = self.data / (name or kind)
+    def generate(self, kind, size, to=None):
+        to = to or self.data / kind
         if not to.exists():
             with open(to, "wb") as out:
                 subprocess.run([str(self.scratch / "gen"), kind, str(size)], stdout=out, check=True)
@@ -150,7 +155,7 @@ class Bench:
         self.jobs["letters only"] = [("mrctl", self.ours("--app wordcount", text, "letters")),
                                             *self.yard("wcpart", f"-l -s -o {s}/y '{text}'"),
                                             ("coreutils", f"{LETTERS_TR} < '{text}' | {sort_u}")]
-        self.jobs["sort"] = [("mrctl", self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=32)),
+        self.jobs["sort"] = [("mrctl", self.sort_command(records, 32)),
                              *self.yard("sortshuf", f"{records} {s}/y 16 64"),
                              *self.databases("sort"),
                              ("coreutils", f"sort -S 25% --parallel=2 -T {s} -o {s}/c {records}")]
@@ -174,8 +179,6 @@ class Bench:
         self.jobs["join"] = [("mrctl", self.ours("--app join", tables, "right.*", "delimiter=\\t")),
                              *self.databases("join"),
                              ("sort, join", f"join -t $'\\t' <(sort -S 12% -t $'\\t' -k1,1 {tables}/left.tsv) <(sort -S 12% -t $'\\t' -k1,1 {tables}/right.tsv) > {s}/c")]
-        if self.args.big:
-            self.plan_big()
         self.jobs["one line"] = [("mrctl", f"'{mr.MRCTL}' --local run -q --app wordcount --input {self.line}"),
                                  ("coreutils", f"tr -s '[:space:]' '\\n' < {self.line} | sort | uniq -c")]
         if self.args.only:
@@ -190,14 +193,32 @@ class Bench:
         return [("mrctl", self.ours(f"--mapper '{command}'", self.text, reduces=reduces)),
                 ("bare on pipes", f"rm -rf {self.scratch}/bares; mkdir {self.scratch}/bares; {self.scratch}/bare '{command}' '{self.text}' {self.scratch}/bares")]
 
-    def plan_big(self):
-        """Growth beyond memory: the ratio to the row before should be that of the data."""
-        for gib in (1, 4, 24):
-            if gib == 24 and shutil.disk_usage(self.data).free < 80 << 30:
-                print("24 GiB of records: not here, for it needs 80 GiB of disk")
+    def sort_command(self, records, reduces):
+        return self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=reduces)
+
+    def run_big(self):
+        """Growth beyond memory: time by size should stay what it is, and memory should not grow."""
+        limit = 512
+        for gib in (int(x) for x in self.args.big.split(",")):
+            if shutil.disk_usage(self.scratch).free < 3.3 * (gib << 30):
+                print(f"sort of {gib} GiB: not here, for it needs {3.3 * gib:.0f} GiB of disk")
                 continue
-            records = self.generate("records", gib << 30, f"records-{gib}")
-            self.jobs[f"sort, {gib} GiB"] = [("mrctl", self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=32 * gib))]
+            records = self.generate("records", gib << 30, self.scratch / "big")
+            start = time.perf_counter()
+            peak = peak_memory(self.sort_command(records, 32 * gib), self.env) / (1 << 20)
+            taken = time.perf_counter() - start
+            self.check_sort(f"sort of {gib} GiB", records)
+            print(f"sort of {gib} GiB: {taken:.1f} s, {taken / gib:.2f} s/GiB; peak memory of all processes {peak:.0f} MiB "
+                  f"(at most {limit}); the answer is right", flush=True)
+            records.unlink()
+            shutil.rmtree(self.scratch / "out")
+            if peak > limit:
+                sys.exit(1)
+
+    def check_sort(self, title, records):
+        """The parts, one after another, are in order, and have the input's records: as many, and with their checksum."""
+        valsort = self.scratch / "valsort"
+        self.check(title, f"{valsort} {self.scratch}/out/part-*", f"{valsort} {records} | sed 's/, not sorted.*/, sorted/'")
 
     def databases(self, job):
         """DuckDB, and ClickHouse embedded, by their packages for Node: where somebody has put these."""
@@ -218,7 +239,7 @@ class Bench:
         """What a database says, put into our form; of the rows where that is one command."""
         s, digest = self.scratch, "sort -S 25% --parallel=2 | cksum"
         ours = f"cat {s}/out/part-*"
-        for job in ("regex count", "bytes per client", "join", "sort"):
+        for job in ("regex count", "bytes per client", "join"):
             programs = dict(self.jobs.get(job, []))
             for name, package, _ in DATABASES:
                 if name not in programs:
@@ -256,18 +277,24 @@ class Bench:
         """By digests of what both sides say, in one order."""
         s, digest = self.scratch, "sort -S 25% --parallel=2 | cksum"
         parts = f"cat {s}/out/part-*"
+        letters = f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {SWAP} | {digest}"
+        if "wcpart" in self.yardsticks and self.args.size > 64: # coreutils need minutes for more
+            letters = f"rm -rf {s}/y; mkdir {s}/y; {self.yardsticks['wcpart']} -l -s -o {s}/y '{self.text}' 2> {s}/c; cat {s}/y/* | {digest}"
         checks = {
-            "letters only": (f"{parts} | {digest}", f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {SWAP} | {digest}"),
-            "sort": (f"{parts} | cksum", f"sort -s -S 25% --parallel=2 -T {s} {self.data}/records | cksum"),
+            "letters only": (f"{parts} | {digest}", letters),
             "C streaming mapper": (f"{parts} | awk '{{n += $1}} END {{print n}}'", f"tr -s '[:space:]' '\\n' < '{self.text}' | wc -l"),
             "command output": (f"{parts} | cksum", f"tr a-z A-Z < '{self.text}' | sed '$a\\' | cksum"),
-            "regex count": (f"{parts} | cut -f2", f"grep -c '\" 50[0-9] ' {self.data}/log"),
+            "regex count": (f"{parts} | cut -f2", f"{'rg' if shutil.which('rg') else 'grep'} -c '\" 50[0-9] ' {self.data}/log"),
             "inverted index": (f"{parts} | awk -F '\\t' '{{for (i = 2; i <= NF; i++) {{n = split($i, p, \"/\"); print $1 \"\\t\" p[n]}}}}' | {digest}", f"sort {s}/c | cksum"),
             "join": (f"{parts} | {digest}", f"sort {s}/c | cksum"),
             "bytes per client": (f"{parts} | {digest}", f"awk '{{b[$1] += $10}} END {{for (k in b) printf \"%s\\t%d\\n\", k, b[k]}}' {self.data}/log | {digest}"),
         }
         if "word count" in self.jobs:
             self.check_word_count()
+        if "sort" in self.jobs:
+            sh(dict(self.jobs["sort"])["mrctl"], self.env)
+            self.check_sort("sort", self.data / "records")
+            print("sort: the records are all there, and in order", flush=True)
         for job, (got, want) in checks.items():
             programs = dict(self.jobs.get(job, []))
             if not programs:
@@ -352,7 +379,7 @@ def peak_memory(command, env):
 def report_memory(bench, limit_mib):
     """Bounded is bounded: this one does fail."""
     for job, programs in bench.jobs.items():
-        if job != "sort" and not job.startswith("sort, "):
+        if job != "sort" or programs[0][0] != "mrctl":
             continue
         peak = peak_memory(programs[0][1], bench.env) / (1 << 20)
         print(f"{job}: peak memory of all processes {peak:.0f} MiB (at most {limit_mib})")
@@ -407,21 +434,25 @@ def main():
     parser.add_argument("--data")
     parser.add_argument("--check", choices=("yes", "no", "only"), default="yes")
     parser.add_argument("--install-peers", action="store_true")
-    parser.add_argument("--big", action="store_true", default=os.environ.get("MR_BENCH_BIG") == "1")
+    parser.add_argument("--big", nargs="?", const="1,4,24", metavar="GIB,…")
     parser.add_argument("--short", action="store_true", help="as in CI: 4 MiB, one round")
     args = parser.parse_args()
     if args.short:
         args.size, args.rounds = min(args.size, 4), 1
     signal.signal(signal.SIGTERM, end)
+    os.makedirs(args.scratch, exist_ok=True)
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="mr-bench-", dir=args.scratch))
     try:
         bench = Bench(args, scratch)
+        if args.big:
+            bench.run_big()
+            return
         bench.plan()
         print("".join(f"{line}\n" for line in sorted(bench.absent)), end="")
         if args.check != "no":
             bench.check_answers()
             bench.check_databases()
-            report_memory(bench, 512)
+        report_memory(bench, 512)
         if args.check == "only":
             return
         rows = list(bench.rows(bench.run()))

@@ -59,6 +59,7 @@ class Watch(threading.Thread):
 
 
 class Bench(mr.ClusterCase):
+    secure = False  # what is measured is not TLS
     workers_wanted = 2
 
     def runTest(self):

@@ -85,6 +85,7 @@ class Brake(threading.Thread):
 
 
 class Bench(mr.ClusterCase):
+    secure = False  # what is measured is not TLS
     workers_wanted = 6
 
     def runTest(self):

@@ -240,11 +240,66 @@ class Daemon:
         return int(m.group(1))
 
 
+class Keys:
+    """The CA of the tests' clusters, and who has joined it: made once for a build, by a real master and real joins.
+
+    Each case begins with copies of these, for a join by token costs more than most of the small cases. Tokens, joining,
+    renewal and revocation are tests/cluster/security.py's, which makes all of it anew.
+    """
+
+    def __init__(self):
+        self.dir = BUILD / "test-keys" / str(max(os.stat(p).st_mtime_ns for p in (MASTERD, WORKERD)))
+
+    def give_master(self, state):
+        """Before its first start."""
+        made = self.dir / "master"
+        with Lock(self.dir.parent, "keys"):
+            if not made.exists():
+                shutil.rmtree(self.dir, ignore_errors=True)
+                for old in self.dir.parent.glob("[0-9]*"):
+                    if time.time() - old.stat().st_mtime > 3600:  # nobody's who runs now
+                        shutil.rmtree(old, ignore_errors=True)
+                self.make_master(made)
+        self.copy(made, state / "tls")
+
+    def make_master(self, made):
+        with tempfile.TemporaryDirectory(prefix="mr-keys-") as d:
+            tls = pathlib.Path(d) / "state/tls"
+            p = subprocess.Popen([MASTERD, "--bus=none", "--listen=127.0.0.1:0", f"--state={d}/state", "--join-listen=127.0.0.1:0"],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                wait_for("the keys of a first start", lambda: (tls / "identity.pem").exists())
+            finally:
+                p.terminate()
+                p.wait(30 * SLOW)
+            self.copy(tls, made)
+
+    def give_worker(self, name, spool, join):
+        """A spool that has none: by the first who asks, join() has it joined."""
+        made = self.dir / name
+        with Lock(self.dir.parent, "keys"):
+            if not made.exists():
+                join()
+                self.copy(spool / "tls", made)
+                return
+        self.copy(made, spool / "tls")
+
+    @staticmethod
+    def copy(tls, to):
+        """Whole or not at all."""
+        to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = to.with_name(f"{to.name}.new")
+        shutil.copytree(tls, new)
+        os.chmod(new, 0o700)
+        os.rename(new, to)
+
+
 class ClusterCase(Scratch):
-    """A private bus, one master and some workers over loopback TCP."""
+    """A private bus, one master and some workers over loopback TCP: mutual TLS, as ever."""
 
     workers_wanted = 3
     slots = 2
+    secure = True  # False: plain TCP, for those who mean that
 
     def setUp(self):
         super().setUp()
@@ -254,7 +309,7 @@ class ClusterCase(Scratch):
         self.bus = f"unix:path={self.dir}/bus"
         self.env["DBUS_SESSION_BUS_ADDRESS"] = self.bus
         self.start_bus()
-        self.port = free_port()
+        self.port, self.join_port = free_port(), free_port()
         self.start_master()
         self.workers = [self.start_worker(i) for i in range(self.workers_wanted)]
         self.wait_for_workers(self.workers_wanted)
@@ -285,10 +340,13 @@ class ClusterCase(Scratch):
         wait_for("the bus", lambda: os.path.exists(self.dir / "bus"))
 
     def start_master(self, *extra):
+        if self.secure and not (self.dir / "master").exists():
+            Keys().give_master(self.dir / "master")
+        how = [f"--join-listen=127.0.0.1:{self.join_port}"] if self.secure else ["--insecure-plain-tcp"]
         self.master = self.start(
             "master",
             [MASTERD, f"--bus={self.bus}", f"--listen=127.0.0.1:{self.port}", f"--state={self.dir}/master",
-             "--insecure-plain-tcp", "--lease=3", "--heartbeat=300ms", *extra],
+             *how, "--lease=3", "--heartbeat=300ms", *extra],
         )
         def ready():
             self.assertTrue(self.master.alive(), self.master.text())
@@ -299,12 +357,21 @@ class ClusterCase(Scratch):
     def start_worker(self, index, *extra, before=()):
         """@before: a command that becomes the worker, as env does."""
         name = f"w{index}"
+        spool = self.dir / f"spool-{name}"
+        if self.secure and not (spool / "tls").exists():
+            Keys().give_worker(name, spool, lambda: self.join(name, spool))
         return self.start(
             name,
             [*before, WORKERD, f"--bus={self.bus}", f"--master=127.0.0.1:{self.port}", f"--listen=127.0.0.{index + 2}:0",
-             f"--spool={self.dir}/spool-{name}", f"--slots={self.slots}", f"--name={name}", f"--instance={name}",
-             "--insecure-plain-tcp", *extra],
+             f"--spool={spool}", f"--slots={self.slots}", f"--name={name}", f"--instance={name}",
+             *([] if self.secure else ["--insecure-plain-tcp"]), *extra],
         )
+
+    def join(self, name, spool):
+        """What an administrator types, on the master and on the new host."""
+        token = self.ctl("-q", "cluster", "token")
+        self.assertOk(token)
+        self.assertOk(self.mrctl("cluster", "join", token.stdout.decode().strip(), f"--spool={spool}", f"--name={name}"))
 
     def wait_for_workers(self, count):
         def ready():

@@ -84,6 +84,7 @@ class OneHost(mr.Scratch):
 
 
 class Network(mr.ClusterCase):
+    secure = False  # what is measured is not TLS
     workers_wanted = 2
     slots = 1
 

@@ -194,7 +194,8 @@ static void on_chunk(EvgrpcCall *call, const ProtobufCMessage *message, void *us
         }
         r = pwrite_full(f->fd, c->data.data, c->data.len, f->offset + f->got_bytes);
         if (r < 0)
-                give_up(f, FETCH_NO_ROOM, "cannot write to the spool: %s", g_strerror(-r));
+                give_up(f, r == -ENOSPC || r == -EDQUOT ? FETCH_NO_ROOM : FETCH_NO_DISK,
+                        "cannot write to the spool: %s", g_strerror(-r));
         f->got_bytes += c->data.len;
 }
 

@@ -20,7 +20,8 @@ typedef enum FetchOutcome {
         FETCH_GONE,    /* the peer answers and does not have it, or cannot read it */
         FETCH_FAILED,  /* the peer or the way to it is bad: may pass */
         FETCH_BUSY,    /* the peer asks to come again */
-        FETCH_NO_ROOM, /* our own disk is full or broken */
+        FETCH_NO_ROOM, /* our own disk is full */
+        FETCH_NO_DISK, /* it does not take what we write */
 } FetchOutcome;
 
 typedef struct FetchHandlers {

@@ -523,11 +523,12 @@ static void on_complete(void *userdata)
         shuffle_or_wait(userdata);
 }
 
-static void on_shuffle_failed(const char *sentence, void *userdata)
+static void on_shuffle_failed(const char *sentence, const char *cause, void *userdata)
 {
         Attempt *a = userdata;
         g_autofree char *full = g_strdup_printf("worker %s: %s", a->manager->conf.name, sentence);
 
+        a->cause = cause;
         attempt_end(a, OUTCOME(REJECTED), full);
 }
 

@@ -3,6 +3,7 @@
  */
 #include <fcntl.h>
 
+#include "base/cause.h"
 #include "mr-workerd/worker-master.h"
 #include "mr-workerd/worker-peers.h"
 #include "mr-workerd/worker-shuffle.h"
@@ -191,8 +192,9 @@ static void on_fetched(uint32_t map, FetchOutcome outcome, const char *sentence,
                 return;
         }
         punch(s, offset, size_bytes);
-        if (outcome == FETCH_NO_ROOM)
-                s->handlers.on_failed(sentence, s->userdata);
+        if (outcome == FETCH_NO_ROOM || outcome == FETCH_NO_DISK)
+                s->handlers.on_failed(sentence, outcome == FETCH_NO_ROOM ? CAUSE_DISK_FULL : NULL,
+                                      s->userdata);
         else if (outcome == FETCH_BUSY)
                 retry_after(s, map, BACKOFF_USEC);
         else if (outcome == FETCH_GONE || ++g->tries >= TRIES)

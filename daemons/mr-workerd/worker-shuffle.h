@@ -27,7 +27,7 @@ typedef struct ShuffleHandlers {
         void (*on_progress)(void *userdata); /* one segment more */
         void (*on_complete)(void *userdata); /* all are there (again) */
         /* The attempt cannot go on here: the spool is full. */
-        void (*on_failed)(const char *sentence, void *userdata);
+        void (*on_failed)(const char *sentence, const char *cause, void *userdata);
 } ShuffleHandlers;
 
 typedef struct ShuffleSegment {

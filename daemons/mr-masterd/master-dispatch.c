@@ -149,7 +149,10 @@ static void lose_attempt(AttemptCall *c, const char *why, const char *cause)
         attempt_detach(c);
 }
 
-void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause)
+typedef void (*CallFn)(AttemptCall *c, void *userdata);
+
+/* @fn may end them. */
+static void each_call_of(const MasterWorker *w, CallFn fn, void *userdata)
 {
         Manager *m = w->manager;
 
@@ -161,9 +164,25 @@ void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause)
                         AttemptCall *c = calls[k];
 
                         if (c->job && c->worker == w->number)
-                                lose_attempt(c, why, cause);
+                                fn(c, userdata);
                 }
         }
+}
+
+typedef struct Loss {
+        const char *why, *cause;
+} Loss;
+
+static void lose_call(AttemptCall *c, void *userdata)
+{
+        const Loss *loss = userdata;
+
+        lose_attempt(c, loss->why, loss->cause);
+}
+
+void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause)
+{
+        each_call_of(w, lose_call, &(Loss){.why = why, .cause = cause});
 }
 
 /* The sentence is the worker's, which knows the input and the offset. */
@@ -659,25 +678,17 @@ static void move_attempt(AttemptCall *c)
         call_worker(next, true);
 }
 
+static void move_call(AttemptCall *c, void *userdata)
+{
+        if (c->call && c->newer)
+                c->left = true;
+        else if (c->call && !c->other)
+                move_attempt(c);
+}
+
 void worker_move_attempts(MasterWorker *w)
 {
-        Manager *m = w->manager;
-
-        for (guint i = 0; i < m->by_age->len; i++) {
-                MasterJob *j = m->by_age->pdata[i];
-                g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
-
-                for (guint k = 0; calls[k]; k++) {
-                        AttemptCall *c = calls[k];
-
-                        if (!c->job || c->worker != w->number || !c->call)
-                                continue;
-                        if (c->newer)
-                                c->left = true;
-                        else if (!c->other)
-                                move_attempt(c);
-                }
-        }
+        each_call_of(w, move_call, NULL);
 }
 
 /* ---- After a restart ---- */
@@ -708,18 +719,26 @@ static Mapreduced__V1__RunningAttempt *find_running(const Mapreduced__V1__Regist
         return NULL;
 }
 
-static void resume_or_lose(AttemptCall *c, const Mapreduced__V1__RegisterRequest *request,
-                           GPtrArray *keep)
-{
-        Mapreduced__V1__RunningAttempt *a = find_running(request, c);
+typedef struct Resumption {
+        const Mapreduced__V1__RegisterRequest *request;
+        GPtrArray *keep;
+} Resumption;
 
+static void resume_or_lose(AttemptCall *c, void *userdata)
+{
+        Mapreduced__V1__RunningAttempt *a;
+        Resumption *x = userdata;
+
+        if (c->call && !c->resumed)
+                return;
+        a = find_running(x->request, c);
         if (!a && c->resumed)
                 return;
         if (!a) {
                 lose_attempt(c, "its worker does not run it any more", CAUSE_WORKER_RESTARTED);
                 return;
         }
-        g_ptr_array_add(keep, a);
+        g_ptr_array_add(x->keep, a);
         if (c->resumed)
                 return; /* it asks again before our call has arrived */
         c->resumed = true;
@@ -732,19 +751,7 @@ static void resume_or_lose(AttemptCall *c, const Mapreduced__V1__RegisterRequest
 void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
                             GPtrArray *keep)
 {
-        Manager *m = w->manager;
-
-        for (guint i = 0; i < m->by_age->len; i++) {
-                MasterJob *j = m->by_age->pdata[i];
-                g_autofree gpointer *calls = g_hash_table_get_keys_as_array(j->calls, NULL);
-
-                for (guint k = 0; calls[k]; k++) {
-                        AttemptCall *c = calls[k];
-
-                        if (c->worker == w->number && (!c->call || c->resumed))
-                                resume_or_lose(c, request, keep);
-                }
-        }
+        each_call_of(w, resume_or_lose, &(Resumption){.request = request, .keep = keep});
 }
 
 static bool is_running(Manager *m, const Mapreduced__V1__RunningAttempt *a)

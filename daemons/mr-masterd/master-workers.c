@@ -461,30 +461,9 @@ static void apply_slots(MasterWorker *w)
         scheduler_set_worker(w->manager->scheduler, w->number, w->reachable ? w->slots : 0);
 }
 
-/* Its process may be gone, or the path to it: until the connection is there again what we send it is lost at once.
- * If it lives its next heartbeat makes us call again; else its lease ends. */
-static void on_channel_state(EvgrpcChannel *channel, bool connected, const char *error,
-                             void *userdata)
+/* The living worker that is reached by it; NULL: none. */
+static MasterWorker *worker_behind(Manager *m, const EvgrpcChannel *channel)
 {
-        Manager *m = userdata;
-        GHashTableIter iter;
-        gpointer p;
-
-        g_hash_table_iter_init(&iter, m->workers);
-        while (g_hash_table_iter_next(&iter, NULL, &p)) {
-                MasterWorker *w = p;
-
-                if (w->channel != channel || !w->alive || m->stopping)
-                        continue;
-                w->reachable = connected;
-                apply_slots(w);
-                manager_kick(m);
-        }
-}
-
-static void on_channel_left(EvgrpcChannel *channel, void *userdata)
-{
-        Manager *m = userdata;
         GHashTableIter iter;
         gpointer p;
 
@@ -493,8 +472,31 @@ static void on_channel_left(EvgrpcChannel *channel, void *userdata)
                 MasterWorker *w = p;
 
                 if (w->channel == channel && w->alive && !m->stopping)
-                        worker_move_attempts(w);
+                        return w;
         }
+        return NULL;
+}
+
+/* Its process may be gone, or the path to it: until the connection is there again what we send it is lost at once.
+ * If it lives its next heartbeat makes us call again; else its lease ends. */
+static void on_channel_state(EvgrpcChannel *channel, bool connected, const char *error,
+                             void *userdata)
+{
+        MasterWorker *w = worker_behind(userdata, channel);
+
+        if (!w)
+                return;
+        w->reachable = connected;
+        apply_slots(w);
+        manager_kick(w->manager);
+}
+
+static void on_channel_left(EvgrpcChannel *channel, void *userdata)
+{
+        MasterWorker *w = worker_behind(userdata, channel);
+
+        if (w)
+                worker_move_attempts(w);
 }
 
 static void renew(MasterWorker *w)

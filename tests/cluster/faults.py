@@ -168,25 +168,6 @@ class WorkerLost(fault.FaultCase):
         self.assertRight(job, maps=12 + maps, reduces=12 + running)
         self.assertEqual({t["AttemptsStarted"] for t in self.tasks(job, "reduce") if t["Index"] in finished}, {1})
 
-    def test_worker_restarts(self):
-        """a worker killed and started again on its spool: its finished maps are as good as before, only what ran is lost"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
-        name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
-        running = len(self.on(job, "map", "running", name))
-        shuffling = len(self.on(job, "reduce", "running", name))
-        self.breaks()
-        worker.kill()
-        i = int(name[1:])
-        self.workers[i] = self.start_worker(i)
-        mr.wait_for("the loss", lambda: self.job_get(job, "AttemptsLost") == running + shuffling)
-        self.wait_for_workers(3)
-        self.notices(job, "attempt-lost")
-        self.hold.touch()
-        self.assertRight(job, maps=12 + running, reduces=2 + shuffling)
-        self.assertEqual(self.job_get(job, "MapOutputsLost"), 0)
-
     def test_worker_stands_still(self):
         """a worker that stops, with its connections open: lost by its lease, as if it had died; then it comes back, for the next job"""
         self.job_input(12)
@@ -240,6 +221,47 @@ class WorkerLost(fault.FaultCase):
         self.workers = [self.start_worker(0)]
         self.assertRight(job, maps=4, reduces=2)
 
+    def test_builtin_loses_a_worker(self):
+        """kill -9 of a worker during a built-in word count of many splits"""
+        self.file("in/big", fault.text(60000))
+        self.want = mr.coreutils_wordcount([str(self.dir / "in/big")])
+        self.lines = 60000
+        job = self.submit("--app", "wordcount", "--input", self.dir / "in", "--split-size", "16K", "--reduces", "4",
+                          "--output", self.dir / "out")
+        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 20)
+        self.breaks()
+        self.workers[1].kill()
+        self.assertOk(self.ctl("wait", "-q", job))
+        maps = self.job_get(job, "Maps") + self.lost(job, "map")
+        # Those of the dead worker's finished maps run again that a reduce had not read.
+        self.assertRight(job, maps=(maps, maps + self.job_get(job, "MapOutputsLost")), reduces=4 + self.lost(job, "reduce"))
+
+
+class WorkerBack(fault.FaultCase):
+    """Within its lease, which is long here: a slow machine takes its time to start a worker again."""
+
+    def start_master(self, *extra):
+        return super().start_master("--lease=60", *extra)
+
+    def test_worker_restarts(self):
+        """a worker killed and started again on its spool: its finished maps are as good as before, only what ran is lost"""
+        self.job_input(12)
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
+        self.wait_maps(job, 6, 6)
+        name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
+        running = len(self.on(job, "map", "running", name))
+        shuffling = len(self.on(job, "reduce", "running", name))
+        self.breaks()
+        worker.kill()
+        i = int(name[1:])
+        self.workers[i] = self.start_worker(i)
+        mr.wait_for("the loss", lambda: self.job_get(job, "AttemptsLost") == running + shuffling)
+        self.wait_for_workers(3)
+        self.notices(job, "attempt-lost")
+        self.hold.touch()
+        self.assertRight(job, maps=12 + running, reduces=2 + shuffling)
+        self.assertEqual(self.job_get(job, "MapOutputsLost"), 0)
+
     def test_power_cut(self):
         """a host without power for a moment: what its disk did not get yet of finished maps is cut short, and these alone run again"""
         self.job_input(12)
@@ -261,21 +283,6 @@ class WorkerLost(fault.FaultCase):
         self.notices(job, "attempt-lost")
         # A reduce on another host may have had them in hand before.
         self.assertLessEqual(self.job_get(job, "MapOutputsLost"), 2)
-
-    def test_builtin_loses_a_worker(self):
-        """kill -9 of a worker during a built-in word count of many splits"""
-        self.file("in/big", fault.text(60000))
-        self.want = mr.coreutils_wordcount([str(self.dir / "in/big")])
-        self.lines = 60000
-        job = self.submit("--app", "wordcount", "--input", self.dir / "in", "--split-size", "16K", "--reduces", "4",
-                          "--output", self.dir / "out")
-        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 20)
-        self.breaks()
-        self.workers[1].kill()
-        self.assertOk(self.ctl("wait", "-q", job))
-        maps = self.job_get(job, "Maps") + self.lost(job, "map")
-        # Those of the dead worker's finished maps run again that a reduce had not read.
-        self.assertRight(job, maps=(maps, maps + self.job_get(job, "MapOutputsLost")), reduces=4 + self.lost(job, "reduce"))
 
 
 class OutputLost(fault.FaultCase):

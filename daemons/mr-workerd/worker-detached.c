@@ -130,10 +130,10 @@ GPtrArray *attempts_list_detached(Manager *m)
 
 static bool is_kept(const Attempt *a, Mapreduced__V1__RunningAttempt *const *keep, size_t count)
 {
+        Mapreduced__V1__RunningAttempt name = running_attempt_of(a->spec);
+
         for (size_t i = 0; i < count; i++)
-                if (keep[i]->kind == a->spec->kind && keep[i]->task == a->spec->task &&
-                    keep[i]->attempt == a->spec->attempt &&
-                    g_str_equal(keep[i]->job_id, a->spec->job_id))
+                if (running_attempt_equal(keep[i], &name))
                         return true;
         return false;
 }

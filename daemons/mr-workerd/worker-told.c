@@ -55,7 +55,7 @@ static guint attempt_hash(gconstpointer p)
         return g_str_hash(a->job_id) ^ (guint) a->kind ^ (a->task << 4) ^ (a->attempt << 2);
 }
 
-static gboolean attempt_equal(gconstpointer p, gconstpointer q)
+gboolean running_attempt_equal(gconstpointer p, gconstpointer q)
 {
         const Mapreduced__V1__RunningAttempt *a = p, *b = q;
 
@@ -63,7 +63,7 @@ static gboolean attempt_equal(gconstpointer p, gconstpointer q)
                g_str_equal(a->job_id, b->job_id);
 }
 
-static Mapreduced__V1__RunningAttempt attempt_of(const Mapreduced__V1__TaskSpec *spec)
+Mapreduced__V1__RunningAttempt running_attempt_of(const Mapreduced__V1__TaskSpec *spec)
 {
         Mapreduced__V1__RunningAttempt a = MAPREDUCED__V1__RUNNING_ATTEMPT__INIT;
 
@@ -88,7 +88,7 @@ Told *told_new(void)
 {
         Told *t = g_new0(Told, 1);
 
-        t->by_attempt = g_hash_table_new(attempt_hash, attempt_equal);
+        t->by_attempt = g_hash_table_new(attempt_hash, running_attempt_equal);
         g_queue_init(&t->oldest_first);
         return t;
 }
@@ -117,7 +117,7 @@ void told_add(Told *t, const Mapreduced__V1__TaskSpec *spec,
                (t->oldest_first.length >= TOLD_MAX || t->bytes + size > TOLD_BYTES_MAX))
                 drop(t, t->oldest_first.head->data);
         e = g_new0(Entry, 1);
-        e->attempt = attempt_of(spec);
+        e->attempt = running_attempt_of(spec);
         e->attempt.job_id = g_strdup(spec->job_id);
         e->size = size;
         e->packed = g_malloc(MAX(size, 1));
@@ -130,7 +130,7 @@ void told_add(Told *t, const Mapreduced__V1__TaskSpec *spec,
 
 static Entry *find(const Told *t, const Mapreduced__V1__TaskSpec *spec)
 {
-        Mapreduced__V1__RunningAttempt a = attempt_of(spec);
+        Mapreduced__V1__RunningAttempt a = running_attempt_of(spec);
 
         return g_hash_table_lookup(t->by_attempt, &a);
 }
@@ -176,7 +176,7 @@ void told_ask(Told *t, GPtrArray *list)
 
 void told_answer(Told *t, Mapreduced__V1__RunningAttempt *const *wanted, size_t count)
 {
-        g_autoptr(GHashTable) keep = g_hash_table_new(attempt_hash, attempt_equal);
+        g_autoptr(GHashTable) keep = g_hash_table_new(attempt_hash, running_attempt_equal);
         GList *next;
 
         for (size_t i = 0; i < count; i++)

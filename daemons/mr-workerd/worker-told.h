@@ -25,6 +25,9 @@ Mapreduced__V1__RunningAttempt *running_attempt_new(const char *job_id,
                                                     Mapreduced__V1__TaskKind kind, uint32_t task,
                                                     uint32_t attempt);
 GPtrArray *running_attempts_new(void); /* of them, owned by the array */
+/* The same, in place: it lasts as long as @spec. */
+Mapreduced__V1__RunningAttempt running_attempt_of(const Mapreduced__V1__TaskSpec *spec);
+gboolean running_attempt_equal(gconstpointer p, gconstpointer q); /* do both name one attempt? */
 
 Told *told_new(void);
 Told *told_free(Told *t);

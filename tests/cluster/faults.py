@@ -98,9 +98,7 @@ class Relay:
 class WorkerLost(fault.FaultCase):
     def test_worker_dies_in_the_maps(self):
         """kill -9 of a worker in the maps: its running maps run again, and its finished ones, which a reduce needs"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
         again = len(self.on(job, "map", "done", name)) + len(self.on(job, "map", "running", name))
         shuffling = len(self.on(job, "reduce", "running", name))
@@ -170,9 +168,7 @@ class WorkerLost(fault.FaultCase):
 
     def test_worker_stands_still(self):
         """a worker that stops, with its connections open: lost by its lease, as if it had died; then it comes back, for the next job"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
         again = len(self.on(job, "map", "done", name)) + len(self.on(job, "map", "running", name))
         shuffling = len(self.on(job, "reduce", "running", name))
@@ -194,11 +190,9 @@ class WorkerLost(fault.FaultCase):
             self.addCleanup(r.end)
         self.workers = [self.start_worker(i, f"--listen=127.0.0.{i + 2}:{r.port}", f"--advertise=127.0.0.{i + 12}") for i, r in enumerate(relays)]
         mr.wait_for("the workers", lambda: self.get("WorkersAlive") == 3)
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         name, _ = self.worker_that(lambda n: self.on(job, "map", "done", n))
-        maps, reduces = (len(self.on(job, kind, "running", name)) for kind in ("map", "reduce"))
+        maps, reduces = self.in_hand(job, name)
         self.breaks()
         relays[int(name[1:])].cut()
         self.notices(job, "attempt-lost")
@@ -245,12 +239,9 @@ class WorkerBack(fault.FaultCase):
 
     def test_worker_restarts(self):
         """a worker killed and started again on its spool: its finished maps are as good as before, only what ran is lost"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
-        running = len(self.on(job, "map", "running", name))
-        shuffling = len(self.on(job, "reduce", "running", name))
+        running, shuffling = self.in_hand(job, name)
         self.breaks()
         worker.kill()
         i = int(name[1:])
@@ -264,12 +255,9 @@ class WorkerBack(fault.FaultCase):
 
     def test_power_cut(self):
         """a host without power for a moment: what its disk did not get yet of finished maps is cut short, and these alone run again"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         name, worker = self.worker_that(lambda n: len(self.on(job, "map", "done", n)) >= 2)
-        running = len(self.on(job, "map", "running", name))
-        shuffling = len(self.on(job, "reduce", "running", name))
+        running, shuffling = self.in_hand(job, name)
         self.breaks()
         worker.kill()
         runs = sorted(self.dir.glob(f"spool-{name}/jobs/{job}-*/map-*.run"))
@@ -326,18 +314,14 @@ class OutputLost(fault.FaultCase):
 class MasterLost(fault.FaultCase):
     def test_finished_maps_outlive_the_master(self):
         """kill -9 of the master between two maps: the job goes on, finished maps are not run again"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         self.kill_master()
         self.hold.touch()
         self.assertRight(job, maps=12, reduces=2)
 
     def test_running_attempts_outlive_the_master(self):
         """workers go on without the master: attempts that run and results that nobody heard are taken up by the next one"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         self.master.kill()
         self.hold.touch()
         def outputs():
@@ -351,9 +335,7 @@ class MasterLost(fault.FaultCase):
 
     def test_results_on_their_way_outlive_the_master(self):
         """a master killed with results in its socket that it has not read: their workers tell the next one, no map runs again"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         os.kill(self.master.pid, signal.SIGSTOP)
         self.hold.touch()
         def told():
@@ -407,9 +389,7 @@ class MasterLost(fault.FaultCase):
 
     def test_master_is_stopped_and_started(self):
         """a master stopped in order, as by an upgrade, costs no attempt either"""
-        self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped()
         self.breaks()
         self.assertEqual(self.master.kill(signal.SIGTERM), 0)
         self.start_master()
@@ -508,12 +488,9 @@ class Stable(fault.FaultCase):
 
     def test_stable_worker_dies(self):
         """with Intermediate=stable: a worker that dies costs no finished map, not even while reduces need them"""
-        self.job_input(12)
-        job = self.stable_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped(self.stable_job)
         name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
-        running = len(self.on(job, "map", "running", name))
-        shuffling = len(self.on(job, "reduce", "running", name))
+        running, shuffling = self.in_hand(job, name)
         self.breaks()
         worker.kill()
         mr.wait_for("the loss", lambda: self.job_get(job, "AttemptsLost") == running + shuffling)
@@ -554,9 +531,7 @@ class Stable(fault.FaultCase):
 
     def test_stable_master_restarts(self):
         """a master killed over a job on stable storage goes on with all that is there"""
-        self.job_input(12)
-        job = self.stable_job(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
-        self.wait_maps(job, 6, 6)
+        job = self.half_mapped(self.stable_job)
         self.kill_master()
         self.hold.touch()
         self.assertRight(job, maps=12, reduces=2)

@@ -130,6 +130,17 @@ class FaultCase(Timed):
         return self.submit("--mapper", mapper, "--reducer", reducer, "--input", self.dir / "in", "--reduces", reduces,
                            "--output", self.out, *args)
 
+    def half_mapped(self, submit=None):
+        """A count job of twelve maps, of which six are done and six run until the hold is lifted."""
+        self.job_input(12)
+        job = (submit or self.count_job)(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
+        self.wait_maps(job, 6, 6)
+        return job
+
+    def in_hand(self, job, worker):
+        """How many maps, and how many reduces, run on it."""
+        return tuple(len(self.on(job, kind, "running", worker)) for kind in ("map", "reduce"))
+
     def attempts(self, job, kind):
         return sum(t["AttemptsStarted"] for t in self.tasks(job, kind))
 

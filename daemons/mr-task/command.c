@@ -21,7 +21,11 @@
 #define READ_BYTES (256 * 1024)
 #define COMMAND_SHOWN_BYTES 200
 #define MEMORY_LOOK_USEC (50 * USEC_PER_MSEC)
-#define POLL_MSEC 250 /* progress goes out even when nothing moves */
+#define POLL_USEC (250 * USEC_PER_MSEC) /* progress goes out even when nothing moves */
+/* See nap(): as short as a timer is worth, as long as a command of 500 MB/s needs for a whole pipe. */
+#define NAP_MIN_USEC 60
+#define NAP_MAX_USEC 2000
+#define NAP_FIRST_USEC 250
 /* Longer than a child that still works is silent after its parent; shorter than anybody's patience. */
 #define LEFT_BEHIND_USEC (10 * USEC_PER_SEC)
 
@@ -35,7 +39,10 @@ typedef struct Command {
         size_t pending_size;
         int file; /* where they are, too, or -EBADF */
         off_t file_at;
-        bool no_splice; /* the file system of the input has none */
+        bool no_splice;    /* the file system of the input has none */
+        size_t fed, taken; /* bytes in this turn */
+        size_t pipe_bytes; /* of the smaller one */
+        uint64_t nap_usec;
         uint8_t *buffer;
         Reporter reporter; /* of stderr */
         int status;
@@ -45,13 +52,16 @@ typedef struct Command {
 
 /* ---- starting ---- */
 
-static int make_pipe(int *ret_read, int *ret_write, bool ours_is_read)
+static int make_pipe(Command *c, int *ret_read, int *ret_write, bool ours_is_read)
 {
-        int fds[2];
+        int fds[2], size;
 
         if (pipe2(fds, O_CLOEXEC) < 0)
                 return -errno;
         (void) fcntl(fds[0], F_SETPIPE_SZ, PIPE_BYTES); /* a smaller pipe works, too */
+        size = fcntl(fds[0], F_GETPIPE_SZ);
+        if (size > 0)
+                c->pipe_bytes = MIN(c->pipe_bytes, (size_t) size);
         (void) fcntl(fds[ours_is_read ? 0 : 1], F_SETFL, O_NONBLOCK);
         *ret_read = fds[0];
         *ret_write = fds[1];
@@ -95,11 +105,11 @@ static int command_start(Command *c, const char *line, char **env)
         _cleanup_close_ int child_in = -EBADF, child_out = -EBADF, child_err = -EBADF;
         int r;
 
-        r = make_pipe(&child_in, &c->in, false);
+        r = make_pipe(c, &child_in, &c->in, false);
         if (r >= 0)
-                r = make_pipe(&c->out, &child_out, true);
+                r = make_pipe(c, &c->out, &child_out, true);
         if (r >= 0)
-                r = make_pipe(&c->err, &child_err, true);
+                r = make_pipe(c, &c->err, &child_err, true);
         if (r < 0)
                 return r;
 
@@ -248,6 +258,7 @@ static ssize_t send_pending(Command *c)
         return write(c->in, c->pending, c->pending_size);
 }
 
+/* Return: 1 when there may be room for more, 0 when there is none now or ever. */
 static int feed(Command *c)
 {
         ssize_t n;
@@ -271,9 +282,10 @@ static int feed(Command *c)
                 c->in = safe_close(c->in); /* it has read enough; its exit status will tell */
                 return 0;
         }
+        c->fed += (size_t) n;
         c->pending += n;
         c->pending_size -= (size_t) n;
-        return 0;
+        return 1;
 }
 
 /* Return: 1 when there may be more, 0 when there is none now or ever. */
@@ -289,6 +301,7 @@ static int listen_to(Command *c, int *fd)
                 *fd = safe_close(*fd);
                 return 0;
         }
+        c->taken += (size_t) n;
         if (fd == &c->err) {
                 reporter_take(&c->reporter, c->buffer, (size_t) n);
                 return 1;
@@ -299,11 +312,12 @@ static int listen_to(Command *c, int *fd)
         return r < 0 ? r : 1;
 }
 
-static int drain(Command *c, int *fd)
+/* Until there is nothing now, or @most bytes have been taken in this turn. */
+static int drain(Command *c, int *fd, size_t most)
 {
         int r = 1;
 
-        while (*fd >= 0 && r > 0)
+        while (*fd >= 0 && r > 0 && c->taken < most)
                 r = listen_to(c, fd);
         return r;
 }
@@ -330,37 +344,76 @@ static int check_memory(Command *c)
                              may);
 }
 
-static int command_turn(Command *c)
+/*
+ * What goes without waiting, and about a pipe of it at most each way, so that a command that writes without end is
+ * looked after in other ways, too.
+ */
+static int move_bytes(Command *c)
+{
+        int r = 1;
+
+        c->fed = c->taken = 0;
+        while (r > 0 && c->in >= 0 && c->fed < c->pipe_bytes)
+                r = feed(c);
+        if (r >= 0)
+                r = drain(c, &c->out, c->pipe_bytes);
+        if (r >= 0)
+                r = drain(c, &c->err, c->taken + c->pipe_bytes);
+        return MIN(r, 0);
+}
+
+static int command_poll(Command *c, bool pipes, uint64_t timeout_usec)
 {
         struct pollfd p[] = {
-                {.fd = c->in, .events = POLLOUT},
-                {.fd = c->out, .events = POLLIN},
-                {.fd = c->err, .events = POLLIN},
+                {.fd = pipes ? c->in : -EBADF, .events = POLLOUT},
+                {.fd = pipes ? c->out : -EBADF, .events = POLLIN},
+                {.fd = pipes ? c->err : -EBADF, .events = POLLIN},
                 {.fd = c->pidfd, .events = POLLIN},
                 {.fd = c->attempt->link, .events = POLLRDHUP},
         };
-        int r;
+        struct timespec timeout = {.tv_sec = (time_t) (timeout_usec / USEC_PER_SEC),
+                                   .tv_nsec = (long) (timeout_usec % USEC_PER_SEC * NSEC_PER_USEC)};
+        int n, r = 0;
 
-        r = poll(p, ELEMENTSOF(p),
-                 c->attempt->start->memory_limit_bytes > 0 ? MEMORY_LOOK_USEC / USEC_PER_MSEC
-                                                           : POLL_MSEC);
-        if (r < 0)
+        n = ppoll(p, ELEMENTSOF(p), &timeout, NULL);
+        if (n < 0)
                 return errno == EINTR ? 0 : -errno;
-        if (r == 0 || p[4].revents)
+        if ((n == 0 && pipes) || p[4].revents)
                 r = attempt_idle(c->attempt);
-        if (r >= 0)
-                r = check_memory(c);
-        if (r < 0)
-                return r;
-        if (p[0].revents)
-                r = feed(c);
-        if (r >= 0 && p[1].revents)
-                r = listen_to(c, &c->out);
-        if (r >= 0 && p[2].revents)
-                r = listen_to(c, &c->err);
         if (r >= 0 && p[3].revents)
                 command_reap(c);
-        return MIN(r, 0);
+        return r;
+}
+
+/*
+ * A command that has some of its input, and room for its output, works without us. Were we woken whenever it has read
+ * or written a block of 4 or 64 KiB, most of our time and some of its own would go into changing from one to the
+ * other; so while bytes move we look at the pipes from time to time instead: when about half a pipe should have moved.
+ */
+static int nap(Command *c)
+{
+        size_t moved = MAX(c->fed, c->taken);
+
+        if (moved > c->pipe_bytes / 4 * 3)
+                c->nap_usec = MAX(c->nap_usec / 2, NAP_MIN_USEC);
+        else if (moved < c->pipe_bytes / 4)
+                c->nap_usec = MIN(c->nap_usec * 2, NAP_MAX_USEC);
+        return command_poll(c, false, c->nap_usec);
+}
+
+static int command_turn(Command *c)
+{
+        int r;
+
+        r = move_bytes(c);
+        if (r >= 0)
+                r = check_memory(c);
+        if (r < 0 || (c->pid == 0 && c->out < 0)) /* there is nothing left to wait for */
+                return r;
+        if (c->fed > 0 || c->taken > 0)
+                return nap(c);
+        return command_poll(
+                c, true, c->attempt->start->memory_limit_bytes > 0 ? MEMORY_LOOK_USEC : POLL_USEC);
 }
 
 /*
@@ -397,6 +450,8 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
                 .err = -EBADF,
                 .file = -EBADF,
                 .buffer = malloc(READ_BYTES),
+                .pipe_bytes = PIPE_BYTES,
+                .nap_usec = NAP_FIRST_USEC,
         };
         int r;
 
@@ -418,9 +473,9 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
         }
         command_kill_all();
         /* It is gone, and so are its children: what the pipes hold now is all. */
-        r = drain(&c, &c.out);
+        r = drain(&c, &c.out, SIZE_MAX);
         if (r >= 0)
-                r = drain(&c, &c.err);
+                r = drain(&c, &c.err, SIZE_MAX);
         if (r < 0)
                 return r;
         reporter_finish(&c.reporter);

@@ -88,7 +88,6 @@ JobDesc *job_desc_new(void)
         d->max_attempts = JOB_MAX_ATTEMPTS_DEFAULT;
         d->task_timeout_sec = JOB_TASK_TIMEOUT_DEFAULT_SEC;
         d->backups = true;
-        d->split_size_bytes = JOB_SPLIT_SIZE_DEFAULT;
         return d;
 }
 
@@ -390,6 +389,8 @@ static void settle_commands(JobDesc *d)
                 set_text(&d->reducer, "");
         if (!*d->app && !*d->mapper && (*d->reducer || *d->combiner || *d->reducer_app))
                 set_text(&d->mapper, JOB_COMMAND_IDENTITY);
+        if (d->split_size_bytes == 0)
+                d->split_size_bytes = *d->app ? JOB_SPLIT_SIZE_APP : JOB_SPLIT_SIZE_COMMAND;
 }
 
 static int check_map_only(const JobDesc *d, Error *e)
@@ -676,6 +677,8 @@ static void put_number(GByteArray *out, const Key *k, const JobDesc *d)
         uint64_t v;
 
         v = k->max > UINT32_MAX ? *(uint64_t *) field(d, k) : *(uint32_t *) field(d, k);
+        if (v < k->min) /* nobody has said it yet, nor has job_desc_check() */
+                return;
         text = g_strdup_printf("%" PRIu64, v);
         put(out, k->name, text);
 }

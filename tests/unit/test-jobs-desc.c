@@ -33,6 +33,23 @@ static void test_a_word_count_with_defaults_is_accepted(void)
         g_assert_cmpstr(d->name, ==, "wordcount");
 }
 
+/* docs/administration.md: it pays for fewer starts of the command. */
+static void test_a_command_has_larger_splits_than_an_app(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *d = job_desc_new(), *said = job_desc_new();
+
+        g_assert_cmpint(job_desc_add_string(d, "Input", "/in", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_string(d, "Mapper", "cat", NULL), ==, 0);
+        g_assert_cmpint(job_desc_check(d, NULL), ==, 0);
+        g_assert_cmpuint(d->split_size_bytes, ==, 67108864);
+
+        g_assert_cmpint(job_desc_add_string(said, "Input", "/in", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_string(said, "Mapper", "cat", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_number(said, "SplitSize", 16777216, NULL), ==, 0);
+        g_assert_cmpint(job_desc_check(said, NULL), ==, 0);
+        g_assert_cmpuint(said->split_size_bytes, ==, 16777216);
+}
+
 static void test_exactly_one_program_is_asked_for(void)
 {
         JobDesc *d = wordcount();
@@ -389,6 +406,8 @@ int main(int argc, char *argv[])
         g_test_init(&argc, &argv, NULL);
         g_test_add_func("/jobs/desc/a-word-count-with-defaults-is-accepted",
                         test_a_word_count_with_defaults_is_accepted);
+        g_test_add_func("/jobs/desc/a-command-has-larger-splits-than-an-app",
+                        test_a_command_has_larger_splits_than_an_app);
         g_test_add_func("/jobs/desc/exactly-one-program-is-asked-for",
                         test_exactly_one_program_is_asked_for);
         g_test_add_func("/jobs/desc/a-built-in-reduce-goes-with-a-mapper-and-nothing-else",

@@ -403,15 +403,13 @@ static void remove_our_directories(int cwd_fd)
         (void) closedir(d);
 }
 
-/* Maps and reduces need other buffers: what the one kind has kept is of no use to the other. */
+/* Maps and reduces need other buffers: of what the one kind has kept, regions alone are of use to the other. */
 static void forget_other_kind(Mapreduced__V1__TaskKind kind)
 {
         static Mapreduced__V1__TaskKind last;
 
-        if (kind != last) {
-                region_forget_all();
+        if (kind != last)
                 heap_forget();
-        }
         last = kind;
 }
 

@@ -8,7 +8,7 @@
 
 typedef struct Kept {
         void *p;
-        size_t size;
+        size_t capacity;
 } Kept;
 
 #define HEAP_MAX_BYTES (4 * 1024 * 1024) /* what is larger is rare, and goes back at once */
@@ -22,7 +22,7 @@ void region_forget_all(void)
 {
         while (kept_count > 0) {
                 kept_count--;
-                (void) munmap(kept[kept_count].p, kept[kept_count].size);
+                (void) munmap(kept[kept_count].p, kept[kept_count].capacity);
         }
 }
 
@@ -36,6 +36,12 @@ void heap_keep(void)
 void heap_forget(void)
 {
         (void) malloc_trim(0);
+}
+
+/* Sizes that are within a factor of two of each other share addresses, and so the pages that one of them has touched. */
+static size_t region_capacity(size_t size)
+{
+        return size <= MIB(1) ? size : (size_t) 1 << (64 - __builtin_clzll(size - 1));
 }
 
 static void *region_new(size_t size)
@@ -52,22 +58,26 @@ static void *region_new(size_t size)
 
 void *region_take(size_t size)
 {
+        size_t capacity = region_capacity(size);
+
         for (size_t i = 0; i < kept_count; i++)
-                if (kept[i].size == size) {
+                if (kept[i].capacity == capacity) {
                         void *p = kept[i].p;
 
                         kept[i] = kept[--kept_count];
                         return p;
                 }
         region_forget_all();
-        return region_new(size);
+        return region_new(capacity);
 }
 
 void *region_keep(void *p, size_t size)
 {
+        size_t capacity = region_capacity(size);
+
         if (p && kept_count < REGIONS_KEPT_MAX)
-                kept[kept_count++] = (Kept){.p = p, .size = size};
+                kept[kept_count++] = (Kept){.p = p, .capacity = capacity};
         else if (p)
-                (void) munmap(p, size);
+                (void) munmap(p, capacity);
         return NULL;
 }

@@ -3,7 +3,8 @@
  *
  * A process that runs one attempt after another needs the same regions again, and most of what a fresh one
  * costs is the kernel's clearing of its pages: so what an attempt gives back is kept for the next one.
- * Kept is no more than was in use at one time: a size that is not there empties the store.
+ * Kept is no more than was in use at one time: a size that is not there empties the store. A region of a MiB or more
+ * serves any size of the same power of two, so a map's sort and a reduce's share theirs.
  */
 #pragma once
 

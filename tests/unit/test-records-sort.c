@@ -9,6 +9,7 @@
 #include "records/block.h"
 #include "records/combine.h"
 #include "records/group.h"
+#include "records/region.h"
 #include "records/sorter.h"
 
 static int empty_file(void)
@@ -98,6 +99,13 @@ static GBytes *random_key(int family)
         case 4: /* one key */
                 g_string_append(s, "the same key of more than sixteen bytes");
                 break;
+        case 5: /* of few beginnings, one after the other, and NULs */
+                for (int i = g_test_rand_int_range(0, 6); i > 0; i--)
+                        g_string_append(s,
+                                        g_test_rand_bit() ? "10.0.118.23 - - [01/" : "10.0.118.");
+                for (int i = g_test_rand_int_range(0, 10); i > 0; i--)
+                        g_string_append_c(s, (char) g_test_rand_int_range(0, 2));
+                break;
         default: /* words */
                 g_string_append_printf(s, "%s%d", g_test_rand_bit() ? "word" : "",
                                        g_test_rand_int_range(0, 30000));
@@ -105,7 +113,7 @@ static GBytes *random_key(int family)
         return g_string_free_to_bytes(s);
 }
 
-#define FAMILIES 6
+#define FAMILIES 7
 
 static void plain_add(GArray *a, GBytes *key, uint64_t value, uint32_t partitions)
 {
@@ -263,6 +271,26 @@ static void test_records_larger_than_the_memory_are_sorted_too(void)
         }
         check_sorter(a, 3, MIB(1));
         g_array_unref(a);
+}
+
+/* A map's sort has three quarters of the memory, a reduce's all of it. */
+static void test_regions_of_near_sizes_share_their_pages(void)
+{
+        uint8_t *a = region_take(MIB(48)), *b = region_take(MIB(1)), *again;
+
+        a[0] = 1;
+        region_keep(a, MIB(48));
+        again = region_take(MIB(64));
+        g_assert_true(again == a);
+        again[MIB(64) - 1] = 1;
+        region_keep(again, MIB(64));
+        region_keep(b, MIB(1));
+        g_assert_true(region_take(MIB(33)) == a);
+        region_keep(a, MIB(33));
+        a = region_take(MIB(65)); /* and everything else is given back */
+        a[MIB(65) - 1] = 1;
+        region_keep(a, MIB(65));
+        region_forget_all();
 }
 
 /* ---- merge ---- */
@@ -708,6 +736,8 @@ int main(int argc, char *argv[])
             test_records_larger_than_the_memory_are_sorted_too);
         ADD("sorter/a-full-disk-ends-a-spill-with-its-errno",
             test_a_full_disk_ends_a_spill_with_its_errno);
+        ADD("sorter/regions-of-near-sizes-share-their-pages",
+            test_regions_of_near_sizes_share_their_pages);
         ADD("merge/many-runs-merge-with-few-files-open", test_many_runs_merge_with_few_files_open);
         ADD("merge/runs-that-fit-in-memory-are-sorted-again",
             test_runs_that_fit_in_memory_are_sorted_again);

@@ -77,6 +77,12 @@ static void bucket_items(Combiner *c, const Bucket *b)
 static int arrange(Combiner *c)
 {
         size_t capacity = c->slab_count * SLAB_ENTRIES;
+        ItemKeys keys = {
+                .key = item_key,
+                .userdata = c,
+                .base = (const uint8_t *) c->pool,
+                .unit = sizeof(Entry),
+        };
 
         front_flush(c);
         if (c->partition_buckets > 0) {
@@ -93,7 +99,7 @@ static int arrange(Combiner *c)
                 return items_partition(c->items, c->items + capacity, c->item_count,
                                        c->options.partitions);
         return items_sort(c->items, c->items + capacity, c->item_count, c->options.partitions,
-                          item_key, c);
+                          &keys);
 }
 
 static int memory_next(RecordStream *stream, Record *ret)

@@ -4,8 +4,8 @@
  * An item is 16 bytes: the partition, the key's first eight bytes as a number, and a reference. Sorting
  * items moves 16 bytes where sorting records would move them all, and most comparisons see only the
  * prefix. Partitions by counting; then by the most significant differing bits of the prefix; a group
- * whose prefixes are all equal takes its next eight bytes; small groups by insertion, and after
- * ITEM_RADIX_DEPTH equal bytes by merging. Stable.
+ * whose prefixes are all equal takes the eight bytes behind what its keys have in common; small groups by
+ * insertion, and after ITEM_RADIX_TAKES such steps by merging. Stable.
  *
  * Source: McIlroy, Bostic, McIlroy, "Engineering Radix Sort", Computing Systems 6 (1993). Changed: the
  * digit is taken where minimum and maximum differ, so text whose bytes use few values needs few passes.
@@ -14,7 +14,7 @@
 
 #include "records/record.h"
 
-#define ITEM_RADIX_DEPTH 64 /* beyond, equal prefixes are the rule and comparing is cheaper */
+#define ITEM_RADIX_TAKES 8 /* a limit to the stack; each finds less to tell keys apart by */
 
 typedef struct Item {
         uint64_t prefix; /* key_prefix(key, size, 0); undefined after sorting */
@@ -31,6 +31,14 @@ void items_reverse(Item *items, size_t count);
 /* The whole key of an item. */
 typedef const uint8_t *(*ItemKeyFunc)(const void *userdata, uint32_t ref, size_t *ret_size);
 
+typedef struct ItemKeys {
+        ItemKeyFunc key;
+        const void *userdata;
+        /* The record of an item lies at @base + ref * @unit: where its key is fetched from before it is asked for. */
+        const uint8_t *base;
+        size_t unit;
+} ItemKeys;
+
 /**
  * items_sort() - by partition, then by key
  * @scratch:    room for @count items
@@ -38,5 +46,4 @@ typedef const uint8_t *(*ItemKeyFunc)(const void *userdata, uint32_t ref, size_t
  *
  * Return: 0, or -ENOMEM (only with more than one partition).
  */
-int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, ItemKeyFunc key,
-               const void *userdata);
+int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, const ItemKeys *keys);

@@ -197,10 +197,11 @@ int resort_add(Resort *r, const Segment *segment, Error *e)
 
 RecordStream *resort_sorted(Resort *r)
 {
+        ItemKeys keys = {.key = resort_key, .userdata = r, .base = r->region, .unit = 1};
         Item *items = resort_items(r);
 
         items_reverse(items, r->count);
-        (void) items_sort(items, items - r->count, r->count, 1, resort_key, r);
+        (void) items_sort(items, items - r->count, r->count, 1, &keys);
         r->next = 0;
         r->lines = r->count > 0 ? MIN(r->used / r->count / CACHE_LINE_BYTES + 1, (size_t) 3) : 0;
         return &r->stream;

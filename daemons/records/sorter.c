@@ -11,6 +11,7 @@
 #define MEMORY_MAX (GIB(4) * RECORD_ALIGN)
 #define FETCH_AHEAD 16 /* records on their way into the cache before they are given */
 #define CACHE_LINE_BYTES 64
+#define LINES_AHEAD_MAX ((size_t) 3)
 
 /* Followed by key and value. */
 typedef struct Packed {
@@ -27,6 +28,7 @@ struct Sorter {
         size_t used;  /* bytes of records, at the front */
         size_t count; /* of items, at the back */
         size_t next;  /* item to give, once sorted */
+        size_t lines; /* of the cache that a record lies in, beside the first */
         /* Of records of a fixed length: so many bytes fit, with their items and the sort's scratch. */
         size_t fixed_capacity;
         Item *fixed_items;
@@ -108,8 +110,12 @@ static int sorter_next(RecordStream *stream, Record *ret)
 
         if (s->next == s->count)
                 return 0;
-        if (s->next + FETCH_AHEAD < s->count)
-                __builtin_prefetch(sorter_packed(s, items[s->next + FETCH_AHEAD].ref));
+        if (s->next + FETCH_AHEAD < s->count) {
+                const Packed *ahead = sorter_packed(s, items[s->next + FETCH_AHEAD].ref);
+
+                for (size_t i = 0; i <= s->lines; i++)
+                        __builtin_prefetch((const uint8_t *) ahead + i * CACHE_LINE_BYTES);
+        }
         sorter_unpack(s, &items[s->next++], ret);
         return 1;
 }
@@ -169,14 +175,22 @@ Sorter *sorter_free(Sorter *s)
 
 static int sorter_sort(Sorter *s)
 {
+        bool fixed = s->fixed_items;
+        ItemKeys keys = {
+                .key = fixed ? fixed_key : sorter_key,
+                .userdata = s,
+                .base = s->region,
+                .unit = fixed ? s->options.record_bytes : RECORD_ALIGN,
+        };
         Item *items = sorter_items(s);
 
         s->next = 0;
-        if (s->fixed_items)
-                return items_sort(items, items + s->count, s->count, s->options.partitions,
-                                  fixed_key, s);
-        items_reverse(items, s->count); /* for they are filled downwards, and the sort is stable */
-        return items_sort(items, items - s->count, s->count, s->options.partitions, sorter_key, s);
+        s->lines = s->count > 0 ? MIN(s->used / s->count / CACHE_LINE_BYTES, LINES_AHEAD_MAX) : 0;
+        if (!fixed)
+                items_reverse(items,
+                              s->count); /* they are filled downwards, and the sort is stable */
+        return items_sort(items, fixed ? items + s->count : items - s->count, s->count,
+                          s->options.partitions, &keys);
 }
 
 static int add_scratch_run(Sorter *s, BlockWriter *w)

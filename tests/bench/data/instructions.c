@@ -1,7 +1,7 @@
 /*
- * Four fixed jobs over the library of the data path, in one process, to have their instructions counted.
+ * Fixed jobs over the library of the data path, in one process, to have their instructions counted.
  *
- *      instructions count|sort|resort|sum
+ *      instructions count|sort|resort|sum|lines|lines-merged [TIMES-AS-MUCH]
  *
  * A clock on a shared machine is off by a third from one run to the next; instructions are off by a
  * thousandth. They say nothing of caches or disks: that is for data.py.
@@ -18,6 +18,8 @@
 #define SORT_RECORDS 40000
 #define SORT_RUNS 4    /* merged */
 #define RESORT_RUNS 16 /* sorted again, as they are many and fit in memory */
+#define LINES 40000
+#define CLIENTS 2000
 #define RECORD_BYTES 100
 #define KEY_BYTES 10
 #define PARTITIONS 8
@@ -175,14 +177,29 @@ static uint64_t job_sum(Scratch *scratch)
         return finish(c, scratch);
 }
 
-static void sort_run(int fd, size_t records, Scratch *scratch)
+static Sorter *sorter(Scratch *scratch)
 {
-        SorterOptions o = {.partitions = PARTITIONS, .memory_bytes = MIB(16), .scratch = scratch};
-        uint8_t data[RECORD_BYTES] = {};
-        RecordStream *stream;
+        SorterOptions o = {.partitions = PARTITIONS, .memory_bytes = MIB(48), .scratch = scratch};
         Sorter *s = NULL;
 
         must(sorter_new(&o, &s));
+        return s;
+}
+
+static void finish_run(Sorter *s, int fd)
+{
+        RecordStream *stream;
+
+        must(sorter_finish(s, &stream));
+        write_run(stream, fd);
+        (void) sorter_free(s);
+}
+
+static void sort_run(int fd, size_t records, Scratch *scratch)
+{
+        Sorter *s = sorter(scratch);
+        uint8_t data[RECORD_BYTES] = {};
+
         for (size_t i = 0; i < records; i++) {
                 uint64_t key = next();
                 Record record = {
@@ -196,22 +213,55 @@ static void sort_run(int fd, size_t records, Scratch *scratch)
                 memcpy(data, &key, sizeof(key));
                 must(sorter_add(s, &record));
         }
-        must(sorter_finish(s, &stream));
-        write_run(stream, fd);
-        (void) sorter_free(s);
+        finish_run(s, fd);
 }
 
-static uint64_t job_sort(size_t runs, Scratch *scratch)
+static void put_digits(char *to, size_t digits, uint64_t n)
 {
-        int fds[RESORT_RUNS];
+        for (; digits > 0; n /= 10)
+                to[--digits] = (char) ('0' + n % 10);
+}
+
+/* Whole lines of a web server's log: most begin as many others do, with a client, and all end alike. */
+static void sort_run_of_lines(int fd, size_t records, uint64_t *seconds, Scratch *scratch)
+{
+        char line[] =
+                "100.0.118.000 - - [00/Nov/2023:00:00:00 +0000] \"GET /item000.html HTTP/1.1\" "
+                "200 0000 \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:109.0)\"";
+        Record record = {
+                .key = (uint8_t *) line,
+                .key_size = sizeof(line) - 1,
+                .value = (uint8_t *) line,
+        };
+        Sorter *s = sorter(scratch);
+
+        for (size_t i = 0; i < records; i++) {
+                uint64_t client = next() % (next() % CLIENTS + 1), at = *seconds += next() % 2;
+
+                put_digits(line, 3, 100 + client % 100);
+                put_digits(line + 4, 1, client / 100);
+                put_digits(line + 10, 3, client);
+                put_digits(line + 19, 2, 1 + at / 86400 % 30);
+                put_digits(line + 31, 2, at / 3600 % 24);
+                put_digits(line + 34, 2, at / 60 % 60);
+                put_digits(line + 37, 2, at % 60);
+                put_digits(line + 57, 3, next());
+                put_digits(line + 80, 4, next());
+                record.partition = (uint32_t) (client % 100 * PARTITIONS / 100);
+                must(sorter_add(s, &record));
+        }
+        finish_run(s, fd);
+}
+
+/* @want_any: runs of any partition are always merged, never sorted again. */
+static uint64_t merge_all(const int *fds, size_t runs, bool want_any, Scratch *scratch)
+{
         uint64_t records = 0;
 
-        for (size_t i = 0; i < runs; i++) {
-                fds[i] = memory_file();
-                sort_run(fds[i], SORT_RECORDS / runs, scratch);
-        }
         for (uint32_t p = 0; p < PARTITIONS; p++) {
-                MergeOptions o = {.memory_bytes = MIB(16), .scratch = scratch, .want_partition = p};
+                MergeOptions o = {.memory_bytes = MIB(48),
+                                  .scratch = scratch,
+                                  .want_partition = want_any ? BLOCK_ANY_PARTITION : p};
                 Merge merge;
                 Record record;
                 int r;
@@ -230,6 +280,31 @@ static uint64_t job_sort(size_t runs, Scratch *scratch)
                 must(r);
                 merge_done(&merge);
         }
+        return records;
+}
+
+typedef enum SortJob {
+        SORT_RECORDS_MERGED,
+        SORT_RECORDS_AGAIN,
+        SORT_LINES_AGAIN,
+        SORT_LINES_MERGED,
+} SortJob;
+
+static uint64_t job_sort(SortJob job, uint64_t times, Scratch *scratch)
+{
+        bool lines = job == SORT_LINES_AGAIN || job == SORT_LINES_MERGED;
+        size_t runs = job == SORT_RECORDS_MERGED ? SORT_RUNS : RESORT_RUNS;
+        uint64_t seconds = 0, records;
+        int fds[RESORT_RUNS];
+
+        for (size_t i = 0; i < runs; i++) {
+                fds[i] = memory_file();
+                if (lines)
+                        sort_run_of_lines(fds[i], times * LINES / runs, &seconds, scratch);
+                else
+                        sort_run(fds[i], times * SORT_RECORDS / runs, scratch);
+        }
+        records = merge_all(fds, runs, job == SORT_LINES_MERGED, scratch);
         for (size_t i = 0; i < runs; i++)
                 (void) close(fds[i]);
         return records;
@@ -238,14 +313,19 @@ static uint64_t job_sort(size_t runs, Scratch *scratch)
 int main(int argc, char *argv[])
 {
         Scratch scratch = {.fd = memory_file()};
-        uint64_t result;
+        uint64_t times, result;
+        const char *job;
 
-        if (argc != 2)
+        if (argc != 2 && argc != 3)
                 return 2;
-        result = g_str_equal(argv[1], "count")    ? job_count(&scratch)
-                 : g_str_equal(argv[1], "sort")   ? job_sort(SORT_RUNS, &scratch)
-                 : g_str_equal(argv[1], "resort") ? job_sort(RESORT_RUNS, &scratch)
-                                                  : job_sum(&scratch);
+        job = argv[1];
+        times = argc == 3 ? strtoull(argv[2], NULL, 10) : 1;
+        result = g_str_equal(job, "count")          ? job_count(&scratch)
+                 : g_str_equal(job, "sort")         ? job_sort(SORT_RECORDS_MERGED, times, &scratch)
+                 : g_str_equal(job, "resort")       ? job_sort(SORT_RECORDS_AGAIN, times, &scratch)
+                 : g_str_equal(job, "lines")        ? job_sort(SORT_LINES_AGAIN, times, &scratch)
+                 : g_str_equal(job, "lines-merged") ? job_sort(SORT_LINES_MERGED, times, &scratch)
+                                                    : job_sum(&scratch);
         (void) printf("%" G_GUINT64_FORMAT "\n", result);
         (void) close(scratch.fd);
         return 0;

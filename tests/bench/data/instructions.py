@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Instructions of four fixed jobs, as valgrind's callgrind counts them, against the table in instructions.txt.
+"""Instructions of fixed jobs, as valgrind's callgrind counts them, against the table in instructions.txt.
 
 A count more than a tenth above the table fails: something on the way of every record has become dearer. After a change
 that is meant (or another compiler), `instructions.py --write` makes the table anew; the commit says why.
@@ -20,7 +20,7 @@ import tap  # noqa: E402
 
 TABLE = pathlib.Path(__file__).resolve().parent / "instructions.txt"
 PROGRAM = mr.BUILD / "tests/bench/data/instructions"
-JOBS = ("count", "sort", "resort", "sum")
+JOBS = ("count", "sort", "resort", "sum", "lines")
 MARGIN = 1.10
 
 
@@ -58,6 +58,18 @@ class Instructions(unittest.TestCase):
     def test_resort(self):
         """sorting records in many runs: sort, run files, sort again"""
         self.check("resort")
+
+    def test_lines(self):
+        """sorting lines of long equal beginnings in many runs: as resort"""
+        self.check("lines")
+
+    def test_lines_merged(self):
+        """sorting them again is no dearer than merging, which would mispredict more, too"""
+        if not shutil.which("valgrind") or mr.SANITIZED:
+            self.skipTest("valgrind is not installed, or a sanitizer adds instructions of its own")
+        again, merged = count("lines"), count("lines-merged")
+        print(f"# lines: {again} instructions, {again / merged:.3f} of what merging takes")
+        self.assertLess(again, merged * MARGIN)
 
     def test_sum(self):
         """sums by key: fields, combine, run file, combine"""

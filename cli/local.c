@@ -16,8 +16,9 @@
 #include "cli/local.h"
 #include "platform/module.h"
 
-#define SPACE_MIN_BYTES MIB(64)              /* the default of MinFree= in workerd.conf */
-#define STOP_TIMEOUT_USEC (5 * USEC_PER_SEC) /* for tasks to be killed and a spool to be deleted */
+#define SPACE_MIN_BYTES MIB(64) /* the default of MinFree= in workerd.conf */
+/* For tasks to be killed and a spool to be deleted: 16 GiB of run files on their way to the disk took ten seconds. */
+#define STOP_TIMEOUT_USEC (60 * USEC_PER_SEC)
 
 /* The descriptors that the daemons are given; the directory only where a path is too long. */
 #define FD_LIFELINE 3

@@ -15,8 +15,10 @@ valsort.c. Nothing passes or fails by time.
 --check        no: only measure; only: only compare answers
 --install-peers  fetches the packages of ClickHouse embedded (chdb) and DuckDB for Node into the data folder, with npm, once;
                  else their rows are not there
---big          instead of the table: sorts of 1, 4 and 24 GiB (or of what is said), each made, sorted, checked and removed in
-               the scratch folder, which needs three times as much; printed are time and peak memory
+--big          instead of the table: sorts of 1, 4 and 24 GiB (or of what is said), each made, sorted --rounds times (1), checked and
+               removed in the scratch folder, beside the yardstick; a size that the disk has no room for three times is left
+               out, and said to be. Of up to 4 GiB also with tasks whose data is four times their memory. Printed are time
+               by size, peak memory and what of the disk was used
 
 Peers are used where they are installed: coreutils, mawk, ripgrep, ClickHouse embedded, DuckDB. MR-MPI (Debian's libmrmpi-dev) has no program to run.
 The peak memory of a sort is that of all its processes together (PSS), looked at 50 times a second. It is measured in a run
@@ -41,6 +43,8 @@ import mr  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 LETTERS_TR = "tr -cs A-Za-z '\\n'"
 DATABASES = (("ClickHouse", "chdb", "clickhouse.mjs"), ("DuckDB", "@duckdb/node-api", "duckdb.mjs"))
+BIG_COPIES = 3.1  # of the input: itself, the run files, the output; and indices
+BIG_DISK_LEFT_BYTES = 8 << 30  # for everybody else
 SWAP = "sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'"  # of what uniq -c says
 
 
@@ -159,6 +163,9 @@ class Bench:
                              *self.yard("sortshuf", f"{records} {s}/y 16 64"),
                              *self.databases("sort"),
                              ("coreutils", f"sort -S 25% --parallel=2 -T {s} -o {s}/c {records}")]
+        for job, key, options in (("sort of lines", (), ""), ("sort by a field", ("key=7",), "-k 7,7")):
+            self.jobs[job] = [("mrctl", self.ours("--app sort", log, *key, reduces=32)),
+                              ("coreutils", f"sort -S 25% --parallel=2 -T {s} {options} -o {s}/c {log}")]
         self.jobs["regex count"] = [("mrctl", self.ours("--app grep", log, '" 50[0-9] ', "output=count", reduces=1)),
                                     *self.peer("rg", f"rg -c '\" 50[0-9] ' {log} > {s}/c"),
                                     *self.yard("logmax", f"re '\" 50[0-9] ' {log}"),
@@ -193,27 +200,53 @@ class Bench:
         return [("mrctl", self.ours(f"--mapper '{command}'", self.text, reduces=reduces)),
                 ("bare on pipes", f"rm -rf {self.scratch}/bares; mkdir {self.scratch}/bares; {self.scratch}/bare '{command}' '{self.text}' {self.scratch}/bares")]
 
-    def sort_command(self, records, reduces):
-        return self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=reduces)
+    def sort_command(self, records, reduces, options=""):
+        return self.ours("--app sort", records, "record=100", "key-bytes=10", reduces=reduces, options=options)
 
     def run_big(self):
         """Growth beyond memory: time by size should stay what it is, and memory should not grow."""
-        limit = 512
+        rng = random.Random(2)
         for gib in (int(x) for x in self.args.big.split(",")):
-            if shutil.disk_usage(self.scratch).free < 3.3 * (gib << 30):
-                print(f"sort of {gib} GiB: not here, for it needs {3.3 * gib:.0f} GiB of disk")
+            need, free = BIG_COPIES * (gib << 30) + BIG_DISK_LEFT_BYTES, shutil.disk_usage(self.scratch).free
+            if free < need:
+                print(f"sort of {gib} GiB: left out, for input, runs and output, and {BIG_DISK_LEFT_BYTES >> 30} GiB that stay free, "
+                      f"need {need / (1 << 30):.0f} GiB of disk; {free / (1 << 30):.0f} are free", flush=True)
                 continue
             records = self.generate("records", gib << 30, self.scratch / "big")
-            start = time.perf_counter()
-            peak = peak_memory(self.sort_command(records, 32 * gib), self.env) / (1 << 20)
-            taken = time.perf_counter() - start
-            self.check_sort(f"sort of {gib} GiB", records)
-            print(f"sort of {gib} GiB: {taken:.1f} s, {taken / gib:.2f} s/GiB; peak memory of all processes {peak:.0f} MiB "
-                  f"(at most {limit}); the answer is right", flush=True)
+            self.want = sh(f"{self.scratch}/valsort {records} | sed 's/, not sorted.*/, sorted/'", self.env, subprocess.PIPE)
+            programs = [("mrctl", self.sort_command(records, 32 * gib)),
+                        *self.yard("sortshuf", f"{records} {self.scratch}/y 64 {32 * gib}")]
+            if gib <= 4:  # a task has 64 MiB
+                programs.append(("mrctl, 256 MiB a task", self.sort_command(records, 4 * gib, "--split-size 256M")))
+            taken = {name: [] for name, _ in programs}
+            for _ in range(self.args.rounds):
+                rng.shuffle(programs)
+                for name, command in programs:
+                    taken[name].append(self.run_one_big(gib, name, command))
             records.unlink()
-            shutil.rmtree(self.scratch / "out")
-            if peak > limit:
-                sys.exit(1)
+            for name in sorted(taken):
+                median = statistics.median(taken[name])
+                print(f"sort of {gib} GiB, {name}: median of {len(taken[name])} {median:.1f} s, {median / gib:.2f} s/GiB; "
+                      f"{median / statistics.median(taken.get('sortshuf', taken['mrctl'])):.2f} x the yardstick", flush=True)
+
+    def run_one_big(self, gib, name, command):
+        """Return: seconds, of an answer that is right in bounded memory."""
+        limit = 512
+        for folder in ("out", "y"):
+            shutil.rmtree(self.scratch / folder, ignore_errors=True)
+        free = shutil.disk_usage(self.scratch).free
+        start = time.perf_counter()
+        peak, least_free = peak_memory(command, self.env, self.scratch)
+        taken = time.perf_counter() - start
+        parts = f"{self.scratch}/{'y' if name == 'sortshuf' else 'out'}/part-*"
+        if sh(f"{self.scratch}/valsort {parts}", self.env, subprocess.PIPE) != self.want:
+            sys.exit(f"sort of {gib} GiB, {name}: the answer is wrong")
+        print(f"sort of {gib} GiB, {name}: {taken:.1f} s, {taken / gib:.2f} s/GiB; peak memory of all processes {peak / (1 << 20):.0f} MiB"
+              + (f" (at most {limit})" if name != "sortshuf" else "")
+              + f"; disk beside the input {(free - least_free) / (gib << 30):.1f} times its size; the answer is right", flush=True)
+        if name != "sortshuf" and peak > limit << 20:
+            sys.exit(f"sort of {gib} GiB: memory is not bounded")
+        return taken
 
     def check_sort(self, title, records):
         """The parts, one after another, are in order, and have the input's records: as many, and with their checksum."""
@@ -279,11 +312,13 @@ class Bench:
         parts = f"cat {s}/out/part-*"
         letters = f"{LETTERS_TR} < '{self.text}' | grep . | sort -S 25% --parallel=2 | uniq -c | {SWAP} | {digest}"
         if "wcpart" in self.yardsticks and self.args.size > 64: # coreutils need minutes for more
-            letters = f"rm -rf {s}/y; mkdir {s}/y; {self.yardsticks['wcpart']} -l -s -o {s}/y '{self.text}' 2> {s}/c; cat {s}/y/* | {digest}"
+            letters = f"rm -rf {s}/y; mkdir {s}/y; {self.yardsticks['wcpart']} -l -s -o {s}/y '{self.text}' 2> /dev/null; cat {s}/y/* | {digest}"
         checks = {
             "letters only": (f"{parts} | {digest}", letters),
             "C streaming mapper": (f"{parts} | awk '{{n += $1}} END {{print n}}'", f"tr -s '[:space:]' '\\n' < '{self.text}' | wc -l"),
             "command output": (f"{parts} | cksum", f"tr a-z A-Z < '{self.text}' | sed '$a\\' | cksum"),
+            "sort of lines": (f"{parts} | cksum", f"cksum < {s}/c"),
+            "sort by a field": (f"{parts} | cksum", f"cksum < {s}/c"),
             "regex count": (f"{parts} | cut -f2", f"{'rg' if shutil.which('rg') else 'grep'} -c '\" 50[0-9] ' {self.data}/log"),
             "inverted index": (f"{parts} | awk -F '\\t' '{{for (i = 2; i <= NF; i++) {{n = split($i, p, \"/\"); print $1 \"\\t\" p[n]}}}}' | {digest}", f"sort {s}/c | cksum"),
             "join": (f"{parts} | {digest}", f"sort {s}/c | cksum"),
@@ -300,8 +335,8 @@ class Bench:
             if not programs:
                 continue
             sh(programs["mrctl"].replace(" -n'", " -n 2>&1'"), self.env) # the C mapper says its answer on stderr
-            for other in ("mawk, sort", "sort, join"): # whose output the check reads
-                if other in programs:
+            for other in ("mawk, sort", "sort, join", "coreutils"): # whose output the check reads
+                if other in programs and f"{s}/c" in want:
                     sh(programs[other], self.env)
             self.check(job, got, want)
             print(f"{job}: the answers are the same", flush=True)
@@ -365,15 +400,17 @@ def tree(pid):
     return found
 
 
-def peak_memory(command, env):
-    p = subprocess.Popen(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env)
-    peak = 0
+def peak_memory(command, env, disk):
+    """Return: the most bytes that all processes held together, and the least that were free on the disk."""
+    p = subprocess.Popen(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    peak, free = 0, shutil.disk_usage(disk).free
     while p.poll() is None:
         peak = max(peak, sum(pss_bytes(x) for x in tree(p.pid)))
+        free = min(free, shutil.disk_usage(disk).free)
         time.sleep(0.02)
     if p.returncode:
         sys.exit(f"failed: {command}")
-    return peak
+    return peak, free
 
 
 def report_memory(bench, limit_mib):
@@ -381,7 +418,7 @@ def report_memory(bench, limit_mib):
     for job, programs in bench.jobs.items():
         if job != "sort" or programs[0][0] != "mrctl":
             continue
-        peak = peak_memory(programs[0][1], bench.env) / (1 << 20)
+        peak = peak_memory(programs[0][1], bench.env, bench.scratch)[0] / (1 << 20)
         print(f"{job}: peak memory of all processes {peak:.0f} MiB (at most {limit_mib})")
         if peak > limit_mib:
             sys.exit(1)
@@ -425,7 +462,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scratch", default=tempfile.gettempdir())
     parser.add_argument("--size", type=int, default=1024, help="MiB of each kind of data")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--text")
     parser.add_argument("--yardsticks", default=str(mr.SOURCE.parent / "shared" / "limit"))
     parser.add_argument("--only")
@@ -437,6 +474,7 @@ def main():
     parser.add_argument("--big", nargs="?", const="1,4,24", metavar="GIB,…")
     parser.add_argument("--short", action="store_true", help="as in CI: 4 MiB, one round")
     args = parser.parse_args()
+    args.rounds = args.rounds or (1 if args.big else 5)
     if args.short:
         args.size, args.rounds = min(args.size, 4), 1
     signal.signal(signal.SIGTERM, end)

@@ -388,15 +388,16 @@ static int command_poll(Command *c, bool pipes, uint64_t timeout_usec)
 /*
  * A command that has some of its input, and room for its output, works without us. Were we woken whenever it has read
  * or written a block of 4 or 64 KiB, most of our time and some of its own would go into changing from one to the
- * other; so while bytes move we look at the pipes from time to time instead: when about half a pipe should have moved.
+ * other; so while bytes move we look at the pipes from time to time instead: when an eighth to a half of a pipe should have
+ * moved, for an empty one stops the command.
  */
 static int nap(Command *c)
 {
         size_t moved = MAX(c->fed, c->taken);
 
-        if (moved > c->pipe_bytes / 4 * 3)
+        if (moved > c->pipe_bytes / 2)
                 c->nap_usec = MAX(c->nap_usec / 2, NAP_MIN_USEC);
-        else if (moved < c->pipe_bytes / 4)
+        else if (moved < c->pipe_bytes / 8)
                 c->nap_usec = MIN(c->nap_usec * 2, NAP_MAX_USEC);
         return command_poll(c, false, c->nap_usec);
 }

@@ -2,9 +2,9 @@
  * Commands — the user's program as a child: fed, listened to, and never left behind.
  *
  * One poll() loop serves stdin, stdout, stderr, the child's end and the worker's socket, so a child
- * that does not read, or writes before it reads, stops nobody; while bytes move it looks at the pipes by the clock. The child leads a process group of its
- * own; when it has ended and nobody holds its stdout any more, so does whatever it has started (we are
- * its subreaper).
+ * that does not read, or writes before it reads, stops nobody. While bytes move it looks at the pipes by
+ * the clock, and not whenever there is something. The child leads a process group of its own; when it has
+ * ended and nobody holds its stdout any more, so does whatever it has started (we are its subreaper).
  */
 #pragma once
 

@@ -34,37 +34,39 @@ int output_flush(Output *o)
         return 0;
 }
 
-/* Fills the buffer to its end, so that each write is of whole pages, and begins it anew with the rest. */
+/*
+ * Each write is of whole units, so that none begins or ends within a page that the next one takes up again: the buffer
+ * is filled to its end, or to the end of a unit where what comes is large already and gains nothing by a copy.
+ */
 static int output_across(Output *o, const uint8_t *data, size_t size)
 {
-        size_t room = OUTPUT_BUFFER_BYTES - o->used;
+        size_t room = size < OUTPUT_DIRECT_BYTES ? OUTPUT_BUFFER_BYTES - o->used
+                                                 : -o->used & (OUTPUT_DIRECT_BYTES - 1);
+        size_t whole;
         int r;
 
         memcpy(o->buffer + o->used, data, room);
         o->used += room;
-        r = output_flush(o);
+        r = o->used > 0 ? output_flush(o) : 0;
         if (r < 0)
                 return r;
         data += room;
         size -= room;
-        if (size >= OUTPUT_BUFFER_BYTES) {
-                size_t whole = size & ~(size_t) (OUTPUT_BUFFER_BYTES - 1);
-
+        whole = size & ~(OUTPUT_DIRECT_BYTES - 1);
+        if (whole > 0) {
                 r = put(o, data, whole);
                 if (r < 0)
                         return r;
-                data += whole;
-                size -= whole;
         }
-        memcpy(o->buffer, data, size);
-        o->used = size;
+        memcpy(o->buffer, data + whole, size - whole);
+        o->used = size - whole;
         return 0;
 }
 
 int output_bytes(Output *o, const void *data, size_t size)
 {
         o->bytes += size;
-        if (size >= OUTPUT_BUFFER_BYTES - o->used)
+        if (size >= MIN(OUTPUT_BUFFER_BYTES - o->used, OUTPUT_DIRECT_BYTES))
                 return output_across(o, data, size);
         copy_small(o->buffer + o->used, data, size);
         o->used += size;

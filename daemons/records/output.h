@@ -1,11 +1,12 @@
 /*
- * Output — text to a file, 1 MiB at a time.
+ * Output — text to a file, 1 MiB at a time; what comes in large pieces, at once.
  */
 #pragma once
 
 #include "records/record.h"
 
-#define OUTPUT_BUFFER_BYTES (1024 * 1024)
+#define OUTPUT_BUFFER_BYTES ((size_t) 1024 * 1024)
+#define OUTPUT_DIRECT_BYTES ((size_t) 64 * 1024)
 
 typedef struct Output {
         int fd;

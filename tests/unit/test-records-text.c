@@ -1,11 +1,12 @@
 /*
- * Pieces, lines and words: however text is cut into pieces, reads and blocks, nothing is lost, doubled or
+ * Pieces, lines, words and output: however text is cut into pieces, reads and blocks, nothing is lost, doubled or
  * joined.
  */
 #include <sys/mman.h>
 
 #include "base/fs.h"
 #include "records/lines.h"
+#include "records/output.h"
 #include "records/piece.h"
 #include "records/words.h"
 
@@ -330,6 +331,43 @@ static void test_a_word_may_be_longer_than_any_buffer(void)
         check_words(text, MIB(10), 100000);
 }
 
+/* Of an Output: what was written, and that nothing before it had ended within a unit of whole pages. */
+static int take_write(void *userdata, const void *data, size_t size)
+{
+        GString *written = userdata;
+
+        g_assert_cmpuint(written->len % KIB(64), ==, 0);
+        g_assert_cmpuint(size, >, 0);
+        g_string_append_len(written, data, (gssize) size);
+        return 0;
+}
+
+static void test_output_is_written_whole_and_in_whole_pages(void)
+{
+        static const size_t most[] = {100, KIB(64) + 1, KIB(300), MIB(2)};
+        g_autofree char *text = g_malloc(MIB(16));
+        g_autoptr(GString) written = g_string_new(NULL);
+        Output o;
+        size_t at = 0;
+
+        for (size_t i = 0; i < MIB(16); i++)
+                text[i] = (char) g_test_rand_int_range(0, 256);
+        g_assert_cmpint(output_init(&o, -EBADF), ==, 0);
+        o.sink = take_write;
+        o.userdata = written;
+        while (at < MIB(16)) {
+                size_t n = random_up_to(MIB(16) - at, most[g_test_rand_int_range(0, 4)]);
+
+                g_assert_cmpint(output_bytes(&o, text + at, n), ==, 0);
+                at += n;
+        }
+        if (o.used > 0)
+                g_assert_cmpint(output_flush(&o), ==, 0);
+        g_assert_cmpuint(o.bytes, ==, MIB(16));
+        g_assert_cmpmem(written->str, written->len, text, MIB(16));
+        output_done(&o);
+}
+
 #define ADD(claim, function) g_test_add_func("/records/" claim, function)
 
 int main(int argc, char *argv[])
@@ -349,5 +387,7 @@ int main(int argc, char *argv[])
             test_each_code_point_separates_or_does_not);
         ADD("words/a-word-may-be-longer-than-any-buffer",
             test_a_word_may_be_longer_than_any_buffer);
+        ADD("output/output-is-written-whole-and-in-whole-pages",
+            test_output_is_written_whole_and_in_whole_pages);
         return g_test_run();
 }

@@ -5,17 +5,13 @@
  * a result is the news that the attempt is lost. A call whose attempt was ended by us (its job is over, its
  * worker lost its lease, another attempt won) is detached: what still comes on it is not listened to.
  *
- * Where a connection is left in peace (certificates were renewed), the attempt is called with `resume` over the new one
- * while its first call goes on: two calls, of which the worker answers one. The first word on the second ends the
- * first; a result on the first ends the second.
- *
- * After our own restart an attempt has no call until its worker registers again and says that it still runs it:
- * then it is called with `resume`, and goes on as if nothing had been. Else it is lost, at the latest with the lease.
+ * How an attempt goes on over another call is told in master-resume.c.
  */
 #include <fcntl.h>
 
 #include "base/fs.h"
 #include "base/text.h"
+#include "mr-masterd/master-attempt.h"
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
@@ -23,23 +19,7 @@
 
 #define ORIGIN_MAX_BYTES 600U
 
-struct AttemptCall {
-        MasterJob *job; /* NULL: detached */
-        TaskKind kind;
-        uint32_t task, attempt, worker;
-        bool resumed;
-        struct AttemptCall *other; /* of the same attempt; in its job's calls, too */
-        bool newer;                /* than the other, and has no answer yet */
-        bool left; /* so is the newer one's connection: it moves on as soon as it has an answer */
-        EvgrpcCall *call; /* NULL: expected, its worker is not here again yet */
-        int output_fd;    /* of a streamed result */
-        uint64_t output_bytes;
-        int output_error; /* the first one */
-};
-
-static void move_attempt(AttemptCall *c);
-
-static const char *kind_name(TaskKind kind)
+const char *attempt_kind_name(TaskKind kind)
 {
         return kind == TASK_MAP ? "map" : "reduce";
 }
@@ -130,29 +110,26 @@ void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task)
                 job_event(j, "attempt-overtaken",
                           "attempt %u of %s %u on %s was overtaken by attempt %u on %s, and is "
                           "stopped",
-                          c->attempt, kind_name(kind), task,
+                          c->attempt, attempt_kind_name(kind), task,
                           manager_worker_name(j->manager, c->worker), t->done_attempt,
                           manager_worker_name(j->manager, t->done_worker));
                 kill_call(c);
         }
 }
 
-static void lose_attempt(AttemptCall *c, const char *why, const char *cause)
+void attempt_lose(AttemptCall *c, const char *why, const char *cause)
 {
         MasterJob *j = c->job;
         const char *name = manager_worker_name(j->manager, c->worker);
 
         drop_other(c);
         job_event(j, "attempt-lost", "attempt %u of %s %u on %s is lost: %s", c->attempt,
-                  kind_name(c->kind), c->task, name, why);
+                  attempt_kind_name(c->kind), c->task, name, why);
         (void) end_attempt(j, c->kind, c->task, c->attempt, ATTEMPT_LOST, why, cause);
         attempt_detach(c);
 }
 
-typedef void (*CallFn)(AttemptCall *c, void *userdata);
-
-/* @fn may end them. */
-static void each_call_of(const MasterWorker *w, CallFn fn, void *userdata)
+void worker_each_call(const MasterWorker *w, AttemptCallFn fn, void *userdata)
 {
         Manager *m = w->manager;
 
@@ -177,12 +154,12 @@ static void lose_call(AttemptCall *c, void *userdata)
 {
         const Loss *loss = userdata;
 
-        lose_attempt(c, loss->why, loss->cause);
+        attempt_lose(c, loss->why, loss->cause);
 }
 
 void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause)
 {
-        each_call_of(w, lose_call, &(Loss){.why = why, .cause = cause});
+        worker_each_call(w, lose_call, &(Loss){.why = why, .cause = cause});
 }
 
 /* The sentence is the worker's, which knows the input and the offset. */
@@ -195,7 +172,8 @@ static void fail_attempt(MasterJob *j, const FinishedAttempt *f, const char *err
         int r;
 
         job_event(j, "attempt-failed", "attempt %u of %s %u on %s failed: %s", f->attempt,
-                  kind_name(f->kind), f->task, manager_worker_name(j->manager, f->worker), why);
+                  attempt_kind_name(f->kind), f->task, manager_worker_name(j->manager, f->worker),
+                  why);
         job_keep_tail(j, f, stderr_tail);
         worker_set_trouble(manager_worker(j->manager, f->worker), why);
         r = end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_FAILED, why, cause);
@@ -255,7 +233,7 @@ static void reject_attempt(MasterJob *j, const FinishedAttempt *f, const char *e
         Manager *m = j->manager;
 
         job_event(j, "attempt-rejected", "%s did not take %s %u: %s",
-                  manager_worker_name(m, f->worker), kind_name(f->kind), f->task,
+                  manager_worker_name(m, f->worker), attempt_kind_name(f->kind), f->task,
                   *error ? error : "no reason given");
         worker_set_trouble(manager_worker(m, f->worker), error);
         (void) end_attempt(j, f->kind, f->task, f->attempt, ATTEMPT_REJECTED, error, cause);
@@ -291,7 +269,7 @@ static void on_success(AttemptCall *c, FinishedAttempt *f, const Mapreduced__V1_
                 g_autofree char *why = NULL;
 
                 why = g_strdup_printf("%s %u: its result could not be kept in %s: %s",
-                                      kind_name(f->kind), f->task, j->output_dir, fault);
+                                      attempt_kind_name(f->kind), f->task, j->output_dir, fault);
                 attempt_detach(c);
                 fail_attempt(j, f, why, cause_of_errno(output_error), "", false);
                 return;
@@ -396,7 +374,7 @@ static void begin_anew(AttemptCall *c)
         if (c->kind == job_part_kind(c->job) && c->job->streamed)
                 c->output_error = open_streamed_output(c);
         if (c->left)
-                move_attempt(c);
+                attempt_move(c);
 }
 
 static void on_update(EvgrpcCall *call, const ProtobufCMessage *message, void *userdata)
@@ -455,7 +433,7 @@ static void on_call_done(EvgrpcCall *call, const EvgrpcStatus *status, void *use
                         attempt_detach(c);
                         fail_attempt(j, &f, why, CAUSE_WORKER_UNREACHABLE, "", false);
                 } else {
-                        lose_attempt(c, why, CAUSE_WORKER_UNREACHABLE);
+                        attempt_lose(c, why, CAUSE_WORKER_UNREACHABLE);
                 }
         }
         evgrpc_call_unref(c->call);
@@ -610,8 +588,8 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
         }
 }
 
-static AttemptCall *attempt_call_new(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
-                                     uint32_t worker)
+AttemptCall *attempt_call_new(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
+                              uint32_t worker)
 {
         AttemptCall *c = g_new(AttemptCall, 1);
 
@@ -627,8 +605,7 @@ static AttemptCall *attempt_call_new(MasterJob *j, TaskKind kind, uint32_t task,
         return c;
 }
 
-/* The call that begins an attempt, or takes it up again. */
-static void call_worker(AttemptCall *c, bool resume)
+void attempt_call(AttemptCall *c, bool resume)
 {
         static const EvgrpcCallHandlers handlers = {.on_message = on_update,
                                                     .on_done = on_call_done};
@@ -655,132 +632,14 @@ static void call_worker(AttemptCall *c, bool resume)
                 return;
         }
         scheduler_back_off(m->scheduler, c->worker, manager_now(m));
-        lose_attempt(c, error_text(r), CAUSE_WORKER_UNREACHABLE);
+        attempt_lose(c, error_text(r), CAUSE_WORKER_UNREACHABLE);
 }
 
 static void start_attempt(Manager *m, const Assignment *a)
 {
         MasterJob *j = a->userdata;
 
-        call_worker(attempt_call_new(j, a->kind, a->task, a->attempt, a->worker), false);
-}
-
-/* ---- Over a new connection ---- */
-
-static void move_attempt(AttemptCall *c)
-{
-        AttemptCall *next = attempt_call_new(c->job, c->kind, c->task, c->attempt, c->worker);
-
-        next->resumed = next->newer = true;
-        next->other = c;
-        c->other = next;
-        c->left = false;
-        call_worker(next, true);
-}
-
-static void move_call(AttemptCall *c, void *userdata)
-{
-        if (c->call && c->newer)
-                c->left = true;
-        else if (c->call && !c->other)
-                move_attempt(c);
-}
-
-void worker_move_attempts(MasterWorker *w)
-{
-        each_call_of(w, move_call, NULL);
-}
-
-/* ---- After a restart ---- */
-
-int job_expect_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
-                       uint32_t worker)
-{
-        int r;
-
-        r = scheduler_resume(j->manager->scheduler, j->table, kind, task, attempt, worker,
-                             manager_now(j->manager));
-        if (r >= 0)
-                (void) attempt_call_new(j, kind, task, attempt, worker);
-        return r;
-}
-
-static Mapreduced__V1__RunningAttempt *find_running(const Mapreduced__V1__RegisterRequest *request,
-                                                    const AttemptCall *c)
-{
-        for (size_t i = 0; i < request->n_running; i++) {
-                Mapreduced__V1__RunningAttempt *a = request->running[i];
-                bool map = a->kind == MAPREDUCED__V1__TASK_KIND__MAP;
-
-                if (a->task == c->task && a->attempt == c->attempt &&
-                    map == (c->kind == TASK_MAP) && g_str_equal(a->job_id, c->job->wire_id))
-                        return a;
-        }
-        return NULL;
-}
-
-typedef struct Resumption {
-        const Mapreduced__V1__RegisterRequest *request;
-        GPtrArray *keep;
-} Resumption;
-
-static void resume_or_lose(AttemptCall *c, void *userdata)
-{
-        Mapreduced__V1__RunningAttempt *a;
-        Resumption *x = userdata;
-
-        if (c->call && !c->resumed)
-                return;
-        a = find_running(x->request, c);
-        if (!a && c->resumed)
-                return;
-        if (!a) {
-                lose_attempt(c, "its worker does not run it any more", CAUSE_WORKER_RESTARTED);
-                return;
-        }
-        g_ptr_array_add(x->keep, a);
-        if (c->resumed)
-                return; /* it asks again before our call has arrived */
-        c->resumed = true;
-        job_event(c->job, "attempt-resumed", "%s goes on with attempt %u of %s %u",
-                  manager_worker_name(c->job->manager, c->worker), c->attempt, kind_name(c->kind),
-                  c->task);
-        call_worker(c, true);
-}
-
-void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
-                            GPtrArray *keep)
-{
-        each_call_of(w, resume_or_lose, &(Resumption){.request = request, .keep = keep});
-}
-
-static bool is_running(Manager *m, const Mapreduced__V1__RunningAttempt *a)
-{
-        TaskKind kind = a->kind == MAPREDUCED__V1__TASK_KIND__MAP ? TASK_MAP : TASK_REDUCE;
-        const MasterJob *j = manager_find_job_by_wire_id(m, a->job_id);
-        const Task *task;
-
-        if (!j || job_is_over(j) || !j->table)
-                return false;
-        task = task_table_get(j->table, kind, a->task);
-        for (uint32_t i = 0; task && i < task->running_count; i++)
-                if (task->running[i].number == a->attempt)
-                        return true;
-        return false;
-}
-
-GPtrArray *manager_list_unheard(Manager *m, const Mapreduced__V1__HeartbeatRequest *request)
-{
-        GPtrArray *unheard = g_ptr_array_new();
-
-        for (size_t i = 0; i < request->n_told; i++)
-                if (is_running(m, request->told[i]))
-                        g_ptr_array_add(unheard, request->told[i]);
-        if (unheard->len < request->n_told && manager_commit(m, false) < 0) {
-                g_ptr_array_unref(unheard);
-                return NULL;
-        }
-        return unheard;
+        attempt_call(attempt_call_new(j, a->kind, a->task, a->attempt, a->worker), false);
 }
 
 static void tell_of_backup(MasterJob *j, const Assignment *a, uint64_t now_usec)
@@ -792,7 +651,7 @@ static void tell_of_backup(MasterJob *j, const Assignment *a, uint64_t now_usec)
         job_event(j, "backup-started",
                   "attempt %u of %s %u on %s has done %.0f %% in %.1f s%s, far behind its peers: "
                   "backup attempt %u starts on %s",
-                  first->number, kind_name(a->kind), a->task,
+                  first->number, attempt_kind_name(a->kind), a->task,
                   manager_worker_name(j->manager, first->worker),
                   first->phase == ATTEMPT_RUNNING ? (double) first->fraction * 100 : 0.0,
                   (double) (now_usec - first->since_usec) / USEC_PER_SEC, since, a->attempt,

@@ -283,6 +283,16 @@ void manager_start_attempts(Manager *m, const GArray *assignments);
 void job_kill_attempts(MasterJob *j);
 void job_leave_attempts(
         MasterJob *j); /* we end, they go on: their workers wait for the next master */
+/* One attempt of the task was committed: the others are told to stop. */
+void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
+void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause);
+TaskKind job_part_kind(const MasterJob *j); /* maps, where there are no reduces */
+uint32_t job_part_count(const MasterJob *j);
+const char *job_part_ending(const MasterJob *j);   /* of their names: ".gz"; a constant */
+double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R' reduces: summed */
+
+/* ---- master-resume.c: attempts that go on over another call ---- */
+
 /* After a restart: an attempt that its worker may still run. */
 int job_expect_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
                        uint32_t worker);
@@ -294,13 +304,6 @@ void worker_move_attempts(MasterWorker *w);
 /* Of the attempts whose result a worker has sent: those that we take for running. Commits what is known of the others.
  * Return: of RunningAttempt *, owned by @request; NULL: the state cannot be saved. */
 GPtrArray *manager_list_unheard(Manager *m, const Mapreduced__V1__HeartbeatRequest *request);
-/* One attempt of the task was committed: the others are told to stop. */
-void job_kill_losers(MasterJob *j, TaskKind kind, uint32_t task);
-void worker_lose_attempts(MasterWorker *w, const char *why, const char *cause);
-TaskKind job_part_kind(const MasterJob *j); /* maps, where there are no reduces */
-uint32_t job_part_count(const MasterJob *j);
-const char *job_part_ending(const MasterJob *j);   /* of their names: ".gz"; a constant */
-double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R' reduces: summed */
 
 /* ---- master-commit.c: parts ---- */
 

@@ -2,29 +2,24 @@
  * A private master and worker — see local.h.
  */
 #include <fcntl.h>
-#include <sched.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include "base/fs.h"
 #include "base/parse.h"
 #include "cli/local.h"
-#include "platform/module.h"
+#include "platform/quick.h"
+#include "platform/spawn.h"
 
 #define SPACE_MIN_BYTES MIB(64) /* the default of MinFree= in workerd.conf */
 /* For tasks to be killed and a spool to be deleted: 16 GiB of run files on their way to the disk took ten seconds. */
 #define STOP_TIMEOUT_USEC (60 * USEC_PER_SEC)
-
-/* The descriptors that the daemons are given; the directory only where a path is too long. */
-#define FD_LIFELINE 3
-#define FD_BUS 4
-#define FD_LISTEN 5
-#define FD_DIRECTORY 6
+#define HEAP_BYTES (256 * 1024) /* what a small job needs of it */
 
 static const char *const daemon_names[LOCAL_DAEMONS] = {"mr-masterd", "mr-workerd"};
 /* Without TLS, which they have no use for. */
@@ -85,16 +80,16 @@ static bool paths_fit(const Local *l)
                sizeof(((struct sockaddr_un *) 0)->sun_path);
 }
 
-/* The address of "master" or "worker", as a process knows it that has the directory as @fd. */
-static char *socket_path(const Local *l, const char *who, int fd)
+/* The address of "master" or "worker". */
+static char *socket_path(const Local *l, const char *who)
 {
         return paths_fit(l) ? g_strdup_printf("%s/%s/socket", l->dir, who)
-                            : g_strdup_printf("/proc/self/fd/%d/%s/socket", fd, who);
+                            : g_strdup_printf("/proc/self/fd/%d/%s/socket", l->dir_fd, who);
 }
 
 static int listen_for_master(const Local *l, int *ret, Error *e)
 {
-        g_autofree char *path = socket_path(l, "master", l->dir_fd);
+        g_autofree char *path = socket_path(l, "master");
         struct sockaddr_un address = {.sun_family = AF_UNIX};
         _cleanup_close_ int fd = -EBADF;
 
@@ -107,43 +102,41 @@ static int listen_for_master(const Local *l, int *ret, Error *e)
         return 0;
 }
 
-static int start(Local *l, LocalDaemon which, GPtrArray *argv, const SpawnFd *fds, size_t fd_count,
-                 Error *e)
+/* The first task process, before all else: it links its libraries while the daemons are linked here. */
+static int start_task(Local *l, Error *e)
+{
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = find_helper("mr-task", &path);
+        if (r < 0)
+                return error_setf(e, r, "cannot find mr-task: is it installed?");
+        r = task_process_spawn(path, &l->task);
+        return r < 0 ? error_setf(e, r, "cannot start %s: %s", path, error_text(r)) : 0;
+}
+
+static int load(Local *l, LocalDaemon which, GPtrArray *argv, const ModuleHost *host, Error *e)
 {
         const char *name = daemon_names[which];
         _cleanup_free_ char *path = NULL;
-        g_auto(GStrv) env = g_environ_setenv(g_get_environ(), "MR_LOG_LEVEL", "warning", FALSE);
-        SpawnOptions o = {
-                .fds = fds, .fd_count = fd_count, .env = env, .cwd_fd = -1, .new_group = true};
         int r;
 
         r = find_helper(daemon_modules[which], &path);
         if (r < 0)
                 return error_setf(e, r, "cannot find %s: is it installed?", daemon_modules[which]);
-        argv->pdata[0] = (void *) name;
+        argv->pdata[0] = g_strdup(name);
         g_ptr_array_add(argv, NULL);
-        r = spawn_module(path, (char **) argv->pdata, &o, &l->pids[which]);
-        if (r < 0) {
-                l->pids[which] = 0;
-                return error_setf(e, r, "cannot start %s: %s", path, error_text(r));
-        }
-        return 0;
+        l->argvs[which] = argv;
+        return module_new(path, (char **) argv->pdata, host, &l->modules[which], e);
 }
 
-/* An argument vector whose strings it owns, but for the program's name. */
+/* An argument vector, but for the program's name. */
 static GPtrArray *arguments_new(void)
 {
-        GPtrArray *argv = g_ptr_array_new();
+        GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
 
         g_ptr_array_add(argv, NULL);
         return argv;
-}
-
-static void arguments_free(GPtrArray **argv)
-{
-        for (guint i = 1; i < (*argv)->len; i++)
-                g_free((*argv)->pdata[i]);
-        g_ptr_array_unref(*argv);
 }
 
 static void add(GPtrArray *argv, const char *format, ...) _printf_(2, 3);
@@ -157,46 +150,43 @@ static void add(GPtrArray *argv, const char *format, ...)
         va_end(ap);
 }
 
-static int start_master(Local *l, int lifeline, int listener, int bus, Error *e)
+/* Takes the descriptors. */
+static int load_master(Local *l, int listener, int bus, Error *e)
 {
-        _cleanup_(arguments_free) GPtrArray *argv = arguments_new();
-        const SpawnFd fds[] = {
-                {-EBADF, STDIN_FILENO}, {STDERR_FILENO, STDOUT_FILENO}, {lifeline, FD_LIFELINE},
-                {bus, FD_BUS},          {listener, FD_LISTEN},          {l->dir_fd, FD_DIRECTORY},
-        };
+        const ModuleHost host = {.child = &l->sweeper, .task = TASK_PROCESS_NONE};
+        GPtrArray *argv = arguments_new();
 
-        add(argv, "--bus=fd:%d", FD_BUS);
-        add(argv, "--listen=fd:%d", FD_LISTEN);
-        add(argv, "--exit-with-fd=%d", FD_LIFELINE);
+        add(argv, "--bus=fd:%d", bus);
+        add(argv, "--listen=fd:%d", listener);
+        add(argv, "--exit-with-fd=%d", l->ends[LOCAL_MASTER]);
         add(argv, "--state=%s/master", l->dir);
         add(argv, "--config=/dev/null");
         add(argv, "--shared-results");
         add(argv, "--ephemeral");
-        return start(l, LOCAL_MASTER, argv, fds, ELEMENTSOF(fds) - (paths_fit(l) ? 1 : 0), e);
+        return load(l, LOCAL_MASTER, argv, &host, e);
 }
 
-static int start_worker(Local *l, int lifeline, uint32_t slots, Error *e)
+static int load_worker(Local *l, uint32_t slots, Error *e)
 {
-        g_autofree char *master = socket_path(l, "master", FD_DIRECTORY);
-        g_autofree char *worker = socket_path(l, "worker", FD_DIRECTORY);
-        _cleanup_(arguments_free) GPtrArray *argv = arguments_new();
-        const SpawnFd fds[] = {
-                {-EBADF, STDIN_FILENO},
-                {STDERR_FILENO, STDOUT_FILENO},
-                {lifeline, FD_LIFELINE},
-                {l->dir_fd, FD_DIRECTORY},
-        };
+        g_autofree char *master = socket_path(l, "master");
+        g_autofree char *worker = socket_path(l, "worker");
+        const ModuleHost host = {.child = &l->sweeper, .task = l->task};
+        GPtrArray *argv = arguments_new();
+        int r;
 
         add(argv, "--bus=none");
         add(argv, "--master=unix:%s", master);
         add(argv, "--listen=unix:%s", worker);
-        add(argv, "--exit-with-fd=%d", FD_LIFELINE);
+        add(argv, "--exit-with-fd=%d", l->ends[LOCAL_WORKER]);
         add(argv, "--spool=%s/worker", l->dir);
         add(argv, "--config=/dev/null");
         add(argv, "--slots=%u", slots);
         add(argv, "--name=local");
         add(argv, "--ephemeral");
-        return start(l, LOCAL_WORKER, argv, fds, ELEMENTSOF(fds) - (paths_fit(l) ? 1 : 0), e);
+        r = load(l, LOCAL_WORKER, argv, &host, e);
+        if (r >= 0)
+                l->task = TASK_PROCESS_NONE;
+        return r;
 }
 
 static int make_pair(int *ret_ours, int *ret_theirs, Error *e)
@@ -210,27 +200,35 @@ static int make_pair(int *ret_ours, int *ret_theirs, Error *e)
         return 0;
 }
 
+/* A descriptor of the daemons may have none of these numbers, and what they log must not go to a socket. */
+static int open_standard_fds(void)
+{
+        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+                if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+                        return -errno;
+        return 0;
+}
+
 static int start_both(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
 {
-        _cleanup_close_ int masters = -EBADF, workers = -EBADF;
         _cleanup_close_ int bus_theirs = -EBADF, bus_ours = -EBADF, listener = -EBADF;
         int r;
 
         r = make_directory(l, e);
-        if (r < 0)
-                return r;
-        r = listen_for_master(l, &listener, e);
-        if (r < 0)
-                return r;
-        r = make_pair(&l->lifelines[LOCAL_MASTER], &masters, e);
         if (r >= 0)
-                r = make_pair(&l->lifelines[LOCAL_WORKER], &workers, e);
+                r = start_task(l, e);
+        if (r >= 0)
+                r = listen_for_master(l, &listener, e);
+        for (size_t i = 0; r >= 0 && i < LOCAL_DAEMONS; i++)
+                r = make_pair(&l->lifelines[i], &l->ends[i], e);
         if (r >= 0)
                 r = make_pair(&bus_ours, &bus_theirs, e);
         if (r >= 0)
-                r = start_master(l, masters, listener, bus_theirs, e);
+                r = load_master(l, TAKE_FD(listener), TAKE_FD(bus_theirs), e);
         if (r >= 0)
-                r = start_worker(l, workers, slots, e);
+                r = load_worker(l, slots, e);
+        for (LocalDaemon i = LOCAL_MASTER; r >= 0 && i < LOCAL_DAEMONS; i++)
+                r = module_start(l->modules[i], e);
         if (r < 0)
                 return r;
         *ret_bus_fd = TAKE_FD(bus_ours);
@@ -243,40 +241,88 @@ int local_start(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
 
         *l = LOCAL_NONE;
         r = block_signals();
+        if (r >= 0)
+                r = open_standard_fds();
         if (r < 0)
-                return error_setf(e, r, "cannot block signals: %s", error_text(r));
+                return error_setf(e, r, "cannot set up: %s", error_text(r));
+        (void) mallopt(M_ARENA_MAX, 1); /* a few threads, which do little */
+        heap_prepare(HEAP_BYTES);
+        (void) g_setenv("MR_LOG_LEVEL", "warning", FALSE);
         r = start_both(l, slots > 0 ? slots : g_get_num_processors(), ret_bus_fd, e);
         if (r < 0)
                 local_stop(l);
         return r;
 }
 
-static int on_child(sd_event_source *s, const siginfo_t *si, void *userdata)
+static int start_sweeper(Local *l)
+{
+        char *argv[] = {(char *) "mr-sweep", l->dir, NULL};
+        _cleanup_free_ char *path = NULL;
+        _cleanup_close_ int theirs = -EBADF;
+        int ends[2], r;
+        pid_t pid;
+
+        r = find_helper("mr-sweep", &path);
+        if (r < 0)
+                return r;
+        if (pipe2(ends, O_CLOEXEC) < 0)
+                return -errno;
+        theirs = ends[0];
+        l->sweeper_fd = ends[1];
+        SpawnOptions o = {
+                .fds = (SpawnFd[]){{theirs, STDIN_FILENO}, {STDERR_FILENO, STDOUT_FILENO}},
+                .fd_count = 2,
+                .cwd_fd = -1,
+                .new_group = true,
+        };
+        r = spawn(path, argv, &o, &pid);
+        if (r >= 0)
+                l->sweeper = pid;
+        return r;
+}
+
+/* Once the job is on its way: what comes before that is not delayed. */
+static int on_sweeper_due(sd_event_source *s, void *userdata)
+{
+        int r = start_sweeper(userdata);
+
+        if (r < 0)
+                (void) fprintf(stderr, "mrctl: cannot start mr-sweep, going on without: %s\n",
+                               error_text(r));
+        return 0;
+}
+
+static int on_end(sd_event_source *s, int fd, uint32_t revents, void *userdata)
 {
         Local *l = userdata;
 
         for (size_t i = 0; i < LOCAL_DAEMONS; i++) {
-                int status = si->si_code == CLD_EXITED ? si->si_status << 8 : si->si_status;
+                int status;
 
-                if (l->pids[i] != si->si_pid)
+                if (s != l->sources[i])
                         continue;
-                l->pids[i] = 0;
+                l->sources[i] = sd_event_source_disable_unref(s);
+                (void) module_wait(l->modules[i], 0, &status);
                 l->ended(daemon_names[i], status, l->userdata);
+                break;
         }
         return 0;
 }
 
 int local_watch(Local *l, sd_event *event, LocalEnded ended, void *userdata)
 {
+        int r;
+
         l->ended = ended;
         l->userdata = userdata;
         for (size_t i = 0; i < LOCAL_DAEMONS; i++) {
-                int r = sd_event_add_child(event, &l->sources[i], l->pids[i], WEXITED, on_child, l);
+                r = sd_event_add_io(event, &l->sources[i], module_end_fd(l->modules[i]), EPOLLIN,
+                                    on_end, l);
 
                 if (r < 0)
                         return r;
         }
-        return 0;
+        return sd_event_add_defer(event, &l->sweeper_source, on_sweeper_due, l);
 }
 
 void local_release(Local *l, LocalDaemon which)
@@ -285,75 +331,62 @@ void local_release(Local *l, LocalDaemon which)
         l->lifelines[which] = safe_close(l->lifelines[which]);
 }
 
-/* Sleeps until a child ends, or @until_usec of CLOCK_MONOTONIC. SIGCHLD is blocked. */
-static void wait_for_sigchld(gint64 until_usec)
+static bool wait_for_end(Local *l, LocalDaemon which, uint64_t until_usec)
 {
-        gint64 left = MAX(until_usec - g_get_monotonic_time(), 0);
-        struct timespec ts = {.tv_sec = left / (gint64) USEC_PER_SEC,
-                              .tv_nsec = left % (gint64) USEC_PER_SEC * 1000};
-        sigset_t set;
+        int status;
 
-        (void) sigemptyset(&set);
-        (void) sigaddset(&set, SIGCHLD);
-        (void) sigtimedwait(&set, NULL, &ts);
-}
-
-/* True once none of them runs any more. */
-static bool reap(Local *l)
-{
-        bool all = true;
-
-        for (size_t i = 0; i < LOCAL_DAEMONS; i++) {
-                int status;
-
-                if (l->pids[i] <= 0)
-                        continue;
-                if (waitpid(l->pids[i], &status, WNOHANG) == 0) {
-                        all = false;
-                        continue;
-                }
-                l->pids[i] = 0;
-                if (status != 0) {
-                        g_autofree char *end = local_describe_end(status);
-
-                        (void) fprintf(stderr, "mrctl: %s %s\n", daemon_names[i], end);
-                }
+        if (l->modules[which] && !module_wait(l->modules[which], until_usec, &status)) {
+                (void) fprintf(stderr, "mrctl: %s does not end, leaving it behind\n",
+                               daemon_names[which]);
+                return false;
         }
-        return all;
+        if (l->modules[which] && status != EXIT_SUCCESS)
+                (void) fprintf(stderr, "mrctl: %s ended with status %d\n", daemon_names[which],
+                               status);
+        l->modules[which] = module_free(l->modules[which]);
+        l->ends[which] = safe_close(l->ends[which]);
+        g_clear_pointer(&l->argvs[which], g_ptr_array_unref);
+        return true;
 }
 
-static void kill_all(const Local *l)
+/* Of a start that failed; a worker has taken it otherwise. */
+static void end_task(Local *l)
 {
-        for (size_t i = 0; i < LOCAL_DAEMONS; i++)
-                if (l->pids[i] > 0)
-                        (void) kill(-l->pids[i], SIGKILL);
+        l->task.fd = safe_close(l->task.fd);
+        if (l->task.pid > 0)
+                (void) waitpid(l->task.pid, NULL, 0);
+        l->task.pid = 0;
+}
+
+/* @clean: nothing is written to the directory any more; else it is the sweeper's, once this process is gone. */
+static void remove_directory(Local *l, bool clean)
+{
+        pid_t sweeper = l->sweeper;
+
+        l->dir_fd = safe_close(l->dir_fd);
+        if (clean && l->dir)
+                (void) rm_rf_at(AT_FDCWD, l->dir);
+        g_clear_pointer(&l->dir, g_free);
+        if (!clean)
+                return;
+        if (sweeper > 0) {
+                (void) kill(sweeper, SIGKILL);
+                (void) waitpid(sweeper, NULL, 0);
+        }
+        l->sweeper = 0;
+        l->sweeper_fd = safe_close(l->sweeper_fd);
 }
 
 void local_stop(Local *l)
 {
-        gint64 until = g_get_monotonic_time() + (gint64) STOP_TIMEOUT_USEC;
-        bool killed = false;
+        uint64_t until = (uint64_t) g_get_monotonic_time() + STOP_TIMEOUT_USEC;
+        bool clean = true;
 
-        local_release(l, LOCAL_WORKER);
-        local_release(l, LOCAL_MASTER);
-        while (!reap(l)) {
-                if (!killed && g_get_monotonic_time() >= until) {
-                        (void) fprintf(stderr, "mrctl: the daemons do not end, killing them\n");
-                        kill_all(l);
-                        killed = true;
-                }
-                wait_for_sigchld(killed ? g_get_monotonic_time() + (gint64) USEC_PER_SEC : until);
-        }
-        l->dir_fd = safe_close(l->dir_fd);
-        if (l->dir)
-                (void) rm_rf_at(AT_FDCWD, l->dir);
-        g_clear_pointer(&l->dir, g_free);
-}
-
-char *local_describe_end(int status)
-{
-        if (WIFSIGNALED(status))
-                return g_strdup_printf("was killed by signal %d (%s)", WTERMSIG(status),
-                                       strsignal(WTERMSIG(status)));
-        return g_strdup_printf("ended with status %d", WEXITSTATUS(status));
+        l->sweeper_source = sd_event_source_disable_unref(l->sweeper_source);
+        for (LocalDaemon i = LOCAL_MASTER; i < LOCAL_DAEMONS; i++)
+                local_release(l, i);
+        for (LocalDaemon i = LOCAL_MASTER; i < LOCAL_DAEMONS; i++)
+                clean = wait_for_end(l, i, until) && clean;
+        end_task(l);
+        remove_directory(l, clean);
 }

@@ -3,22 +3,23 @@
  *
  *      mrctl ── bus (a socket pair) ──────────────▶ mr-masterd
  *        │                                             ▲ unix:DIR/master/socket
- *        └── lifelines (socket pairs) ─▶ both       mr-workerd ─▶ mr-task …
+ *        ├── lifelines (socket pairs) ─▶ both       mr-workerd ─▶ mr-task …
+ *        └── a pipe ─▶ mr-sweep DIR
  *
  * DIR is a new directory of mode 0700 below $TMPDIR (or /var/tmp), so nobody else can reach the sockets;
  * no TCP port is opened. mrctl listens on the master's socket itself and hands it over, so that the worker
  * never finds nobody there and has to wait for a retry.
  *
- * Both are forks of mrctl that run as modules (platform/module.h). One ends when its lifeline is cut, be it by us or
- * by the death of mrctl, and deletes its own directory below DIR; the last one DIR. A path too long for a socket
- * address goes by way of /proc/self/fd of the daemons.
+ * Both are threads of mrctl that run as modules (platform/module.h), and end when their lifelines are cut. Tasks are
+ * processes, and end when the worker does. If mrctl is killed, so are master and worker; then mr-sweep removes
+ * DIR. A path too long for a socket address goes by way of /proc/self/fd.
  */
 #pragma once
 
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
-#include "base/error.h"
+#include "platform/module.h"
 
 typedef enum LocalDaemon {
         LOCAL_MASTER,
@@ -26,27 +27,38 @@ typedef enum LocalDaemon {
         LOCAL_DAEMONS,
 } LocalDaemon;
 
-/* @name: "mr-masterd"; @status: as waitpid() has it. */
+/* @name: "mr-masterd"; @status: its exit status. */
 typedef void (*LocalEnded)(const char *name, int status, void *userdata);
 
 typedef struct Local {
         char *dir;
         int dir_fd;
-        int lifelines[LOCAL_DAEMONS];
-        pid_t pids[LOCAL_DAEMONS]; /* 0: not running */
+        _Atomic pid_t sweeper; /* 0: not running */
+        sd_event_source *sweeper_source;
+        int sweeper_fd;
+        TaskProcess task;                                  /* until the worker has it */
+        int lifelines[LOCAL_DAEMONS], ends[LOCAL_DAEMONS]; /* ours and theirs */
+        Module *modules[LOCAL_DAEMONS];                    /* NULL: not running */
+        GPtrArray *argvs[LOCAL_DAEMONS];
         sd_event_source *sources[LOCAL_DAEMONS];
         LocalEnded ended;
         void *userdata;
 } Local;
 
-#define LOCAL_NONE ((Local){.dir_fd = -EBADF, .lifelines = {-EBADF, -EBADF}})
+#define LOCAL_NONE                                                                                 \
+        ((Local){.dir_fd = -EBADF,                                                                 \
+                 .sweeper_fd = -EBADF,                                                             \
+                 .task = TASK_PROCESS_NONE,                                                        \
+                 .lifelines = {-EBADF, -EBADF},                                                    \
+                 .ends = {-EBADF, -EBADF}})
 
 /**
  * local_start() - start both
  * @slots:      task processes at a time; 0: one for each CPU that we may use
  * @ret_bus_fd: the client's end of the master's bus; the caller's
  *
- * Blocks SIGINT, SIGTERM and SIGCHLD in this process: from here on an event loop must take them.
+ * Blocks SIGINT, SIGTERM and SIGCHLD in this process: from here on an event loop must take them. Descriptors 0 to 2 are
+ * open from here on.
  *
  * Return: 0, or negative errno with a message and nothing left behind.
  */
@@ -58,8 +70,6 @@ int local_watch(Local *l, sd_event *event, LocalEnded ended, void *userdata);
 /* Ends one without waiting for it: the worker, when the job is over and its result still to be read. */
 void local_release(Local *l, LocalDaemon which);
 
-/* Ends both, waits for them (a few seconds at most, then by force), and removes what they left. */
+/* Ends both, waits for them (a few seconds at most), and removes what they left. If they do not end, this process is to
+ * end without them. */
 void local_stop(Local *l);
-
-/* "ended with status 1", "was killed by signal 9 (Killed)". Caller frees. */
-char *local_describe_end(int status);

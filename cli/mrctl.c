@@ -10,7 +10,7 @@
 #include "config.h"
 #include "cli/print.h"
 #include "cli/verbs.h"
-#include "platform/module.h"
+#include "platform/quick.h"
 
 static const char help_text[] =
         "mrctl [OPTIONS…] VERB …\n"

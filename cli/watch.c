@@ -144,10 +144,10 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void
 
 static void on_daemon_ended(const char *name, int status, void *userdata)
 {
-        g_autofree char *how = local_describe_end(status);
         Watch *w = userdata;
 
-        (void) error_setf(&w->error, EIO, "our %s %s before the job was over", name, how);
+        (void) error_setf(&w->error, EIO, "our %s ended with status %d before the job was over",
+                          name, status);
         (void) fail(w);
 }
 

@@ -8,6 +8,7 @@
 #include "mr-masterd/master-manager.h"
 #include "platform/log.h"
 #include "platform/message-ids.h"
+#include "platform/module.h"
 #include "platform/service.h"
 
 typedef struct Reload {
@@ -36,7 +37,7 @@ static void on_reload(void *userdata)
         master_conf_done(&fresh);
 }
 
-static int run(MasterConf *conf, int argc, char *argv[], Error *e)
+static int serve(MasterConf *conf, int argc, char *argv[], Error *e)
 {
         _cleanup_(loop_freep) Loop *l = NULL;
         _cleanup_(manager_freep) Manager *m = NULL;
@@ -45,7 +46,7 @@ static int run(MasterConf *conf, int argc, char *argv[], Error *e)
 
         service_raise_fd_limit();
         r = loop_new(&l);
-        if (r >= 0)
+        if (r >= 0 && !service_host())
                 r = loop_exit_on_signals(l);
         if (r >= 0)
                 r = service_start_watchdog(l);
@@ -71,21 +72,62 @@ static int run(MasterConf *conf, int argc, char *argv[], Error *e)
         return r;
 }
 
-int main(int argc, char *argv[])
-{
-        _cleanup_error_ Error e = {};
+typedef struct State {
         MasterConf conf;
+        int argc;
+        char **argv;
+} State;
+
+static State *state_free(State *s)
+{
+        if (!s)
+                return NULL;
+        master_conf_done(&s->conf);
+        g_free(s);
+        return NULL;
+}
+DEFINE_CLEANUP(State, state_free);
+
+static int prepare(int argc, char *argv[], const ModuleHost *host, void **ret)
+{
+        _cleanup_(state_freep) State *s = g_new0(State, 1);
+        _cleanup_error_ Error e = {};
         int r;
 
         log_open("mr-masterd");
-        master_conf_init(&conf);
-        r = master_conf_parse(&conf, argc, argv, &e);
-        if (r > 0)
-                r = run(&conf, argc, argv, &e);
+        if (host)
+                service_be_guest(host);
+        s->argc = argc;
+        s->argv = argv;
+        master_conf_init(&s->conf);
+        r = master_conf_parse(&s->conf, argc, argv, &e);
         if (r < 0) {
                 log_error("%s", error_message(&e, r));
                 service_failed(r, error_message(&e, r));
         }
-        master_conf_done(&conf);
+        if (r > 0)
+                *ret = TAKE_PTR(s);
+        return r;
+}
+
+static int run(void *userdata)
+{
+        _cleanup_(state_freep) State *s = userdata;
+        _cleanup_error_ Error e = {};
+        int r;
+
+        r = serve(&s->conf, s->argc, s->argv, &e);
+        if (r < 0) {
+                log_error("%s", error_message(&e, r));
+                service_failed(r, error_message(&e, r));
+        }
         return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+extern const Program program;
+const Program program = {prepare, run};
+
+int main(int argc, char *argv[])
+{
+        return program_main(&program, argc, argv);
 }

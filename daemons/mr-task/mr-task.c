@@ -2,9 +2,9 @@
  * mr-task — runs the attempts of one job on one slot, one after another, and ends with it.
  *
  * It serves a socket it was started with (fd 3), opens no path that was not handed to it, and leaves
- * no process behind: whatever user code started is adopted and killed. The worker may be its parent, or have had it
- * from the service manager by connecting to mr-task.socket: then the worker cannot kill it, and it watches its
- * end of the socket itself.
+ * no process behind: whatever user code started is adopted and killed. It watches its end of the socket itself, for the
+ * worker may not be there to kill it: it died, or is not the parent, having had us from the service manager by
+ * connecting to mr-task.socket.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -17,10 +17,12 @@
 #include "config.h"
 #include "mr-task/attempt.h"
 #include "mr-task/command.h"
+#include "platform/quick.h"
 #include "records/region.h"
 
 #define LINK_FD 3
-#define FILES_WANTED 4096 /* a merge of MERGE_FAN_IN_MAX runs, and a packet of 64 beside it */
+#define HEAP_BYTES (128 * 1024) /* what a small attempt needs of it */
+#define FILES_WANTED 4096       /* a merge of MERGE_FAN_IN_MAX runs, and a packet of 64 beside it */
 
 static void raise_file_limit(void)
 {
@@ -41,26 +43,25 @@ static void *watch_link(void *userdata)
         while (poll(&p, 1, -1) < 0 && errno == EINTR)
                 ;
         (void) nanosleep(&grace, NULL);
-        _exit(EXIT_FAILURE); /* the unit ends, and with it its control group */
+        command_kill_all();
+        _exit(EXIT_FAILURE); /* a unit ends, and with it its control group */
 }
 
 /* What the service manager told us is not for the user's commands. */
-static int prepare_unit(void)
+static void clean_environment(void)
 {
         static const char *const ours[] = {"LISTEN_FDS",     "LISTEN_PID",    "LISTEN_FDNAMES",
                                            "JOURNAL_STREAM", "INVOCATION_ID", "SYSTEMD_EXEC_PID"};
-        pthread_t thread;
-        bool connected = getenv("LISTEN_FDS") != NULL;
 
         for (size_t i = 0; i < ELEMENTSOF(ours); i++)
                 (void) unsetenv(ours[i]);
-        return connected ? -pthread_create(&thread, NULL, watch_link, NULL) : 0;
 }
 
 static int prepare(void)
 {
+        socklen_t size = sizeof(int);
+        pthread_t thread;
         int type;
-        socklen_t size = sizeof(type);
 
         if (getsockopt(LINK_FD, SOL_SOCKET, SO_TYPE, &type, &size) < 0 || type != SOCK_SEQPACKET) {
                 (void) fprintf(stderr,
@@ -77,7 +78,8 @@ static int prepare(void)
         (void) signal(SIGXFSZ,
                       SIG_IGN); /* a write says EFBIG, and the attempt can say why it failed */
         raise_file_limit();
-        return prepare_unit();
+        clean_environment();
+        return -pthread_create(&thread, NULL, watch_link, NULL);
 }
 
 /* Return: LINK_ENDED when the worker is done with us, or what went wrong. */
@@ -107,6 +109,7 @@ int main(int argc, char *argv[])
                 (void) printf("mr-task %s\n", MR_VERSION);
                 return EXIT_SUCCESS;
         }
+        heap_prepare(HEAP_BYTES);
         heap_keep();
         r = prepare();
         if (r < 0)
@@ -114,7 +117,7 @@ int main(int argc, char *argv[])
         r = serve();
         command_kill_all();
         if (r == LINK_ENDED)
-                return EXIT_SUCCESS;
+                end_process(EXIT_SUCCESS);
         (void) fprintf(stderr, "mr-task: the worker's messages made no sense: %s\n", error_text(r));
         return EXIT_FAILURE;
 }

@@ -120,7 +120,6 @@ static int start(Manager *m)
         r = prepare_loop(m);
         if (r < 0)
                 return r;
-        /* Before there are threads. */
         r = task_pool_new(m->loop, m->conf.slots, m->conf.task_socket, m->conf.ephemeral,
                           on_slots_changed, m, &m->pool);
         if (r < 0)
@@ -179,6 +178,7 @@ Manager *manager_free(Manager *m)
 {
         if (!m)
                 return NULL;
+        task_pool_end_idle(m->pool);
         m->bus = worker_bus_free(m->bus);
         if (g_hash_table_size(m->attempts) > 0)
                 give_back_attempts(m);

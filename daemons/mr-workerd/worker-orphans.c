@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/parse.h"
 #include "mr-workerd/worker-orphans.h"
+#include "platform/service.h"
 
 #define CHILDREN_MAX_BYTES MIB(1)
 
@@ -21,6 +22,7 @@ int orphans_kill(bool (*is_ours)(pid_t pid, void *userdata), void *userdata)
         g_autofree char *path = NULL;
         _cleanup_free_ char *text = NULL;
         g_auto(GStrv) words = NULL;
+        pid_t hosts = service_host() ? *service_host()->child : 0;
         int found = 0, r;
 
         /* Children that were adopted belong to the first thread, as do those that it started. */
@@ -32,7 +34,8 @@ int orphans_kill(bool (*is_ours)(pid_t pid, void *userdata), void *userdata)
         for (char **w = words; *w; w++) {
                 uint32_t pid;
 
-                if (parse_u32_range(*w, 1, INT32_MAX, &pid) < 0 || is_ours((pid_t) pid, userdata))
+                if (parse_u32_range(*w, 1, INT32_MAX, &pid) < 0 || is_ours((pid_t) pid, userdata) ||
+                    (pid_t) pid == hosts)
                         continue;
                 found++;
                 if (getpgid((pid_t) pid) == (pid_t) pid)

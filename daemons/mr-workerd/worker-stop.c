@@ -108,6 +108,8 @@ int worker_stop_on_signals(Manager *m)
         int r;
 
         r = loop_timer_new(m->loop, on_look, m, &m->stop_timer);
+        if (r < 0 || service_host())
+                return r;
         for (size_t i = 0; r >= 0 && i < ELEMENTSOF(signals); i++) {
                 sigset_t set;
 

@@ -14,7 +14,9 @@
 #include "mr-workerd/worker-task.h"
 #include "platform/log.h"
 #include "platform/packet.h"
-#include "platform/module.h"
+#include "platform/service.h"
+#include "platform/spawn.h"
+#include "platform/task-process.h"
 
 #define PRESTART 2
 #define PRESTART_ONE_JOB                                                                           \
@@ -58,7 +60,6 @@ struct TaskPool {
         Loop *loop;
         uint32_t slots, busy, living; /* living: FRESH, BUSY and WARM */
         uint32_t prestart;
-        char *module;         /* while we have one thread, of one job: the program as a module */
         char *helper;         /* the program, or NULL: they are reached at */
         char *socket;         /* where each connection is one */
         GPtrArray *processes; /* of Process; ENDING ones, too */
@@ -316,45 +317,32 @@ static int process_connect(TaskPool *pool, Process **ret)
         return 0;
 }
 
-static int process_spawn(TaskPool *pool, Process **ret)
+/* Takes @child. */
+static int process_take(TaskPool *pool, TaskProcess child, Process **ret)
 {
-        char *argv[] = {(char *) "mr-task", NULL};
-        _cleanup_close_ int theirs = -EBADF;
-        Process *p;
-        int pair[2], r;
+        Process *p = g_new0(Process, 1);
+        int r;
 
-        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-                return -errno;
-        theirs = pair[1];
-        (void) fcntl(pair[0], F_SETFL, O_NONBLOCK);
-
-        p = g_new0(Process, 1);
-        *p = (Process){.pool = pool, .fd = pair[0]};
-        SpawnOptions o = {
-                .fds =
-                        (SpawnFd[]){
-                                {.ours = -EBADF, .theirs = 0},
-                                {.ours = -EBADF, .theirs = 1},
-                                {.ours = theirs, .theirs = 3},
-                        },
-                .fd_count = 3,
-                .cwd_fd = -1,
-                .new_group = true,
-        };
-        r = pool->module ? spawn_module(pool->module, argv, &o, &p->pid)
-                         : spawn(pool->helper, argv, &o, &p->pid);
-        if (r >= 0)
-                r = process_watch(p);
+        *p = (Process){.pool = pool, .fd = child.fd, .pid = child.pid};
+        r = process_watch(p);
         if (r < 0) {
                 process_kill(p);
-                if (p->pid > 0)
-                        (void) waitpid(p->pid, NULL, 0);
+                (void) waitpid(p->pid, NULL, 0);
                 process_free(p);
                 return r;
         }
         process_add(p);
         *ret = p;
         return 0;
+}
+
+static int process_spawn(TaskPool *pool, Process **ret)
+{
+        TaskProcess child;
+        int r;
+
+        r = task_process_spawn(pool->helper, &child);
+        return r < 0 ? r : process_take(pool, child, ret);
 }
 
 static int process_start(TaskPool *pool, Process **ret)
@@ -444,13 +432,12 @@ static void on_dispatch(evutil_socket_t fd, short what, void *userdata)
 int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
                   void (*on_changed)(void *userdata), void *userdata, TaskPool **ret)
 {
-        _cleanup_free_ char *helper = NULL, *module = NULL;
+        _cleanup_free_ char *helper = NULL;
+        Process *first;
         TaskPool *pool;
         int r;
 
         r = socket ? 0 : find_helper("mr-task", &helper);
-        if (r >= 0 && !socket && one_job)
-                r = find_helper("mr-task-local.so", &module);
         if (r < 0)
                 return r;
         pool = g_new0(TaskPool, 1);
@@ -458,7 +445,6 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
                 .loop = l,
                 .slots = slots,
                 .prestart = one_job ? PRESTART_ONE_JOB : PRESTART,
-                .module = TAKE_PTR(module),
                 .helper = TAKE_PTR(helper),
                 .socket = g_strdup(socket),
                 .processes = g_ptr_array_new_with_free_func(process_free),
@@ -471,12 +457,13 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
         r = pool->dispatch ? loop_timer_new(l, on_orphans, pool, &pool->orphans) : -ENOMEM;
         if (r >= 0)
                 r = orphans_adopt();
+        if (r >= 0 && service_host() && service_host()->task.pid > 0)
+                r = process_take(pool, service_host()->task, &first);
         if (r < 0) {
                 task_pool_free(pool);
                 return r;
         }
         prestart(pool);
-        g_clear_pointer(&pool->module, g_free);
         if (one_job)
                 pool->prestart = 0;
         *ret = pool;
@@ -518,6 +505,16 @@ static bool reap(Loop *l, pid_t pid, uint64_t deadline_usec)
         return waitpid(pid, NULL, WNOHANG) != 0;
 }
 
+void task_pool_end_idle(TaskPool *pool)
+{
+        for (guint i = 0; pool && i < pool->processes->len; i++) {
+                Process *p = pool->processes->pdata[i];
+
+                if (p->state == PROCESS_FRESH || p->state == PROCESS_WARM)
+                        process_end(p);
+        }
+}
+
 TaskPool *task_pool_free(TaskPool *pool)
 {
         uint64_t deadline;
@@ -550,7 +547,6 @@ TaskPool *task_pool_free(TaskPool *pool)
         loop_timer_free(pool->orphans);
         if (pool->dispatch)
                 event_free(pool->dispatch);
-        free(pool->module);
         free(pool->helper);
         g_free(pool->socket);
         g_free(pool->packet);

@@ -39,14 +39,16 @@ typedef struct TaskSlotHandlers {
  * @slots:      most processes at a time
  * @socket:     a socket at which each connection is a process that somebody else starts (mr-task.socket: a unit
  *              with a user of its own), or NULL: they are our children. No fall-back from the one to the other
- * @one_job:    there will be no other job: one process is started beforehand, and none after that job. It is
- *              a fork of this one (platform/module.h), which must have one thread
+ * @one_job:    there will be no other job: one process is started beforehand, and none after that job. A
+ *              host's first task process (platform/module.h) is that one
  * @on_changed: told when the number of busy ones changed; may be NULL
  *
  * SIGCHLD must be blocked. Return: 0; -ENOENT when there is no mr-task.
  */
 int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
                   void (*on_changed)(void *userdata), void *userdata, TaskPool **ret);
+/* Tells the idle ones to end, so that there is less to wait for later. Takes NULL. */
+void task_pool_end_idle(TaskPool *pool);
 /* Every slot must have been given back. Ends and reaps every process. */
 TaskPool *task_pool_free(TaskPool *pool);
 

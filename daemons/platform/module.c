@@ -2,139 +2,122 @@
  * Programs as modules — see module.h.
  */
 #include <dlfcn.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <locale.h>
-#include <malloc.h>
-#include <signal.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 
 #include "platform/module.h"
 
-#define EXIT_NO_PROGRAM 127 /* as a shell says it */
-/* Above all that SpawnFd.theirs may name: what dup2() could overwrite is moved there first. */
-#define FIRST_SAFE_FD 64
+struct Module {
+        const Program *program;
+        const char *name;
+        void *state;
+        pthread_t thread;
+        bool started;
+        int end_fd;
+        int status; /* good once end_fd is readable */
+};
 
-extern char **environ;
-
-typedef int (*MainFn)(int argc, char **argv);
-
-/* Of the leak sanitizer, where it is linked: it looks at the end of main(), which a child does not reach. */
-extern void __lsan_do_leak_check(void) __attribute__((weak));
-
-static void reset_signals(void)
+int program_main(const Program *program, int argc, char *argv[])
 {
-        sigset_t none;
+        void *state = NULL;
+        int r = program->prepare(argc, argv, NULL, &state);
 
-        for (int i = 1; i < NSIG; i++)
-                (void) signal(i, SIG_DFL);
-        (void) sigemptyset(&none);
-        (void) sigprocmask(SIG_SETMASK, &none, NULL);
+        if (r < 0)
+                return EXIT_FAILURE;
+        return r == 0 ? EXIT_SUCCESS : program->run(state);
 }
 
-static bool is_theirs(const SpawnOptions *o, int fd)
+static void *run(void *userdata)
 {
-        for (size_t i = 0; i < o->fd_count; i++)
-                if (o->fds[i].theirs == fd)
-                        return true;
-        return fd <= STDERR_FILENO;
+        locale_t c =
+                newlocale(LC_ALL_MASK, "C", (locale_t) 0); /* a static one: nothing to be freed */
+        Module *m = userdata;
+
+        (void) uselocale(c);
+        (void) prctl(PR_SET_NAME, m->name);
+        m->status = m->program->run(m->state);
+        (void) eventfd_write(m->end_fd, 1);
+        return NULL;
 }
 
-static int place_fds(const SpawnOptions *o)
+static int load(const char *path, const Program **ret, Error *e)
 {
-        int moved[FIRST_SAFE_FD];
+        void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 
-        for (size_t i = 0; i < o->fd_count; i++) {
-                int ours = o->fds[i].ours;
-
-                moved[i] = ours < 0 ? open("/dev/null", O_RDWR | O_CLOEXEC)
-                                    : fcntl(ours, F_DUPFD_CLOEXEC, FIRST_SAFE_FD);
-                if (moved[i] < 0)
-                        return -errno;
-        }
-        for (size_t i = 0; i < o->fd_count; i++)
-                if (moved[i] == o->fds[i].theirs)
-                        (void) fcntl(moved[i], F_SETFD, 0);
-                else if (dup2(moved[i], o->fds[i].theirs) < 0)
-                        return -errno;
-        for (int first = 0; first < FIRST_SAFE_FD; first++) {
-                int last = first;
-
-                if (is_theirs(o, first))
-                        continue;
-                while (last + 1 < FIRST_SAFE_FD && !is_theirs(o, last + 1))
-                        last++;
-                (void) close_range((unsigned) first, (unsigned) last, 0);
-                first = last;
-        }
-        (void) close_range(FIRST_SAFE_FD, ~0U, 0);
-        return 0;
+        *ret = module ? dlsym(module, "program") : NULL;
+        return *ret ? 0 : error_setf(e, ELIBACC, "cannot load a program: %s", dlerror());
 }
 
-static int prepare(char *const argv[], const SpawnOptions *o)
+int module_new(const char *path, char *argv[], const ModuleHost *host, Module **ret, Error *e)
 {
+        _cleanup_close_ int end_fd = -EBADF;
+        const Program *program;
+        void *state = NULL;
         int r;
 
-        if (o->new_group)
-                (void) setpgid(0, 0);
-        reset_signals();
-        r = place_fds(o);
+        r = load(path, &program, e);
         if (r < 0)
                 return r;
-        if (o->cwd_fd >= 0 && fchdir(o->cwd_fd) < 0)
-                return -errno;
-        if (o->env)
-                environ = (char **) o->env;
-        optind = 0;
-        (void) mallopt(M_ARENA_MAX, 1); /* few threads, and little that they do */
-        (void) setlocale(LC_ALL, "C");
-        (void) prctl(PR_SET_NAME, argv[0]);
+        end_fd = eventfd(0, EFD_CLOEXEC);
+        if (end_fd < 0)
+                return error_setf(e, errno, "cannot start %s: %s", argv[0], error_text(errno));
+        optind = 0; /* the host may have read options of its own */
+        r = program->prepare((int) g_strv_length(argv), argv, host, &state);
+        if (r <= 0)
+                return error_setf(e, r < 0 ? r : -EINVAL, "%s does not start", argv[0]);
+        *ret = g_new(Module, 1);
+        **ret = (Module){
+                .program = program, .name = argv[0], .state = state, .end_fd = TAKE_FD(end_fd)};
         return 0;
 }
 
-/* Of a child. */
-static int run(const char *path, char *const argv[], const SpawnOptions *o)
+int module_start(Module *m, Error *e)
 {
-        void *module;
-        MainFn fn;
-        int r;
+        int r = pthread_create(&m->thread, NULL, run, m);
 
-        r = prepare(argv, o);
-        if (r < 0) {
-                (void) fprintf(stderr, "%s: cannot start: %s\n", argv[0], g_strerror(-r));
-                return EXIT_NO_PROGRAM;
-        }
-        module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-        fn = module ? (MainFn) dlsym(module, "main") : NULL;
-        if (!fn) {
-                (void) fprintf(stderr, "%s: cannot be loaded: %s\n", argv[0], dlerror());
-                return EXIT_NO_PROGRAM;
-        }
-        return fn((int) g_strv_length((char **) argv), (char **) argv);
-}
-
-void end_process(int status)
-{
-        (void) fflush(NULL);
-        if (__lsan_do_leak_check)
-                __lsan_do_leak_check();
-        _exit(status);
-}
-
-int spawn_module(const char *path, char *const argv[], const SpawnOptions *o, pid_t *ret)
-{
-        pid_t pid;
-
-        assert(o->fd_count <= FIRST_SAFE_FD);
-
-        (void) fflush(NULL); /* nothing may be written twice */
-        pid = fork();
-        if (pid < 0)
-                return -errno;
-        if (pid == 0)
-                end_process(run(path, argv, o));
-        if (o->new_group)
-                (void) setpgid(pid, pid); /* whoever of us comes first, it is done for both */
-        *ret = pid;
+        if (r != 0)
+                return error_setf(e, r, "cannot start a thread for %s: %s", m->name, error_text(r));
+        m->started = true;
         return 0;
+}
+
+int module_end_fd(const Module *m)
+{
+        return m->end_fd;
+}
+
+bool module_wait(Module *m, uint64_t until_usec, int *ret_status)
+{
+        struct pollfd p = {.fd = m->end_fd, .events = POLLIN};
+        int n;
+
+        if (!m->started) {
+                *ret_status = EXIT_SUCCESS;
+                return true;
+        }
+
+        do {
+                gint64 left = MAX((gint64) until_usec - g_get_monotonic_time(), 0);
+
+                n = poll(&p, 1, (int) MIN((left + 999) / 1000, INT_MAX));
+        } while (n < 0 && errno == EINTR);
+        if (n <= 0)
+                return false;
+        *ret_status = m->status;
+        return true;
+}
+
+Module *module_free(Module *m)
+{
+        if (!m)
+                return NULL;
+        if (m->started)
+                (void) pthread_join(m->thread, NULL);
+        safe_close(m->end_fd);
+        g_free(m);
+        return NULL;
 }

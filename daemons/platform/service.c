@@ -11,14 +11,34 @@
 #include "platform/log.h"
 #include "platform/service.h"
 
+static bool guest;
+static ModuleHost guests_host;
+
+void service_be_guest(const ModuleHost *host)
+{
+        guest = true;
+        guests_host = *host;
+}
+
+const ModuleHost *service_host(void)
+{
+        return guest ? &guests_host : NULL;
+}
+
+static void notify(const char *state)
+{
+        if (!guest)
+                (void) sd_notify(false, state);
+}
+
 int service_start_watchdog(Loop *l)
 {
-        return sd_event_set_watchdog(loop_sd_event(l), true);
+        return guest ? 0 : sd_event_set_watchdog(loop_sd_event(l), true);
 }
 
 void service_ready(void)
 {
-        (void) sd_notify(false, "READY=1");
+        notify("READY=1");
 }
 
 void service_reloading(void)
@@ -26,22 +46,27 @@ void service_reloading(void)
         g_autofree char *text = g_strdup_printf("RELOADING=1\nMONOTONIC_USEC=%" G_GINT64_FORMAT,
                                                 g_get_monotonic_time());
 
-        (void) sd_notify(false, text);
+        notify(text);
 }
 
 void service_stopping(void)
 {
-        (void) sd_notify(false, "STOPPING=1");
+        notify("STOPPING=1");
 }
 
 void service_failed(int error, const char *sentence)
 {
-        (void) sd_notifyf(false, "STATUS=%s\nERRNO=%d", sentence, error < 0 ? -error : error);
+        g_autofree char *text =
+                g_strdup_printf("STATUS=%s\nERRNO=%d", sentence, error < 0 ? -error : error);
+
+        notify(text);
 }
 
 void service_extend_timeout(uint64_t usec)
 {
-        (void) sd_notifyf(false, "EXTEND_TIMEOUT_USEC=%" PRIu64, usec);
+        g_autofree char *text = g_strdup_printf("EXTEND_TIMEOUT_USEC=%" PRIu64, usec);
+
+        notify(text);
 }
 
 static struct {
@@ -79,7 +104,7 @@ void service_status(const char *format, ...)
         text = g_strdup_vprintf(format, ap);
         va_end(ap);
         line = g_strconcat("STATUS=", text, NULL);
-        (void) sd_notify(false, line);
+        notify(line);
 }
 
 static int on_hangup(sd_event_source *s, int fd, uint32_t revents, void *userdata)

@@ -4,6 +4,14 @@
 #pragma once
 
 #include "platform/loop.h"
+#include "platform/module.h"
+
+/* This process is @host's, another program: nothing below is told to its service manager, no signal is to be taken,
+ * no watchdog pinged. Before all others. */
+void service_be_guest(const ModuleHost *host);
+
+/* NULL: this process is our own. */
+const ModuleHost *service_host(void);
 
 /* Watchdog pings from the loop, when WatchdogSec= is set. */
 int service_start_watchdog(Loop *l);

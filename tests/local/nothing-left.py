@@ -12,12 +12,13 @@ import tap  # noqa: E402
 
 
 class NothingLeft(mr.Scratch):
-    def start_long_job(self):
-        """A job whose mappers sleep; returns when one of them runs."""
+    def start_long_job(self, *program):
+        """A job whose mappers sleep, or do not return otherwise; returns when one of them runs."""
         flag = self.dir / "started"
         self.input = self.file("in", "a\n")
+        program = program or ("--mapper", f"touch {flag}; sleep 600")
         p = subprocess.Popen(
-            [mr.MRCTL, "--local", "run", "--mapper", f"touch {flag}; sleep 600", "--input", self.input],
+            [mr.MRCTL, "--local", "run", *program, "--input", self.input],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, cwd=self.dir,
             start_new_session=True)
         self.addCleanup(p.stdout.close)
@@ -64,6 +65,55 @@ class NothingLeft(mr.Scratch):
         p.wait(20)
         self.assertGone(p)
 
+    def test_kill_with_a_stuck_plugin(self):
+        """after kill -9 of mrctl, when a plugin in the task process itself does not return"""
+        so = self.dir / "stuck.so"
+        source = self.file("stuck.c", f"""
+#include <fcntl.h>
+#include <unistd.h>
+#include <mapreduce.h>
+static int map(MrTask *t, void *state, const void *line, size_t size)
+{{
+        close(open("{self.dir}/started", O_CREAT | O_WRONLY, 0600));
+        while (pause() < 0)
+                ;
+        return 0;
+}}
+const MrPlugin mapreduce_plugin = {{MR_PLUGIN_HEADER, .name = "stuck", .map = map}};
+""")
+        subprocess.run(["cc", "-Wall", "-Werror", "-shared", "-fPIC", f"-I{mr.SOURCE}/include", "-o", str(so), source], check=True)
+        p = self.start_long_job("--app", str(so))
+        os.kill(p.pid, signal.SIGKILL)
+        p.wait(20)
+        self.assertGone(p)
+
+    def test_kill_after_a_lost_task_process(self):
+        """after kill -9 of mrctl, when the worker had to hunt what a killed task process left: mr-sweep is not its prey"""
+        mapper = self.script("map", f"""#!/bin/sh
+if mkdir {self.dir}/first; then
+        sleep 601 >/dev/null 2>&1 &
+        kill -9 $PPID
+        exit 1
+fi
+touch {self.dir}/started
+sleep 600
+""")
+        p = self.start_long_job("--mapper", mapper)
+        mr.wait_for("the first attempt's orphan to be gone", lambda: "601" not in self.arguments(p.pid), 20)
+        os.kill(p.pid, signal.SIGKILL)
+        p.wait(20)
+        self.assertGone(p)
+
+    def arguments(self, leader):
+        """Of all processes of the session, the last argument."""
+        found = []
+        for pid in self.session_members(leader):
+            try:
+                found.append(pathlib.Path(f"/proc/{pid}/cmdline").read_text("utf-8").rstrip("\0").rpartition("\0")[2])
+            except OSError:
+                pass  # it has just ended
+        return found
+
     def test_kill_in_a_pipe(self):
         """after a job whose command left a process in the background"""
         p = self.mrctl("--local", "run", "--mapper", "sleep 600 >/dev/null 2>&1 & cat", "--input", self.file("in", "a\n"), "-q")
@@ -108,7 +158,7 @@ class NothingLeft(mr.Scratch):
         """what a local job starts links none of OpenSSL, SQLite and libarchive, most of what their loading would cost"""
         for room, name, not_one_of in (("mr-masterd", "mr-masterd-local.so", ("libcrypto", "libssl", "libsqlite3")),
                                        ("mr-workerd", "mr-workerd-local.so", ("libcrypto", "libssl")),
-                                       ("mr-task", "mr-task-local.so", ("libarchive", "libxml2", "libcrypto"))):
+                                       ("mr-task", "mr-task", ("libarchive", "libxml2", "libcrypto"))):
             p = subprocess.run(["ldd", str(mr.BUILD / "daemons" / room / name)], stdout=subprocess.PIPE, check=True)
             self.assertIn(b"libc.so", p.stdout)
             for library in not_one_of:

@@ -3,23 +3,45 @@
  */
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <sys/prctl.h>
 
-#include "base/fs.h"
+#include "platform/module.h"
 
-int main(int argc, char *argv[])
+typedef struct State {
+        int fd, option;
+        pid_t child;
+} State;
+
+static int calls; /* a copy for each module, not one for the process */
+
+static int prepare(int argc, char *argv[], const ModuleHost *host, void **ret)
 {
-        char name[16] = "", text[64] = "", masks[4096] = "";
-        const char *blocked, *ignored;
-        int fd;
+        State *s;
+
+        if (argc == 2 && g_str_equal(argv[1], "--wrong"))
+                return -EINVAL;
+        s = g_new0(State, 1);
+        s->fd = 9;
+        s->child = host ? *host->child : -1;
+        s->option = getopt(argc, argv, "x");
+        calls++;
+        *ret = s;
+        return 1;
+}
+
+static int run(void *userdata)
+{
+        g_autofree State *s = userdata;
+        char name[16] = "";
+        sigset_t mask;
 
         (void) prctl(PR_GET_NAME, name);
-        (void) read_full(9, text, sizeof(text) - 1);
-        fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-        (void) read_full(fd, masks, sizeof(masks) - 1);
-        blocked = strstr(masks, "SigBlk:");
-        ignored = strstr(masks, "SigIgn:");
-        (void) printf("%s %s %d %s %.16s %.16s %s %d\n", name, argv[1], argc, text, blocked + 8,
-                      ignored + 8, getenv("TEST_MODULE"), fcntl(200, F_GETFD));
-        return getopt(argc, argv, "x") == 'x' ? 3 : 4;
+        (void) sigprocmask(SIG_BLOCK, NULL, &mask);
+        (void) dprintf(s->fd, "%s %c %d %d %d %d", name, s->option, calls, (int) s->child,
+                       sigismember(&mask, SIGTERM), getpid() == gettid());
+        return 3;
 }
+
+extern const Program program;
+const Program program = {prepare, run};

@@ -1,14 +1,16 @@
 /*
- * Programs as modules: what a program started by fork() has is what one started by execve() would have.
+ * Programs as modules: prepared where they are started, run in a thread of their own, ended and waited for.
  */
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "base/fs.h"
 #include "platform/module.h"
+
+#define LONG_USEC (60 * USEC_PER_SEC)
 
 static char *beside(const char *name)
 {
@@ -18,76 +20,81 @@ static char *beside(const char *name)
         return g_build_filename(dir, name, NULL);
 }
 
-/* Runs @module with @given as descriptor 9 and standard output in a pipe; returns what it wrote. */
-static char *run(const char *module, int given, int *ret_status)
+static uint64_t in(uint64_t usec)
 {
-        char *argv[] = {(char *) "mr-module", (char *) "-x", NULL};
-        char *env[] = {(char *) "TEST_MODULE=here", NULL};
-        g_autofree char *path = beside(module);
-        char *out = g_malloc0(4096);
-        int pipe_fds[2];
-        SpawnFd fds[3];
-        pid_t pid;
-
-        g_assert_cmpint(pipe2(pipe_fds, O_CLOEXEC), ==, 0);
-        fds[0] = (SpawnFd){.ours = pipe_fds[1], .theirs = 1};
-        fds[1] = (SpawnFd){.ours = pipe_fds[1], .theirs = 2};
-        fds[2] = (SpawnFd){.ours = given, .theirs = 9};
-        SpawnOptions o = {.fds = fds, .fd_count = 3, .env = env, .cwd_fd = -1, .new_group = true};
-        g_assert_cmpint(spawn_module(path, argv, &o, &pid), ==, 0);
-        g_assert_cmpint(getpgid(pid), ==, pid);
-        (void) close(pipe_fds[1]);
-        g_assert_cmpint(read_full(pipe_fds[0], out, 4095), >=, 0);
-        (void) close(pipe_fds[0]);
-        g_assert_cmpint(waitpid(pid, ret_status, 0), ==, pid);
-        return out;
+        return (uint64_t) g_get_monotonic_time() + usec;
 }
 
-static void test_a_module_gets_what_a_program_would(void)
+static void test_a_module_runs_in_a_thread(void)
 {
-        _cleanup_close_ int given = memfd_create("given", MFD_CLOEXEC);
-        _cleanup_close_ int kept = fcntl(given, F_DUPFD, 200); /* not even close-on-exec */
-        g_autofree char *out = NULL;
+        char *argv[] = {(char *) "mr-module", (char *) "-x", NULL};
+        g_autofree char *path = beside("module-child.so");
+        _cleanup_close_ int out = memfd_create("out", MFD_CLOEXEC);
+        const _Atomic pid_t child = 17;
+        const ModuleHost host = {.child = &child, .task = TASK_PROCESS_NONE};
+        char text[128] = "";
+        Module *m = NULL;
+        Error e = {};
         sigset_t set, old;
-        int status;
+        int status = -1;
 
-        g_assert_cmpint(kept, ==, 200);
-        g_assert_cmpint(write(given, "given", 5), ==, 5);
-        g_assert_cmpint(lseek(given, 0, SEEK_SET), ==, 0);
+        g_assert_cmpint(dup2(out, 9), ==, 9);
+        optind = 7; /* as if we had read options of our own */
         (void) sigemptyset(&set);
         (void) sigaddset(&set, SIGTERM);
         g_assert_cmpint(sigprocmask(SIG_BLOCK, &set, &old), ==, 0);
-        (void) signal(SIGPIPE, SIG_IGN);
-        optind = 7; /* as if we had read options of our own */
-
-        out = run("module-child.so", given, &status);
-        g_assert_cmpstr(out, ==,
-                        "mr-module -x 2 given 0000000000000000 0000000000000000 here -1\n");
-        g_assert_true(WIFEXITED(status));
-        g_assert_cmpint(WEXITSTATUS(status), ==, 3);
-
-        (void) signal(SIGPIPE, SIG_DFL);
+        g_assert_cmpint(module_new(path, argv, &host, &m, &e), ==, 0);
+        g_assert_cmpint(module_start(m, &e), ==, 0);
         g_assert_cmpint(sigprocmask(SIG_SETMASK, &old, NULL), ==, 0);
+
+        g_assert_true(module_wait(m, in(LONG_USEC), &status));
+        g_assert_cmpint(status, ==, 3);
+        g_assert_cmpint(poll(&(struct pollfd){.fd = module_end_fd(m), .events = POLLIN}, 1, 0), ==,
+                        1);
+        m = module_free(m);
+        g_assert_null(m);
+
+        g_assert_cmpint(pread_full(out, text, sizeof(text) - 1, 0), >, 0);
+        g_assert_cmpstr(text, ==, "mr-module x 1 17 1 0");
+        (void) close(9);
+}
+
+static void assert_refused(char *argv[], const char *name, const char *wanted)
+{
+        g_autofree char *path = beside(name);
+        const _Atomic pid_t child = 0;
+        const ModuleHost host = {.child = &child, .task = TASK_PROCESS_NONE};
+        _cleanup_error_ Error e = {};
+        Module *m = NULL;
+        int r = module_new(path, argv, &host, &m, &e);
+
+        g_assert_cmpint(r, <, 0);
+        g_assert_nonnull(strstr(error_message(&e, r), wanted));
+        g_assert_null(m);
 }
 
 static void test_a_module_that_is_not_there_is_named(void)
 {
-        _cleanup_close_ int given = memfd_create("given", MFD_CLOEXEC);
-        g_autofree char *out = NULL;
-        int status;
+        char *argv[] = {(char *) "mr-module", NULL};
 
-        out = run("no-such-module.so", given, &status);
-        g_assert_nonnull(strstr(out, "mr-module: cannot be loaded: "));
-        g_assert_nonnull(strstr(out, "no-such-module.so"));
-        g_assert_cmpint(WEXITSTATUS(status), ==, 127);
+        assert_refused(argv, "no-such-module.so", "no-such-module.so");
+}
+
+static void test_wrong_options_start_nothing(void)
+{
+        char *argv[] = {(char *) "mr-module", (char *) "--wrong", NULL};
+
+        assert_refused(argv, "module-child.so", "mr-module does not start");
 }
 
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
-        g_test_add_func("/platform/module/a-module-gets-what-a-program-would",
-                        test_a_module_gets_what_a_program_would);
+        g_test_add_func("/platform/module/a-module-runs-in-a-thread",
+                        test_a_module_runs_in_a_thread);
         g_test_add_func("/platform/module/a-module-that-is-not-there-is-named",
                         test_a_module_that_is_not_there_is_named);
+        g_test_add_func("/platform/module/wrong-options-start-nothing",
+                        test_wrong_options_start_nothing);
         return g_test_run();
 }

@@ -1,15 +1,18 @@
 /*
  * Run files and their blocks. The first byte says how the input is read: as it is, or as the payload of a
  * block whose header is made right, since no mutation guesses a checksum. Records lie within the
- * bytes that were read, and reading ends.
+ * bytes that were read, and reading ends. Such a payload as many runs is also sorted again in memory: in order, with
+ * all its records as often as there are runs, or with an error.
  */
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "fuzz.h"
+#include "records/resort.h"
 #include "records/run-file.h"
 
 #define RECORDS_MAX ((size_t) 1 << 20)
+#define SORT_AGAIN_BYTES KIB(64) /* small, so that some do not fit */
 
 static int file_of(const void *data, size_t size)
 {
@@ -20,7 +23,8 @@ static int file_of(const void *data, size_t size)
         return fd;
 }
 
-static void read_blocks(int fd, uint64_t offset, uint64_t length, uint64_t partition)
+/* Return: how many records; -1 when they are malformed. */
+static ssize_t read_blocks(int fd, uint64_t offset, uint64_t length, uint64_t partition)
 {
         Error e = {};
         BlockCursor c;
@@ -41,6 +45,46 @@ static void read_blocks(int fd, uint64_t offset, uint64_t length, uint64_t parti
         CLAIM(r >= 0 || e.message);
         block_cursor_done(&c);
         error_done(&e);
+        return r < 0 ? -1 : (ssize_t) count;
+}
+
+/* Records in order, though those of the runs need not be. */
+static size_t read_sorted(RecordStream *stream)
+{
+        const uint8_t *before = NULL;
+        size_t before_size = 0, count = 0;
+        Record record;
+
+        while (stream->next(stream, &record) > 0) {
+                CLAIM(!before ||
+                      key_compare(before, before_size, record.key, record.key_size) <= 0);
+                (void) XXH3_64bits(record.value, record.value_size);
+                before = record.key; /* they stay where they are */
+                before_size = record.key_size;
+                count++;
+        }
+        return count;
+}
+
+static void sort_again(int fd, size_t length, ssize_t count)
+{
+        Segment segment = {.fd = fd, .length = length};
+        Error e = {};
+        Resort *again = NULL;
+        ssize_t added = 0;
+        int r = 1;
+
+        CLAIM(resort_new(SORT_AGAIN_BYTES, 0, NULL, &again) == 0);
+        for (size_t i = 0; i < RESORT_RUNS_MIN && r > 0; i++) {
+                r = resort_add(again, &segment, &e);
+                added += r > 0;
+        }
+        CLAIM((r < 0) == (count < 0));
+        CLAIM(r >= 0 || (e.message && added == 0));
+        if (count >= 0)
+                CLAIM(read_sorted(resort_sorted(again)) == (size_t) (added * count));
+        resort_free(again);
+        error_done(&e);
 }
 
 static void try_file(const uint8_t *data, size_t size)
@@ -54,12 +98,12 @@ static void try_file(const uint8_t *data, size_t size)
 
                 if (run_file_segment(fd, partitions, p, &offset, &length, &e) == 0) {
                         CLAIM(offset + length <= size);
-                        read_blocks(fd, offset, length, p);
+                        (void) read_blocks(fd, offset, length, p);
                 } else
                         CLAIM(e.message);
                 error_done(&e);
         }
-        read_blocks(fd, 0, size, BLOCK_ANY_PARTITION);
+        (void) read_blocks(fd, 0, size, BLOCK_ANY_PARTITION);
         (void) close(fd);
 }
 
@@ -68,6 +112,7 @@ static void try_payload(const uint8_t *data, size_t size, uint32_t magic)
 {
         uint8_t *block;
         uint32_t head[4];
+        ssize_t count;
         uint64_t sum;
         int fd;
 
@@ -85,7 +130,9 @@ static void try_payload(const uint8_t *data, size_t size, uint32_t magic)
         memcpy(block + sizeof(head), &sum, sizeof(sum));
         memcpy(block + BLOCK_HEADER_BYTES, data + 2, size - 2);
         fd = file_of(block, BLOCK_HEADER_BYTES + size - 2);
-        read_blocks(fd, 0, BLOCK_HEADER_BYTES + size - 2, 0);
+        count = read_blocks(fd, 0, BLOCK_HEADER_BYTES + size - 2, 0);
+        if (magic == BLOCK_MAGIC && count <= (ssize_t) RECORDS_MAX)
+                sort_again(fd, BLOCK_HEADER_BYTES + size - 2, count);
         (void) close(fd);
         free(block);
 }

@@ -10,6 +10,7 @@
 #include "records/combine.h"
 #include "records/group.h"
 #include "records/region.h"
+#include "records/resort.h"
 #include "records/sorter.h"
 
 static int empty_file(void)
@@ -409,6 +410,82 @@ static void test_runs_that_fit_in_memory_are_sorted_again(void)
         check_merge(40, MIB(64), BLOCK_ZSTD, &in_memory);
 }
 
+/* Around what decides whether runs are merged or sorted again: how many, and whether they just fit with their items. */
+static void test_the_answer_is_the_same_around_every_limit(void)
+{
+        bool in_memory;
+
+        for (size_t runs = RESORT_RUNS_MIN - 1; runs <= RESORT_RUNS_MIN + 1; runs++)
+                for (size_t i = 0; i < 12; i++)
+                        check_merge(runs, KIB(4) << i, BLOCK_PLAIN, &in_memory);
+        for (size_t runs = MERGE_FAN_IN_MAX - 1; runs <= MERGE_FAN_IN_MAX + 1; runs++)
+                check_merge(runs, MIB(64), BLOCK_PLAIN, &in_memory);
+}
+
+/* Keys of no to nine bytes, mostly NULs, so that many are equal or differ in length alone; a value in 30 of up to 10 MB. */
+static uint64_t write_awkward(int fd, uint64_t at, size_t *ret_bytes)
+{
+        g_autofree uint8_t *value = g_malloc0(10 * 1000 * 1000);
+        size_t sizes[10];
+        BlockWriter w;
+
+        g_assert_cmpint(block_writer_init(&w, fd, at), ==, 0);
+        for (size_t k = 0; k <= 9; k++)
+                sizes[k] = g_test_rand_int_range(0, 30) == 0
+                                   ? (size_t) g_test_rand_int_range(0, 10 * 1000 * 1000)
+                                   : (size_t) g_test_rand_int_range(0, 300);
+        for (size_t k = 0; k <= 9; k++) {
+                static const uint8_t zeros[10];
+                Record r = {.key = zeros, .key_size = k, .value = value, .value_size = sizes[k]};
+
+                g_assert_cmpint(block_writer_add(&w, &r), ==, 0);
+                ret_bytes[k] += sizes[k];
+        }
+        g_assert_cmpint(block_writer_flush(&w), ==, 0);
+        at = w.offset;
+        block_writer_done(&w);
+        return at;
+}
+
+static void check_awkward(size_t runs, size_t memory)
+{
+        int spool = empty_file();
+        Scratch scratch = {.fd = empty_file()};
+        MergeOptions o = {.memory_bytes = memory, .scratch = &scratch, .want_partition = 0};
+        size_t want[10] = {}, got[10] = {}, count = 0;
+        uint64_t at = 0;
+        Record record;
+        Merge m;
+
+        g_assert_cmpint(merge_init(&m, &o), ==, 0);
+        for (size_t i = 0; i < runs; i++) {
+                Segment s = {.fd = spool, .offset = at, .tag = i};
+
+                at = write_awkward(spool, at, want);
+                s.length = at - s.offset;
+                g_assert_cmpint(merge_add(&m, &s), ==, 0);
+        }
+        g_assert_cmpint(merge_start(&m), ==, 0);
+        for (; m.stream.next(&m.stream, &record) > 0; count++) {
+                g_assert_cmpuint(record.key_size, ==, count / runs);
+                got[record.key_size] += record.value_size;
+        }
+        g_assert_cmpuint(count, ==, 10 * runs);
+        g_assert_cmpmem(got, sizeof(got), want, sizeof(want));
+        merge_done(&m);
+        (void) close(spool);
+        (void) close(scratch.fd);
+}
+
+static void test_short_keys_and_large_values_are_all_there(void)
+{
+        static const size_t memory[] = {0, MIB(3), MIB(20), MIB(64)};
+
+        for (size_t i = 0; i < ELEMENTSOF(memory); i++)
+                for (size_t runs = RESORT_RUNS_MIN - 1; runs <= RESORT_RUNS_MIN + 1; runs++)
+                        check_awkward(runs, memory[i]);
+}
+
 static void flip_byte(int fd, off_t at)
 {
         uint8_t b;
@@ -741,6 +818,10 @@ int main(int argc, char *argv[])
         ADD("merge/many-runs-merge-with-few-files-open", test_many_runs_merge_with_few_files_open);
         ADD("merge/runs-that-fit-in-memory-are-sorted-again",
             test_runs_that_fit_in_memory_are_sorted_again);
+        ADD("merge/the-answer-is-the-same-around-every-limit",
+            test_the_answer_is_the_same_around_every_limit);
+        ADD("merge/short-keys-and-large-values-are-all-there",
+            test_short_keys_and_large_values_are_all_there);
         ADD("merge/the-bad-run-is-named", test_the_bad_run_is_named);
         ADD("merge/a-run-that-was-cut-is-named", test_a_run_that_was_cut_is_named);
         ADD("group/groups-are-read-whole-or-in-part", test_groups_are_read_whole_or_in_part);

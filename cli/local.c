@@ -21,6 +21,9 @@
 #define STOP_TIMEOUT_USEC (60 * USEC_PER_SEC)
 #define HEAP_BYTES (256 * 1024) /* what a small job needs of it */
 
+/* mr-sweep's, or 0: of the process, for the worker may look at it until the process ends. */
+static _Atomic pid_t sweeper;
+
 static const char *const daemon_names[LOCAL_DAEMONS] = {"mr-masterd", "mr-workerd"};
 /* Without TLS, which they have no use for. */
 static const char *const daemon_modules[LOCAL_DAEMONS] = {"mr-masterd-local.so",
@@ -31,6 +34,7 @@ static int block_signals(void)
         sigset_t set;
 
         (void) sigemptyset(&set);
+        (void) sigaddset(&set, SIGHUP);
         (void) sigaddset(&set, SIGINT);
         (void) sigaddset(&set, SIGTERM);
         (void) sigaddset(&set, SIGCHLD);
@@ -153,7 +157,7 @@ static void add(GPtrArray *argv, const char *format, ...)
 /* Takes the descriptors. */
 static int load_master(Local *l, int listener, int bus, Error *e)
 {
-        const ModuleHost host = {.child = &l->sweeper, .task = TASK_PROCESS_NONE};
+        const ModuleHost host = {.child = &sweeper, .task = TASK_PROCESS_NONE};
         GPtrArray *argv = arguments_new();
 
         add(argv, "--bus=fd:%d", bus);
@@ -170,7 +174,7 @@ static int load_worker(Local *l, uint32_t slots, Error *e)
 {
         g_autofree char *master = socket_path(l, "master");
         g_autofree char *worker = socket_path(l, "worker");
-        const ModuleHost host = {.child = &l->sweeper, .task = l->task};
+        const ModuleHost host = {.child = &sweeper, .task = l->task};
         GPtrArray *argv = arguments_new();
         int r;
 
@@ -277,7 +281,7 @@ static int start_sweeper(Local *l)
         };
         r = spawn(path, argv, &o, &pid);
         if (r >= 0)
-                l->sweeper = pid;
+                sweeper = pid;
         return r;
 }
 
@@ -318,11 +322,18 @@ int local_watch(Local *l, sd_event *event, LocalEnded ended, void *userdata)
         for (size_t i = 0; i < LOCAL_DAEMONS; i++) {
                 r = sd_event_add_io(event, &l->sources[i], module_end_fd(l->modules[i]), EPOLLIN,
                                     on_end, l);
-
                 if (r < 0)
                         return r;
         }
         return sd_event_add_defer(event, &l->sweeper_source, on_sweeper_due, l);
+}
+
+void local_tell_output(Local *l, const char *output, const char *tag)
+{
+        g_autofree char *text = g_strdup_printf("%s %s", tag, output);
+
+        if (l->sweeper_fd >= 0 && *output)
+                (void) write_full(l->sweeper_fd, text, strlen(text));
 }
 
 void local_release(Local *l, LocalDaemon which)
@@ -361,8 +372,6 @@ static void end_task(Local *l)
 /* @clean: nothing is written to the directory any more; else it is the sweeper's, once this process is gone. */
 static void remove_directory(Local *l, bool clean)
 {
-        pid_t sweeper = l->sweeper;
-
         l->dir_fd = safe_close(l->dir_fd);
         if (clean && l->dir)
                 (void) rm_rf_at(AT_FDCWD, l->dir);
@@ -373,7 +382,7 @@ static void remove_directory(Local *l, bool clean)
                 (void) kill(sweeper, SIGKILL);
                 (void) waitpid(sweeper, NULL, 0);
         }
-        l->sweeper = 0;
+        sweeper = 0;
         l->sweeper_fd = safe_close(l->sweeper_fd);
 }
 

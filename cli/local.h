@@ -12,7 +12,7 @@
  *
  * Both are threads of mrctl that run as modules (platform/module.h), and end when their lifelines are cut. Tasks are
  * processes, and end when the worker does. If mrctl is killed, so are master and worker; then mr-sweep removes
- * DIR. A path too long for a socket address goes by way of /proc/self/fd.
+ * DIR, and what the job has written so far. A path too long for a socket address goes by way of /proc/self/fd.
  */
 #pragma once
 
@@ -33,7 +33,6 @@ typedef void (*LocalEnded)(const char *name, int status, void *userdata);
 typedef struct Local {
         char *dir;
         int dir_fd;
-        _Atomic pid_t sweeper; /* 0: not running */
         sd_event_source *sweeper_source;
         int sweeper_fd;
         TaskProcess task;                                  /* until the worker has it */
@@ -57,7 +56,7 @@ typedef struct Local {
  * @slots:      task processes at a time; 0: one for each CPU that we may use
  * @ret_bus_fd: the client's end of the master's bus; the caller's
  *
- * Blocks SIGINT, SIGTERM and SIGCHLD in this process: from here on an event loop must take them. Descriptors 0 to 2 are
+ * Blocks SIGHUP, SIGINT, SIGTERM and SIGCHLD in this process: from here on an event loop must take them. Descriptors 0 to 2 are
  * open from here on.
  *
  * Return: 0, or negative errno with a message and nothing left behind.
@@ -66,6 +65,10 @@ int local_start(Local *l, uint32_t slots, int *ret_bus_fd, Error *e);
 
 /* Calls @ended when one of them ends before local_stop(). */
 int local_watch(Local *l, sd_event *event, LocalEnded ended, void *userdata);
+
+/* Once the job is submitted: what is to be removed of @output, if anything, should this process be killed. @tag: as
+ * base/output-names.h has it. */
+void local_tell_output(Local *l, const char *output, const char *tag);
 
 /* Ends one without waiting for it: the worker, when the job is over and its result still to be read. */
 void local_release(Local *l, LocalDaemon which);

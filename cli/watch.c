@@ -3,6 +3,7 @@
  */
 #include <signal.h>
 
+#include "base/output-names.h"
 #include "cli/watch.h"
 
 /* How long a cancelled job may take to say so before we leave anyway. */
@@ -197,20 +198,30 @@ static int add_matches(Watch *w)
         return r;
 }
 
+/* As nohup(1) has it. */
+static bool is_ignored(int signal_number)
+{
+        struct sigaction action;
+
+        return sigaction(signal_number, NULL, &action) >= 0 && action.sa_handler == SIG_IGN;
+}
+
 int watch_init(Watch *w, Master *m, Local *l, WatchInterrupt policy, bool quiet, Error *e)
 {
-        static const int signals[] = {SIGINT, SIGTERM};
+        /* The job of a local master ends with us: when the terminal is closed, too. */
+        static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+        size_t count = l && !is_ignored(SIGHUP) ? 3 : 2;
         sigset_t set;
         int r;
 
         *w = (Watch){.master = m, .local = l, .policy = policy};
         (void) sigemptyset(&set);
-        for (size_t i = 0; i < ELEMENTSOF(signals); i++)
+        for (size_t i = 0; i < count; i++)
                 (void) sigaddset(&set, signals[i]);
         (void) sigprocmask(SIG_BLOCK, &set, NULL);
 
         r = sd_event_new(&w->event);
-        for (size_t i = 0; i < ELEMENTSOF(signals) && r >= 0; i++)
+        for (size_t i = 0; i < count && r >= 0; i++)
                 r = sd_event_add_signal(w->event, NULL, signals[i], on_signal, w);
         if (r >= 0)
                 r = progress_init(&w->progress, w->event, quiet);
@@ -255,6 +266,14 @@ int watch_follow(Watch *w, const char *path, Error *e)
         return job_changed(w);
 }
 
+static void tell_output(const Watch *w)
+{
+        g_autofree char *tag =
+                g_strdup_printf(OUTPUT_TAG_FORMAT, w->job->id, w->job->submitted_usec);
+
+        local_tell_output(w->local, w->job->output, tag);
+}
+
 static int on_submitted(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 {
         const sd_bus_error *error = sd_bus_message_get_error(m);
@@ -271,6 +290,8 @@ static int on_submitted(sd_bus_message *m, void *userdata, sd_bus_error *ret_err
                 (void) master_bad_reply(r, &w->error);
         else
                 r = watch_follow(w, path, &w->error);
+        if (r >= 0 && w->local)
+                tell_output(w);
         return r < 0 ? fail(w) : 0;
 }
 

@@ -14,7 +14,7 @@
 #include "cli/local.h"
 #include "cli/progress.h"
 
-/* What SIGINT and SIGTERM mean. */
+/* What SIGINT and SIGTERM mean, and SIGHUP with a local master. */
 typedef enum WatchInterrupt {
         INTERRUPT_LEAVE,  /* end watching; the job is not ours to touch */
         INTERRUPT_CANCEL, /* cancel it; a second one ends at once */
@@ -46,7 +46,8 @@ typedef struct Watch {
         void *userdata;
 } Watch;
 
-/* @l: NULL, or the daemons to watch, too. Takes SIGINT and SIGTERM from here on. */
+/* @l: NULL, or the daemons to watch, too. Takes SIGINT and SIGTERM from here on,
+ * and SIGHUP with a local master, unless it is ignored. */
 int watch_init(Watch *w, Master *m, Local *l, WatchInterrupt policy, bool quiet, Error *e);
 void watch_done(Watch *w);
 

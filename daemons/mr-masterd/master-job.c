@@ -438,7 +438,7 @@ void job_plan(MasterJob *j)
         w->reduces = j->reduces;
         w->output_dir = g_strdup(j->output_dir);
         w->stable_dir = g_strdup(j->stable_dir);
-        w->tag = g_strdup_printf("job-%s-%" G_GUINT64_FORMAT, j->id, j->submitted_usec);
+        w->tag = g_strdup_printf(OUTPUT_TAG_FORMAT, j->id, j->submitted_usec);
         j->working++;
         offload_run(j->manager->offload, j->number, j->uid, plan_work, plan_done, w);
 }

@@ -15,11 +15,7 @@
 #pragma once
 
 #include "base/error.h"
-
-#define OUTPUT_TEMPORARY "_temporary"
-#define OUTPUT_SKIPPED "_skipped-records"
-#define OUTPUT_SUCCESS "_SUCCESS"
-#define OUTPUT_PART_FORMAT "part-%05u%s" /* the number, and the ending of its compression or "" */
+#include "base/output-names.h"
 
 /**
  * output_prepare() - take a directory into use

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +65,50 @@ class NothingLeft(mr.Scratch):
         os.kill(p.pid, signal.SIGKILL)
         p.wait(20)
         self.assertGone(p)
+
+    def test_hangup(self):
+        """after SIGHUP, as of a terminal that was closed; nohup is respected"""
+        p = self.start_long_job()
+        os.kill(p.pid, signal.SIGHUP)
+        self.assertEqual(p.wait(20 * mr.SLOW), 129)
+        self.assertGone(p)
+        p = subprocess.Popen(["nohup", mr.MRCTL, "--local", "run", "-q", "--mapper", f"touch {self.dir}/second; sleep 1; cat",
+                              "--input", self.input], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                             env=self.env, cwd=self.dir)
+        mr.wait_for("the mapper", (self.dir / "second").exists)
+        os.kill(p.pid, signal.SIGHUP)
+        self.assertEqual(p.communicate(timeout=20 * mr.SLOW)[0], b"a\n")
+        self.assertEqual(p.returncode, 0)
+
+    def test_kill_with_an_output(self):
+        """after kill -9 of mrctl, when a part was in its place: an output is whole or not there"""
+        out = self.dir / "out"
+        reducer = self.script("reduce", f"""#!/bin/sh
+if mkdir {self.dir}/first; then exec cat; fi
+touch {self.dir}/started
+sleep 600
+""")
+        p = self.start_long_job("--mapper", "seq 100", "--reducer", reducer, "--reduces", "2", "--slots", "2", "--output", out)
+        mr.wait_for("the first part", lambda: list(out.glob("part-*")), 20)
+        os.kill(p.pid, signal.SIGKILL)
+        p.wait(20)
+        self.assertGone(p)
+        self.assertEqual(os.listdir(out), [])
+
+    def test_sweeps_its_own(self):
+        """mr-sweep touches no output that is marked as another job's, or as nobody's"""
+        for mark, left in (("job-1-17", set()), ("job-1-18", {"_temporary", "part-00000", "mine"}), (None, {"part-00000", "mine"})):
+            out, private = self.dir / "out", self.tmp / "mrctl-x"
+            private.mkdir()
+            self.file("out/part-00000", "a\n")
+            if left:
+                self.file("out/mine", "b\n")
+            if mark:
+                self.file(f"out/_temporary/{mark}")
+            subprocess.run([mr.BUILD / "cli/mr-sweep", private], input=f"job-1-17 {out}".encode(), check=True)
+            self.assertEqual(set(os.listdir(out)), left)
+            self.assertNothingLeft()
+            shutil.rmtree(out)
 
     def test_kill_with_a_stuck_plugin(self):
         """after kill -9 of mrctl, when a plugin in the task process itself does not return"""

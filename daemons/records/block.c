@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "records/block.h"
 #include "records/block-codec.h"
+#include "records/block-sum.h"
 
 #define RECORD_HEADER_MAX (2 * VARINT_MAX_BYTES)
 
@@ -35,7 +36,7 @@ static uint64_t block_checksum(const BlockHeader *h, const void *payload, size_t
 {
         uint64_t seed = XXH3_64bits(h, offsetof(BlockHeader, checksum));
 
-        return XXH3_64bits_withSeed(payload, size, seed);
+        return block_sum(payload, size, seed);
 }
 
 int block_pwrite(int fd, const void *bytes, size_t size, uint64_t offset)

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/fs.h"
+#include "records/block-sum.h"
 #include "records/run-file.h"
 
 static int empty_file(void)
@@ -319,6 +320,22 @@ static void test_numbers_over_64_bits_are_refused(void)
         g_assert_cmpuint(put[1], ==, 0x02);
 }
 
+/* By whatever instructions: sums are part of the format. */
+static void test_a_block_sum_is_xxh3_of_any_size(void)
+{
+        g_autofree uint8_t *bytes = g_malloc(BLOCK_BYTES + 64);
+
+        for (size_t i = 0; i < BLOCK_BYTES + 64; i++)
+                bytes[i] = (uint8_t) g_test_rand_int();
+        for (size_t size = 0; size <= BLOCK_BYTES; size += size < 2000 ? 1 : size / 7) {
+                const uint8_t *at = bytes + g_test_rand_int_range(0, 64);
+                uint64_t seed = (uint64_t) g_test_rand_int() << 32 | (uint32_t) g_test_rand_int();
+
+                g_assert_cmpuint(block_sum(at, size, seed), ==,
+                                 XXH3_64bits_withSeed(at, size, seed));
+        }
+}
+
 #define ADD(claim, function) g_test_add_func("/records/run-file/" claim, function)
 
 int main(int argc, char *argv[])
@@ -329,6 +346,7 @@ int main(int argc, char *argv[])
         ADD("partitions-may-be-empty", test_partitions_may_be_empty);
         ADD("the-bytes-are-those-of-the-specification",
             test_the_bytes_are_those_of_the_specification);
+        ADD("a-block-sum-is-xxh3-of-any-size", test_a_block_sum_is_xxh3_of_any_size);
         ADD("every-flipped-bit-is-noticed", test_every_flipped_bit_is_noticed);
         ADD("a-truncated-file-is-bad-at-every-length",
             test_a_truncated_file_is_bad_at_every_length);

@@ -6,7 +6,7 @@
 
 #include "records/block-sum.h"
 
-#if XXH_VECTOR != XXH_AVX2
+#if XXH_VECTOR < XXH_AVX2
 #error "this file is to be compiled for AVX2"
 #endif
 

@@ -164,7 +164,7 @@ class Timedatectl(timed.Time):
         self.assertEqual(p.returncode, 0, p.stderr)
         self.assertRegex(p.stdout, rf"Server: 127\.0\.0\.1 \({re.escape(server.address)}\)")
         for pattern in (r"Poll interval: 2s", r"Leap: normal", r"Version: 4", r"Stratum: 3", r"Root distance: \S+ \(max: 1\.5",
-                        r"Offset: [+-][\d.]+(us|ms)", r"Delay: [\d.]+(us|ms)", r"Packet count: \d+",
+                        r"Offset: [+-](0\n|[\d.]+(us|ms))", r"Delay: [\d.]+(us|ms)", r"Packet count: \d+",
                         r"Frequency: -\d+\.\d+ppm"):
             self.assertRegex(p.stdout, pattern)
         p = self.timedatectl("show-timesync", "--all")

@@ -18,7 +18,7 @@ struct Module {
         pthread_t thread;
         bool started;
         int end_fd;
-        int status; /* good once end_fd is readable */
+        _Atomic int status; /* good once end_fd is readable */
 };
 
 int program_main(const Program *program, int argc, char *argv[])

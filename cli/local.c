@@ -20,6 +20,7 @@
 /* For tasks to be killed and a spool to be deleted: 16 GiB of run files on their way to the disk took ten seconds. */
 #define STOP_TIMEOUT_USEC (60 * USEC_PER_SEC)
 #define HEAP_BYTES (256 * 1024) /* what a small job needs of it */
+#define HEAP_KEPT_BYTES (4 * 1024 * 1024)
 
 /* mr-sweep's, or 0: of the process, for the worker may look at it until the process ends. */
 static _Atomic pid_t sweeper;
@@ -250,7 +251,7 @@ int local_start(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
         if (r < 0)
                 return error_setf(e, r, "cannot set up: %s", error_text(r));
         (void) mallopt(M_ARENA_MAX, 1); /* a few threads, which do little */
-        heap_prepare(HEAP_BYTES);
+        heap_keep(HEAP_BYTES, HEAP_KEPT_BYTES);
         (void) g_setenv("MR_LOG_LEVEL", "warning", FALSE);
         r = start_both(l, slots > 0 ? slots : g_get_num_processors(), ret_bus_fd, e);
         if (r < 0)

@@ -8,9 +8,8 @@
  * killed mrctl take a second to end, and may write until then. Of OUTPUT what the job wrote is removed if it is marked
  * as this job's and not done (base/output-names.h).
  *
- * It needs nothing but libc and base/fs-remove.c: it is started with every such job, and most live for milliseconds.
+ * It needs nothing but libc and base/fs-dir.c: it is started with every such job, and most live for milliseconds.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -39,69 +38,56 @@ static void wait_for_the_end(char *text, size_t size)
         text[length] = '\0';
 }
 
-static bool is_marked(int output_fd, const char *tag)
+/* Is what is in @output this job's, and not done? */
+static bool is_marked(const char *output, const char *tag)
 {
-        char path[sizeof(OUTPUT_TEMPORARY) + NAME_MAX + 2];
+        char path[PATH_MAX + sizeof(OUTPUT_TEMPORARY) + NAME_MAX + 3];
 
-        if (snprintf(path, sizeof(path), OUTPUT_TEMPORARY "/%s", tag) >= (int) sizeof(path))
+        if (snprintf(path, sizeof(path), "%s/" OUTPUT_TEMPORARY "/%s", output, tag) >=
+            (int) sizeof(path))
                 return false;
-        return faccessat(output_fd, path, F_OK, AT_SYMLINK_NOFOLLOW) >= 0;
+        return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) >= 0;
 }
 
-static bool starts_with(const char *s, const char *prefix)
+static int remove_ours(int fd, const char *name, void *userdata)
 {
-        return strncmp(s, prefix, strlen(prefix)) == 0;
+        bool ours = strcmp(name, OUTPUT_TEMPORARY) == 0 || strcmp(name, OUTPUT_SKIPPED) == 0 ||
+                    strncmp(name, OUTPUT_PART_PREFIX, strlen(OUTPUT_PART_PREFIX)) == 0;
+        int *first = userdata;
+        int r = ours ? rm_rf_at(fd, name) : 0;
+
+        if (r < 0 && *first == 0)
+                *first = r;
+        return 0;
 }
 
-/* The mark goes last: a second attempt still sees it. */
-static int empty(DIR *d)
+static int sweep_output(const char *output)
 {
-        int fd = dirfd(d), r = 0;
-        struct dirent *de;
+        int fd = open(output, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int first = 0, r;
 
-        rewinddir(d);
-        while ((de = readdir(d))) {
-                int n = 0;
-
-                if (starts_with(de->d_name, OUTPUT_PART_PREFIX) ||
-                    strcmp(de->d_name, OUTPUT_SKIPPED) == 0)
-                        n = rm_rf_at(fd, de->d_name);
-                r = r < 0 ? r : n;
-        }
-        return r < 0 ? r : rm_rf_at(fd, OUTPUT_TEMPORARY);
-}
-
-static int sweep_output(const char *output, const char *tag)
-{
-        DIR *d = opendir(output);
-        int r;
-
-        if (!d)
+        if (fd < 0)
                 return errno == ENOENT ? 0 : -errno;
-        r = is_marked(dirfd(d), tag) ? empty(d) : 0;
-        (void) closedir(d);
-        return r;
+        r = dir_each(fd, remove_ours, &first);
+        return first < 0 ? first : r;
 }
 
-/* @text: "TAG OUTPUT", or less. */
-static int sweep(const char *dir, char *text)
+/* @output: NULL once there is nothing more to do with it: when it is clean, the next job may take it. */
+static int sweep(const char *dir, const char **output)
 {
-        char *space = strchr(text, ' ');
-        int r = 0, n;
+        int r = *output ? sweep_output(*output) : 0;
+        int n = rm_rf_at(AT_FDCWD, dir);
 
-        if (space) {
-                *space = '\0';
-                r = sweep_output(space + 1, text);
-                *space = ' ';
-        }
-        n = rm_rf_at(AT_FDCWD, dir);
+        if (r >= 0)
+                *output = NULL;
         return r < 0 ? r : n;
 }
 
 int main(int argc, char *argv[])
 {
         const struct timespec pause = {.tv_nsec = PAUSE_NSEC};
-        char text[PATH_MAX + NAME_MAX + 2];
+        char text[PATH_MAX + NAME_MAX + 2], *space;
+        const char *output = NULL;
         sigset_t all;
         int r = 0;
 
@@ -112,8 +98,13 @@ int main(int argc, char *argv[])
         (void) sigfillset(&all); /* what ends mrctl is not to end this */
         (void) sigprocmask(SIG_BLOCK, &all, NULL);
         wait_for_the_end(text, sizeof(text));
+        space = strchr(text, ' ');
+        if (space)
+                *space = '\0';
+        if (space && is_marked(space + 1, text)) /* asked once: the mark is removed with the rest */
+                output = space + 1;
         for (int i = 0; i < ATTEMPTS; i++) {
-                r = sweep(argv[1], text);
+                r = sweep(argv[1], &output);
                 if (r >= 0)
                         return EXIT_SUCCESS;
                 (void) nanosleep(&pause, NULL);

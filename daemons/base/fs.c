@@ -1,7 +1,6 @@
 /*
  * Files — see fs.h.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -106,29 +105,16 @@ int fsync_dir(const char *path)
         return 0;
 }
 
+static int one_is_enough(int fd, const char *name, void *userdata)
+{
+        return 1;
+}
+
 int dir_is_populated(const char *path)
 {
-        struct dirent *de;
-        int r = 0;
-        DIR *d;
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-        d = opendir(path);
-        if (!d)
-                return -errno;
-        for (;;) {
-                errno = 0;
-                de = readdir(d);
-                if (!de) {
-                        r = -errno;
-                        break;
-                }
-                if (!g_str_equal(de->d_name, ".") && !g_str_equal(de->d_name, "..")) {
-                        r = 1;
-                        break;
-                }
-        }
-        (void) closedir(d);
-        return r;
+        return fd < 0 ? -errno : dir_each(fd, one_is_enough, NULL);
 }
 
 int read_file(const char *path, size_t max_bytes, char **ret, size_t *ret_size_bytes)

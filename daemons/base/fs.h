@@ -22,6 +22,15 @@ ssize_t pread_full(int fd, void *data, size_t size_bytes, uint64_t offset);
 int mkdir_parents(const char *path, mode_t mode);
 
 /**
+ * dir_each() - every name in a directory but "." and ".."
+ * @fd: of the directory, open for reading; taken
+ * @fn: called for each, in no order, until it returns other than 0; @fd is good during the call
+ *
+ * Return: 0; what @fn returned last; or a negative errno when the directory cannot be read.
+ */
+int dir_each(int fd, int (*fn)(int fd, const char *name, void *userdata), void *userdata);
+
+/**
  * rm_rf_at() - remove a file or a whole directory
  * @dir_fd: directory that holds it, or AT_FDCWD
  * @name:   a missing one is success

@@ -1,11 +1,11 @@
 /*
  * Planning — see master-plan.h.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <sys/stat.h>
 
+#include "base/fs.h"
 #include "mr-masterd/master-plan.h"
 
 #define DIRECTORY_DEPTH_MAX 200U /* each level costs a descriptor while it is listed */
@@ -108,35 +108,22 @@ static gint compare_names(gconstpointer a, gconstpointer b)
         return strcmp(*(const char *const *) a, *(const char *const *) b);
 }
 
+static int add_name(int fd, const char *name, void *userdata)
+{
+        GPtrArray *names = userdata;
+
+        if (names->len > PLAN_FILES_MAX)
+                return -E2BIG;
+        if (name[0] != '.' && name[0] != '_')
+                g_ptr_array_add(names, g_strdup(name));
+        return 0;
+}
+
 /* Takes @fd. Names that do not begin with '.' or '_', sorted. */
 static int list_names(int fd, GPtrArray *names)
 {
-        int r = 0;
-        DIR *d;
+        int r = dir_each(fd, add_name, names);
 
-        d = fdopendir(fd);
-        if (!d) {
-                r = -errno;
-                safe_close(fd);
-                return r;
-        }
-        for (;;) {
-                struct dirent *de;
-
-                errno = 0;
-                de = readdir(d);
-                if (!de) {
-                        r = -errno;
-                        break;
-                }
-                if (names->len > PLAN_FILES_MAX) {
-                        r = -E2BIG;
-                        break;
-                }
-                if (de->d_name[0] != '.' && de->d_name[0] != '_')
-                        g_ptr_array_add(names, g_strdup(de->d_name));
-        }
-        (void) closedir(d);
         g_ptr_array_sort(names, compare_names);
         return r;
 }

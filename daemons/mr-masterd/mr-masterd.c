@@ -11,68 +11,8 @@
 #include "platform/module.h"
 #include "platform/service.h"
 
-typedef struct Reload {
-        Manager *manager;
-        int argc;
-        char **argv;
-} Reload;
-
-/* Jobs are untouched; what is in use for them from the start on is not changed under their feet. */
-static void on_reload(void *userdata)
-{
-        LogFields failed = {.message_id = MESSAGE_RELOAD_FAILED};
-        _cleanup_error_ Error e = {};
-        Reload *x = userdata;
-        MasterConf fresh;
-        int r;
-
-        master_conf_init(&fresh);
-        optind = 0;
-        r = master_conf_parse(&fresh, x->argc, x->argv, &e);
-        if (r < 0)
-                log_full(LOG_WARNING, &failed, r, "The configuration stays as it was: %s",
-                         error_message(&e, r));
-        else
-                manager_reload(x->manager, &fresh);
-        master_conf_done(&fresh);
-}
-
-static int serve(MasterConf *conf, int argc, char *argv[], Error *e)
-{
-        _cleanup_(loop_freep) Loop *l = NULL;
-        _cleanup_(manager_freep) Manager *m = NULL;
-        Reload reload = {.argc = argc, .argv = argv};
-        int r;
-
-        service_raise_fd_limit();
-        r = loop_new(&l);
-        if (r >= 0 && !service_host())
-                r = loop_exit_on_signals(l);
-        if (r >= 0)
-                r = service_start_watchdog(l);
-        if (r >= 0)
-                r = conf->exit_with_fd >= 0 ? service_exit_with_fd(l, conf->exit_with_fd)
-                                            : service_reload_on_hangup(l, on_reload, &reload);
-        if (r < 0)
-                return error_setf(e, r, "cannot set up the loop: %s", error_text(r));
-
-        r = manager_new(l, conf, &m, e);
-        if (r >= 0)
-                r = manager_start(m, e);
-        reload.manager = m;
-        if (r < 0)
-                return r;
-
-        log_info("Ready; workers register at %s", m->address);
-        service_ready();
-        service_status("Workers register at %s", m->address);
-        r = loop_run(l);
-        service_stopping();
-        service_status("Stopping: %u jobs go on at the next start", manager_count_active(m));
-        return r;
-}
-
 typedef struct State {
+        Manager *manager; /* while it runs */
         MasterConf conf;
         int argc;
         char **argv;
@@ -87,6 +27,60 @@ static State *state_free(State *s)
         return NULL;
 }
 DEFINE_CLEANUP(State, state_free);
+
+/* Jobs are untouched; what is in use for them from the start on is not changed under their feet. */
+static void on_reload(void *userdata)
+{
+        LogFields failed = {.message_id = MESSAGE_RELOAD_FAILED};
+        _cleanup_error_ Error e = {};
+        State *s = userdata;
+        MasterConf fresh;
+        int r;
+
+        master_conf_init(&fresh);
+        optind = 0;
+        r = master_conf_parse(&fresh, s->argc, s->argv, &e);
+        if (r < 0)
+                log_full(LOG_WARNING, &failed, r, "The configuration stays as it was: %s",
+                         error_message(&e, r));
+        else
+                manager_reload(s->manager, &fresh);
+        master_conf_done(&fresh);
+}
+
+static int serve(State *s, Error *e)
+{
+        _cleanup_(loop_freep) Loop *l = NULL;
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        service_raise_fd_limit();
+        r = loop_new(&l);
+        if (r >= 0 && !service_host())
+                r = loop_exit_on_signals(l);
+        if (r >= 0)
+                r = service_start_watchdog(l);
+        if (r >= 0)
+                r = s->conf.exit_with_fd >= 0 ? service_exit_with_fd(l, s->conf.exit_with_fd)
+                                              : service_reload_on_hangup(l, on_reload, s);
+        if (r < 0)
+                return error_setf(e, r, "cannot set up the loop: %s", error_text(r));
+
+        r = manager_new(l, &s->conf, &m, e);
+        if (r >= 0)
+                r = manager_start(m, e);
+        s->manager = m;
+        if (r < 0)
+                return r;
+
+        log_info("Ready; workers register at %s", m->address);
+        service_ready();
+        service_status("Workers register at %s", m->address);
+        r = loop_run(l);
+        service_stopping();
+        service_status("Stopping: %u jobs go on at the next start", manager_count_active(m));
+        return r;
+}
 
 static int prepare(int argc, char *argv[], const ModuleHost *host, void **ret)
 {
@@ -116,7 +110,7 @@ static int run(void *userdata)
         _cleanup_error_ Error e = {};
         int r;
 
-        r = serve(&s->conf, s->argc, s->argv, &e);
+        r = serve(s, &e);
         if (r < 0) {
                 log_error("%s", error_message(&e, r));
                 service_failed(r, error_message(&e, r));

@@ -18,7 +18,7 @@
 #include "mr-task/memory.h"
 #include "mr-task/reduce.h"
 #include "platform/packet.h"
-#include "records/region.h"
+#include "platform/quick.h"
 
 static const char *const counter_names[_COUNTER_ID_MAX] = {
         [COUNTER_MAP_INPUT_RECORDS] = "map_input_records",

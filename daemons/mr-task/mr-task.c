@@ -18,11 +18,11 @@
 #include "mr-task/attempt.h"
 #include "mr-task/command.h"
 #include "platform/quick.h"
-#include "records/region.h"
 
 #define LINK_FD 3
-#define HEAP_BYTES (128 * 1024) /* what a small attempt needs of it */
-#define FILES_WANTED 4096       /* a merge of MERGE_FAN_IN_MAX runs, and a packet of 64 beside it */
+#define HEAP_BYTES (128 * 1024)             /* what a small attempt needs of it */
+#define HEAP_KEPT_BYTES (128 * 1024 * 1024) /* attempts are not that large */
+#define FILES_WANTED 4096 /* a merge of MERGE_FAN_IN_MAX runs, and a packet of 64 beside it */
 
 static void raise_file_limit(void)
 {
@@ -109,8 +109,7 @@ int main(int argc, char *argv[])
                 (void) printf("mr-task %s\n", MR_VERSION);
                 return EXIT_SUCCESS;
         }
-        heap_prepare(HEAP_BYTES);
-        heap_keep();
+        heap_keep(HEAP_BYTES, HEAP_KEPT_BYTES);
         r = prepare();
         if (r < 0)
                 return EXIT_FAILURE;

@@ -1,7 +1,6 @@
 /*
  * Regions — see region.h.
  */
-#include <malloc.h>
 #include <sys/mman.h>
 
 #include "records/region.h"
@@ -10,10 +9,6 @@ typedef struct Kept {
         void *p;
         size_t capacity;
 } Kept;
-
-#define HEAP_MAX_BYTES (4 * 1024 * 1024) /* what is larger is rare, and goes back at once */
-#define HEAP_KEPT_BYTES                                                                            \
-        (128 * 1024 * 1024) /* at the end of the heap; attempts are not that large */
 
 static Kept kept[REGIONS_KEPT_MAX];
 static size_t kept_count;
@@ -24,18 +19,6 @@ void region_forget_all(void)
                 kept_count--;
                 (void) munmap(kept[kept_count].p, kept[kept_count].capacity);
         }
-}
-
-/* glibc maps what is larger than 128 KiB anew each time: a merge would clear a page for each 4 KiB that it reads. */
-void heap_keep(void)
-{
-        (void) mallopt(M_MMAP_THRESHOLD, HEAP_MAX_BYTES);
-        (void) mallopt(M_TRIM_THRESHOLD, HEAP_KEPT_BYTES);
-}
-
-void heap_forget(void)
-{
-        (void) malloc_trim(0);
 }
 
 /* Sizes that are within a factor of two of each other share addresses, and so the pages that one of them has touched. */

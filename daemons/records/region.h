@@ -20,7 +20,3 @@ void *region_keep(void *p, size_t size);
 
 /* Gives everything kept back to the kernel. */
 void region_forget_all(void);
-
-/* The same for what malloc() gives: buffers of up to a few MiB go from one attempt to the next. */
-void heap_keep(void);
-void heap_forget(void);

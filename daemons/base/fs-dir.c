@@ -1,5 +1,5 @@
 /*
- * Removal of directories — see fs.h. Of its own, and of libc alone, so that a program as small as mr-sweep has it.
+ * Directories, name by name, and their removal — see fs.h. Of libc alone, so that a program as small as mr-sweep has it.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -7,11 +7,10 @@
 
 #include "base/fs.h"
 
-/* Deep trees cost recursion and one fd a level; ours are a few levels deep. */
-static int rm_rf_children(int fd)
+int dir_each(int fd, int (*fn)(int fd, const char *name, void *userdata), void *userdata)
 {
         struct dirent *de;
-        int ret = 0, r;
+        int r = 0;
         DIR *d;
 
         d = fdopendir(fd);
@@ -20,22 +19,37 @@ static int rm_rf_children(int fd)
                 safe_close(fd);
                 return r;
         }
-        for (;;) {
+        while (r == 0) {
                 errno = 0;
                 de = readdir(d);
                 if (!de) {
-                        if (errno != 0 && ret == 0)
-                                ret = -errno;
+                        r = -errno;
                         break;
                 }
-                if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0)
-                        continue;
-                r = rm_rf_at(dirfd(d), de->d_name);
-                if (r < 0 && ret == 0)
-                        ret = r;
+                if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+                        r = fn(fd, de->d_name, userdata);
         }
         (void) closedir(d);
-        return ret;
+        return r;
+}
+
+static int remove_child(int fd, const char *name, void *userdata)
+{
+        int *first = userdata;
+        int r = rm_rf_at(fd, name);
+
+        if (r < 0 && *first == 0)
+                *first = r;
+        return 0;
+}
+
+/* Deep trees cost recursion and one fd a level; ours are a few levels deep. */
+static int rm_rf_children(int fd)
+{
+        int first = 0;
+        int r = dir_each(fd, remove_child, &first);
+
+        return first < 0 ? first : r;
 }
 
 /* A directory of ours may deny us to look or to remove (mode 0555 of a module cache): allow it first. */

@@ -106,7 +106,8 @@ static int take_packed(Sample *s, const PlanFile *f, Error *e)
         ssize_t n;
         int r;
 
-        r = piece_reader_init_packed(&reader, s->fd, f->size_bytes, codec_of_path(f->path), NULL);
+        r = piece_reader_init_packed(&reader, s->fd, f->size_bytes, codec_of_path(f->path), NULL,
+                                     e);
         if (r < 0)
                 return r;
         do {

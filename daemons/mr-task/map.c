@@ -73,7 +73,8 @@ static int open_reader(Attempt *a, const MapSink *sink, const Mapreduced__V1__Pi
                                      path);
         }
         if (codec != CODEC_NONE)
-                return piece_reader_init_packed(ret, fd, piece->file_size, codec, &a->ticker);
+                return piece_reader_init_packed(ret, fd, piece->file_size, codec, &a->ticker,
+                                                &a->error);
         if (record_bytes == 0) {
                 piece_reader_init(ret, fd, piece->offset, piece->length, piece->file_size,
                                   &a->ticker);
@@ -110,7 +111,7 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
         }
         r = open_reader(a, sink, piece, fd, path, &reader);
         if (r < 0)
-                return r;
+                return name_piece_error(a, r, path);
         if (sink->plugin)
                 r = map_plugin_piece(sink->plugin, piece, &reader);
         else
@@ -155,11 +156,17 @@ static int map_all_input(Attempt *a, const MapSink *sink)
         return r;
 }
 
-static BlockCodec block_codec_of(const char *name)
+static int set_compression(Attempt *a, RunWriter *w)
 {
-        return g_str_equal(name, "lz4")    ? BLOCK_LZ4
-               : g_str_equal(name, "zstd") ? BLOCK_ZSTD
-                                           : BLOCK_PLAIN;
+        const char *name = a->start->program->intermediate_compression;
+        BlockCodec codec = g_str_equal(name, "lz4")    ? BLOCK_LZ4
+                           : g_str_equal(name, "zstd") ? BLOCK_ZSTD
+                                                       : BLOCK_PLAIN;
+        _cleanup_error_ Error e = {};
+        int r;
+
+        r = run_writer_set_codec(w, codec, &e);
+        return e.message ? attempt_failf(a, r, "the run file: %s", e.message) : r;
 }
 
 int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_records)
@@ -174,7 +181,7 @@ int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_r
                 return r;
         if (!sorted)
                 run_writer_set_unsorted(w);
-        r = run_writer_set_codec(w, block_codec_of(a->start->program->intermediate_compression));
+        r = set_compression(a, w);
         if (r < 0)
                 return r;
         while ((r = stream->next(stream, &record)) > 0) {

@@ -5,8 +5,8 @@
 
 #include "base/fs.h"
 #include "records/block.h"
-#include "records/block-codec.h"
 #include "records/block-sum.h"
+#include "records/codec-module.h"
 
 #define RECORD_HEADER_MAX (2 * VARINT_MAX_BYTES)
 
@@ -76,19 +76,20 @@ int block_writer_init(BlockWriter *w, int fd, uint64_t offset)
 void block_writer_done(BlockWriter *w)
 {
         free(w->buffer);
-        block_packer_free(w->packer);
+        if (w->packer)
+                w->codecs->block_packer_free(w->packer);
         *w = (BlockWriter){.fd = -EBADF};
 }
 
-int block_writer_set_codec(BlockWriter *w, BlockCodec codec)
+int block_writer_set_codec(BlockWriter *w, BlockCodec codec, Error *e)
 {
         int r;
 
         w->codec = codec;
         if (codec == BLOCK_PLAIN || w->packer)
                 return 0;
-        r = block_packer_new(codec, BLOCK_HEADER_BYTES, &w->packer);
-        return r;
+        r = codec_module_get(&w->codecs, e);
+        return r < 0 ? r : w->codecs->block_packer_new(codec, BLOCK_HEADER_BYTES, &w->packer);
 }
 
 /* Writes @size bytes of the closed blocks, and moves the rest of them to the front; no block is open. */
@@ -124,7 +125,7 @@ static uint32_t writer_pack(BlockWriter *w, size_t *payload_bytes)
 
         if (w->codec == BLOCK_PLAIN)
                 return BLOCK_MAGIC;
-        packed_bytes = block_pack(w->packer, payload, *payload_bytes, &packed);
+        packed_bytes = w->codecs->block_pack(w->packer, payload, *payload_bytes, &packed);
         if (packed_bytes == 0)
                 return BLOCK_MAGIC;
         memcpy(payload, packed + BLOCK_HEADER_BYTES, packed_bytes);
@@ -260,7 +261,8 @@ void block_cursor_done(BlockCursor *c)
 {
         if (!c->in_memory)
                 free(c->buffer);
-        block_unpacker_free(c->unpacker);
+        if (c->unpacker)
+                c->codecs->block_unpacker_free(c->unpacker);
         *c = (BlockCursor){.fd = -EBADF};
 }
 
@@ -342,12 +344,15 @@ static int cursor_unpack(BlockCursor *c, const BlockHeader *h, uint64_t at, Erro
         int r;
 
         if (!c->unpacker) {
-                r = block_unpacker_new(BLOCK_PADDING, &c->unpacker);
+                r = codec_module_get(&c->codecs, e);
+                if (r < 0)
+                        return r;
+                r = c->codecs->block_unpacker_new(BLOCK_PADDING, &c->unpacker);
                 if (r < 0)
                         return error_setf(e, r, "no memory to unpack a block");
         }
-        r = block_unpack(c->unpacker, codec, c->at, (size_t) (c->records_end - c->at), &c->at,
-                         &raw_bytes);
+        r = c->codecs->block_unpack(c->unpacker, codec, c->at, (size_t) (c->records_end - c->at),
+                                    &c->at, &raw_bytes);
         if (r == -ENOMEM)
                 return error_setf(e, r, "no memory to unpack a block");
         if (r < 0 || c->left > raw_bytes / 2)

@@ -42,6 +42,7 @@ typedef struct BlockWriter {
         uint32_t partition;
         uint32_t count;
         BlockCodec codec;
+        const struct CodecModule *codecs;
         struct BlockPacker *packer; /* NULL: plain */
 } BlockWriter;
 
@@ -49,8 +50,9 @@ typedef struct BlockWriter {
 int block_writer_init(BlockWriter *w, int fd, uint64_t offset);
 void block_writer_done(BlockWriter *w);
 
-/* Blocks written from now on are compressed where that makes them smaller. Return: 0 or -ENOMEM. */
-int block_writer_set_codec(BlockWriter *w, BlockCodec codec);
+/* Blocks written from now on are compressed where that makes them smaller. Return: 0, -ENOMEM, or -ELIBACC with a
+ * message. */
+int block_writer_set_codec(BlockWriter *w, BlockCodec codec, Error *e);
 
 /**
  * block_writer_add() - append one record; a change of partition begins a new block
@@ -75,8 +77,9 @@ typedef struct BlockCursor {
         uint8_t *buffer;
         bool in_memory; /* the buffer is the caller's, and holds all of the segment */
         size_t capacity;
-        size_t filled;                  /* bytes in the buffer */
-        size_t block_end;               /* in the buffer: end of the open block */
+        size_t filled;    /* bytes in the buffer */
+        size_t block_end; /* in the buffer: end of the open block */
+        const struct CodecModule *codecs;
         struct BlockUnpacker *unpacker; /* NULL: none was needed yet */
         const uint8_t *at,
                 *records_end;    /* the next record of the open block, and the end of its records */

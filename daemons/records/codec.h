@@ -1,8 +1,8 @@
 /*
- * Codecs — compressed inputs as the text they hold.
+ * Codecs — the formats of compressed files, by name.
  *
- * A name's ending says which: .gz, .bz2, .zst, .lz4, .xz, as Hadoop has it. Several compressed streams one after
- * another are one text, as with the programs of those names. A compressed file cannot be cut: it is one split.
+ * A name's ending says which: .gz, .bz2, .zst, .lz4, .xz, as Hadoop has it. A compressed file cannot be cut: it is
+ * one split. What reads them is in decoder.h; names need no library.
  */
 #pragma once
 
@@ -18,28 +18,7 @@ typedef enum Codec {
         _CODEC_MAX,
 } Codec;
 
-#define DECODER_MEMORY_MAX MIB(256) /* of one stream's window; files that want more are refused */
-
 Codec codec_of_path(const char *path);
 const char *codec_name(Codec c);
 Codec codec_of_name(const char *name); /* "gzip"; CODEC_NONE for any other */
 const char *codec_ending(Codec c);     /* ".gz"; "" for CODEC_NONE */
-
-typedef struct Decoder Decoder;
-
-/* Return: 0, or -ENOMEM. */
-int decoder_new(Codec codec, Decoder **ret);
-Decoder *decoder_free(Decoder *d);
-DEFINE_CLEANUP(Decoder, decoder_free);
-
-/**
- * decoder_step() - decode some
- * @in:  the next bytes of the file; moved on by what was taken
- * @out: where text goes; moved on by what was written
- *
- * After the end of a stream the next call begins another one.
- *
- * Return: 1 within a stream, 0 at the end of one; -EBADMSG for bytes that are none, -E2BIG for a stream that
- * wants more than DECODER_MEMORY_MAX, -ENOMEM.
- */
-int decoder_step(Decoder *d, const uint8_t **in, size_t *in_left, uint8_t **out, size_t *out_left);

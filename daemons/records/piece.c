@@ -3,6 +3,7 @@
  */
 #include <inttypes.h>
 
+#include "records/codec-module.h"
 #include "records/lines.h"
 #include "records/piece.h"
 
@@ -41,16 +42,22 @@ void piece_reader_init_fixed(PieceReader *p, int fd, uint64_t offset, uint64_t l
 }
 
 int piece_reader_init_packed(PieceReader *p, int fd, uint64_t file_size, Codec codec,
-                             const Ticker *ticker)
+                             const Ticker *ticker, Error *e)
 {
+        int r;
+
         piece_reader_init(p, fd, 0, file_size, file_size, ticker);
+        r = codec_module_get(&p->codecs, e);
+        if (r < 0)
+                return r;
         p->packed = malloc(PACKED_READ_BYTES);
-        return p->packed ? decoder_new(codec, &p->decoder) : -ENOMEM;
+        return p->packed ? p->codecs->decoder_new(codec, &p->decoder) : -ENOMEM;
 }
 
 void piece_reader_done(PieceReader *p)
 {
-        decoder_free(p->decoder);
+        if (p->decoder)
+                p->codecs->decoder_free(p->decoder);
         free(p->packed);
         *p = (PieceReader){.fd = -EBADF};
 }
@@ -175,7 +182,7 @@ static ssize_t read_unpacked(PieceReader *p, uint8_t *buffer, size_t size, Error
                         p->done = true;
                         return 0;
                 }
-                r = decoder_step(p->decoder, &in, &in_left, &out, &left);
+                r = p->codecs->decoder_step(p->decoder, &in, &in_left, &out, &left);
                 if (r < 0)
                         return packed_failed(p, r, e);
                 p->in_stream = r > 0;

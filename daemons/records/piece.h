@@ -32,8 +32,9 @@ typedef struct PieceReader {
         uint64_t lines; /* given so far */
         uint64_t bytes; /* given so far */
         const Ticker *ticker;
-        Decoder *decoder; /* NULL: not compressed */
-        uint8_t *packed;  /* compressed bytes that were read ahead */
+        const struct CodecModule *codecs;
+        struct Decoder *decoder; /* NULL: not compressed */
+        uint8_t *packed;         /* compressed bytes that were read ahead */
         size_t packed_at, packed_size;
         bool in_stream; /* the compressed stream has not come to its end */
 } PieceReader;
@@ -55,9 +56,10 @@ void piece_reader_init(PieceReader *p, int fd, uint64_t offset, uint64_t length,
 void piece_reader_init_fixed(PieceReader *p, int fd, uint64_t offset, uint64_t length,
                              uint64_t file_size, uint64_t record_bytes, const Ticker *ticker);
 
-/* The text of a whole file that is compressed. Return: 0, or -ENOMEM; piece_reader_done() is needed. */
+/* The text of a whole file that is compressed. Return: 0, -ENOMEM, or -ELIBACC with a message; piece_reader_done() is
+ * needed. */
 int piece_reader_init_packed(PieceReader *p, int fd, uint64_t file_size, Codec codec,
-                             const Ticker *ticker);
+                             const Ticker *ticker, Error *e);
 
 void piece_reader_done(PieceReader *p);
 

@@ -64,9 +64,9 @@ void run_writer_set_unsorted(RunWriter *w)
         w->flags |= RUN_FILE_UNSORTED;
 }
 
-int run_writer_set_codec(RunWriter *w, BlockCodec codec)
+int run_writer_set_codec(RunWriter *w, BlockCodec codec, Error *e)
 {
-        return block_writer_set_codec(&w->blocks, codec);
+        return block_writer_set_codec(&w->blocks, codec, e);
 }
 
 static int writer_advance(RunWriter *w, uint32_t partition)

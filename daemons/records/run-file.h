@@ -28,8 +28,8 @@ int run_writer_new(int fd, uint32_t partitions, RunWriter **ret);
 /* Records will come by partition, but in no order of keys: the header says so to readers. */
 void run_writer_set_unsorted(RunWriter *w);
 
-/* Blocks are compressed. Return: 0 or -ENOMEM. */
-int run_writer_set_codec(RunWriter *w, BlockCodec codec);
+/* Blocks are compressed. Return: 0, -ENOMEM, or -ELIBACC with a message. */
+int run_writer_set_codec(RunWriter *w, BlockCodec codec, Error *e);
 
 /* Records come by partition, then in key order: the caller's promise. Errors of block_writer_add(). */
 int run_writer_add(RunWriter *w, const Record *record);

@@ -50,7 +50,7 @@ static void try_packed(const uint8_t *data, size_t size, Codec codec, size_t ste
         PieceReader p;
         Error e = {};
 
-        CLAIM(piece_reader_init_packed(&p, fd, size, codec, NULL) == 0);
+        CLAIM(piece_reader_init_packed(&p, fd, size, codec, NULL, NULL) == 0);
         (void) read_all(&p, step, NULL, &e);
         piece_reader_done(&p);
         error_done(&e);

@@ -88,6 +88,30 @@ class Compression(mr.Scratch):
         self.assertFails(p, "reduce-0")
         self.assertFalse(os.path.exists(out) and os.listdir(out), "parts or temporary files are left")
 
+    def test_without_the_module(self):
+        """what compresses is a module: without it plain jobs run, and others say what is missing and what to do"""
+        programs = [mr.MRCTL, mr.BUILD / "cli/mr-sweep", *(mr.BUILD / "daemons" / d for d in (
+            "mr-masterd/mr-masterd-local.so", "mr-workerd/mr-workerd-local.so", "mr-task/mr-task"))]
+        (self.dir / "bin").mkdir()
+        for p in programs:
+            shutil.copy(p, self.dir / "bin")
+        packed = self.file("in.gz", gzip.compress(self.data))
+
+        def run(*args):
+            return subprocess.run([self.dir / "bin/mrctl", "--local", "run", "-q", "--max-attempts", "1", *map(str, args)], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, timeout=60 * mr.SLOW, check=False)
+
+        p = run("--app", "wordcount", "--input", self.input)
+        self.assertOk(p)
+        self.assertSameLines(p.stdout, self.want)
+        for args in (["--app", "wordcount", "--input", packed], ["--mapper", "cat", "--input", packed],
+                     ["--app", "sort", "--reduces", "2", "--input", packed],  # whose bounds the master samples
+                     ["--app", "wordcount", "--input", self.input, "--intermediate-compression", "lz4"],
+                     ["--mapper", "cat", "--input", self.input, "--intermediate-compression", "zstd"]):
+            self.assertFails(run(*args), str(self.dir / "bin/mr-codecs.so"), "install it again")
+        self.assertFails(run("--app", "wordcount", "--input", self.input, "--output", self.dir / "o", "--output-compression", "gzip"), "mr-archive.so",
+                         "install it again")
+
 
 class Whole(mr.Scratch):
     def test_commands(self):

@@ -77,7 +77,7 @@ static uint64_t write_sample(int fd, const Sample *s, uint32_t partitions)
         uint64_t size;
 
         g_assert_cmpint(run_writer_new(fd, partitions, &w), ==, 0);
-        g_assert_cmpint(run_writer_set_codec(w, s->codec), ==, 0);
+        g_assert_cmpint(run_writer_set_codec(w, s->codec, NULL), ==, 0);
         for (size_t i = 0; i < s->keys->len; i++) {
                 Record r = sample_record(s, i);
 

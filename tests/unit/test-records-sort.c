@@ -301,7 +301,7 @@ static uint64_t write_segment_in(int fd, uint64_t at, GArray *sorted, BlockCodec
         BlockWriter w;
 
         g_assert_cmpint(block_writer_init(&w, fd, at), ==, 0);
-        g_assert_cmpint(block_writer_set_codec(&w, codec), ==, 0);
+        g_assert_cmpint(block_writer_set_codec(&w, codec, NULL), ==, 0);
         for (size_t i = 0; i < sorted->len; i++) {
                 Record r = plain_record(&g_array_index(sorted, Plain, i));
 

@@ -4,7 +4,7 @@
 #include "records/item-sort.h"
 
 #define INSERTION_MAX 32
-#define DIGIT_BITS_MAX 11
+#define DIGIT_BITS_MAX 11   /* so many lines of the cache are written to in turn */
 #define DEPTH_DONE SIZE_MAX /* nothing but the prefix is left to compare */
 #define KEYS_AHEAD 16       /* on their way into the cache before they are looked at */
 
@@ -14,7 +14,7 @@ typedef struct Place {
         unsigned taken; /* times that prefixes were taken anew */
 } Place;
 
-static void sort_group(const ItemKeys *k, Item *from, Item *to, size_t n, Place at, bool stay);
+static void sort_group(const ItemKeys *k, Item *a, Item *scratch, size_t n, Place at);
 
 /* Of keys that have their first @known bytes in common, as far as they are so long. */
 static int compare_keys_from(size_t known, const uint8_t *x, size_t x_size, const uint8_t *y,
@@ -47,8 +47,12 @@ static void sort_by_insertion(const ItemKeys *k, Item *a, size_t n, size_t depth
                 Item v = a[i];
                 size_t j = i;
 
-                for (; j > 0 && item_less(k, &v, &a[j - 1], depth); j--)
+                if (!item_less(k, &v, &a[i - 1], depth))
+                        continue; /* most are in their place already: nothing is stored */
+                do {
                         a[j] = a[j - 1];
+                        j--;
+                } while (j > 0 && item_less(k, &v, &a[j - 1], depth));
                 a[j] = v;
         }
 }
@@ -149,95 +153,141 @@ static void set_prefixes(const ItemKeys *k, Item *a, size_t n, size_t depth)
  * All prefixes are equal: go on with the eight bytes behind what all have in common, or with the sizes when no key has
  * more. Lines of a log are often in order by then, as they were written.
  */
-static void sort_equal_prefixes(const ItemKeys *k, Item *from, Item *to, size_t n, Place at,
-                                bool stay)
+static void sort_equal_prefixes(const ItemKeys *k, Item *a, Item *scratch, size_t n, Place at)
 {
         size_t known = at.depth + 8;
-        Shape shape = {.ordered = true};
+        Shape shape;
 
-        if (at.depth != DEPTH_DONE)
-                shape = measure_keys(k, from, n, known);
-        if (shape.ordered) {
-                if (!stay)
-                        memcpy(to, from, n * sizeof(Item));
+        if (at.depth == DEPTH_DONE)
                 return;
-        }
+        shape = measure_keys(k, a, n, known);
+        if (shape.ordered)
+                return;
         if (shape.max <= known) {
                 at.depth = DEPTH_DONE;
         } else if (at.taken < ITEM_RADIX_TAKES) {
                 at.depth = MAX(known, shape.common);
                 at.taken++;
         } else {
-                sort_by_merging(k, from, to, n, at.depth);
-                if (!stay)
-                        memcpy(to, from, n * sizeof(Item));
+                sort_by_merging(k, a, scratch, n, at.depth);
                 return;
         }
-        set_prefixes(k, from, n, at.depth);
-        sort_group(k, from, to, n, at, stay);
+        set_prefixes(k, a, n, at.depth);
+        sort_group(k, a, scratch, n, at);
 }
 
-/* What is in order but for neighbours that are near each other. */
-static void sort_stretch(const ItemKeys *k, Item *from, Item *to, size_t n, Place at, bool stay)
+/* Two digits of prefixes, beside each other: @low from bit @shift on, and the @high ones above. */
+typedef struct DigitPair {
+        uint64_t min; /* is subtracted first */
+        unsigned shift, low, high;
+} DigitPair;
+
+/* So many bits that few of @n items have all of them in common, if keys are random. */
+static DigitPair pair_of(size_t n, uint64_t min, uint64_t max)
 {
-        if (n == 0)
-                return;
-        if (!stay)
-                memcpy(to, from, n * sizeof(Item));
-        sort_by_insertion(k, stay ? from : to, n, at.depth);
+        unsigned width = 64 - (unsigned) __builtin_clzll(max - min),
+                 wanted = 65 - (unsigned) __builtin_clzll(n), bits = MIN(width, wanted);
+
+        bits = MIN(bits, 2 * DIGIT_BITS_MAX);
+        return (DigitPair){
+                .min = min,
+                .shift = width - bits,
+                .low = bits / 2,
+                .high = bits - bits / 2,
+        };
 }
 
-/* Small buckets beside each other are one stretch: a loop for all of them instead of one for each. */
-static void sort_buckets(const ItemKeys *k, Item *from, Item *to, const uint32_t *ends,
-                         size_t count, Place at, bool stay)
+static uint64_t pair_bits(const DigitPair *p, const Item *item)
 {
-        size_t begin = 0, stretch = 0;
+        return (item->prefix - p->min) >> p->shift;
+}
 
-        for (size_t i = 0; i < count; i++) {
-                size_t n = ends[i] - begin;
+/* Counts become the places where the first of each is to go. */
+static void add_up(uint32_t *counts, size_t n)
+{
+        uint32_t before = 0;
 
-                if (n > INSERTION_MAX) {
-                        sort_stretch(k, from + stretch, to + stretch, begin - stretch, at, stay);
-                        sort_group(k, from + begin, to + begin, n, at, stay);
-                        stretch = ends[i];
-                }
-                begin = ends[i];
+        for (size_t i = 0; i < n; i++) {
+                uint32_t count = counts[i];
+
+                counts[i] = before;
+                before += count;
         }
-        sort_stretch(k, from + stretch, to + stretch, begin - stretch, at, stay);
 }
 
-/* The items are in @from, and @to is scratch; sorted they are in @from when they should @stay, else in @to. */
-static void sort_group(const ItemKeys *k, Item *from, Item *to, size_t n, Place at, bool stay)
+/* By the lower digit to @scratch, and back by the higher one: sorted by both. Its counts are not for the callers' stack. */
+static __attribute__((noinline)) void scatter_pair(const DigitPair *p, Item *a, Item *scratch,
+                                                   size_t n)
+{
+        uint32_t low[1 << DIGIT_BITS_MAX], high[1 << DIGIT_BITS_MAX];
+        uint64_t low_mask = ((uint64_t) 1 << p->low) - 1;
+
+        memset(low, 0, sizeof(low[0]) << p->low);
+        memset(high, 0, sizeof(high[0]) << p->high);
+        for (size_t i = 0; i < n; i++) {
+                uint64_t bits = pair_bits(p, &a[i]);
+
+                low[bits & low_mask]++;
+                high[bits >> p->low]++;
+        }
+        add_up(low, (size_t) 1 << p->low);
+        add_up(high, (size_t) 1 << p->high);
+        for (size_t i = 0; i < n; i++)
+                scratch[low[pair_bits(p, &a[i]) & low_mask]++] = a[i];
+        for (size_t i = 0; i < n; i++)
+                a[high[pair_bits(p, &scratch[i]) >> p->low]++] = scratch[i];
+}
+
+/*
+ * What is left to sort are items that have both digits in common. A group too large for insertion has two in it that are
+ * half of that apart: a look at every so many finds it, without a branch for each item that nobody can predict.
+ */
+static void sort_pairs(const ItemKeys *k, Item *a, Item *scratch, size_t n, const DigitPair *p,
+                       Place at)
+{
+        const size_t step = INSERTION_MAX / 2;
+        size_t i = 0, sorted = 0;
+
+        scatter_pair(p, a, scratch, n);
+        while (i + step < n) {
+                uint64_t bits = pair_bits(p, &a[i]);
+                size_t begin = i, end = i + step;
+
+                i = end;
+                if (pair_bits(p, &a[end]) != bits)
+                        continue;
+                while (begin > sorted && pair_bits(p, &a[begin - 1]) == bits)
+                        begin--;
+                while (end < n && pair_bits(p, &a[end]) == bits)
+                        end++;
+                if (end - begin <= INSERTION_MAX)
+                        continue;
+                sort_by_insertion(k, a + sorted, begin - sorted, at.depth);
+                sort_group(k, a + begin, scratch + begin, end - begin, at);
+                i = sorted = end;
+        }
+        sort_by_insertion(k, a + sorted, n - sorted, at.depth);
+}
+
+static void sort_group(const ItemKeys *k, Item *a, Item *scratch, size_t n, Place at)
 {
         uint64_t min = UINT64_MAX, max = 0;
-        uint32_t ends[(1 << DIGIT_BITS_MAX) + 1];
-        unsigned bits, shift;
+        DigitPair pair;
 
         if (n <= INSERTION_MAX) {
-                sort_stretch(k, from, to, n, at, stay);
+                sort_by_insertion(k, a, n, at.depth);
                 return;
         }
         for (size_t i = 0; i < n; i++) {
-                min = MIN(min, from[i].prefix);
-                max = MAX(max, from[i].prefix);
+                min = MIN(min, a[i].prefix);
+                max = MAX(max, a[i].prefix);
         }
         if (min == max) {
-                sort_equal_prefixes(k, from, to, n, at, stay);
+                sort_equal_prefixes(k, a, scratch, n, at);
                 return;
         }
-        bits = n > 65536 ? DIGIT_BITS_MAX : 8;
-        shift = 64 - (unsigned) __builtin_clzll(max - min);
-        shift = shift > bits ? shift - bits : 0;
-
-        memset(ends, 0, (((size_t) 1 << bits) + 1) * sizeof(ends[0]));
-        for (size_t i = 0; i < n; i++)
-                ends[((from[i].prefix - min) >> shift) + 1]++;
-        for (size_t i = 1; i < (size_t) 1 << bits; i++)
-                ends[i] += ends[i - 1];
-        for (size_t i = 0; i < n; i++)
-                to[ends[(from[i].prefix - min) >> shift]++] = from[i];
-        /* Scattering moved each bucket's begin to its end. */
-        sort_buckets(k, to, from, ends, (size_t) 1 << bits, at, !stay);
+        pair = pair_of(n, min, max);
+        sort_pairs(k, a, scratch, n, &pair, at);
 }
 
 /* @ends: room for one more than @partitions, zeroed; gets the end of each. */
@@ -283,7 +333,7 @@ int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, co
         if (count <= 1)
                 return 0;
         if (partitions == 1) {
-                sort_group(keys, items, scratch, count, (Place){}, true);
+                sort_group(keys, items, scratch, count, (Place){});
                 return 0;
         }
         ends = calloc((size_t) partitions + 1, sizeof(uint32_t));
@@ -292,8 +342,8 @@ int items_sort(Item *items, Item *scratch, size_t count, uint32_t partitions, co
         scatter(items, scratch, count, partitions, ends);
         for (size_t i = 0; i < partitions; i++) {
                 if (ends[i] - begin > 1)
-                        sort_group(keys, items + begin, scratch + begin, ends[i] - begin, (Place){},
-                                   true);
+                        sort_group(keys, items + begin, scratch + begin, ends[i] - begin,
+                                   (Place){});
                 begin = ends[i];
         }
         return 0;

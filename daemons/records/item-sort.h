@@ -3,12 +3,15 @@
  *
  * An item is 16 bytes: the partition, the key's first eight bytes as a number, and a reference. Sorting
  * items moves 16 bytes where sorting records would move them all, and most comparisons see only the
- * prefix. Partitions by counting; then by the most significant differing bits of the prefix; a group
- * whose prefixes are all equal takes the eight bytes behind what its keys have in common; small groups by
- * insertion, and after ITEM_RADIX_TAKES such steps by merging. Stable.
+ * prefix. Partitions by counting; then by so many of the most significant differing bits of the prefix that
+ * few items have them in common, as two digits, the lower one first: each is a pass in order of memory, and there is no
+ * work for each of many buckets. What is left is near its place, and insertion looks at each once; groups too large
+ * for that are sorted in the same way by the bits below, one whose prefixes are all equal takes the eight bytes behind
+ * what its keys have in common, and after ITEM_RADIX_TAKES such steps merging sorts it. Stable.
  *
- * Source: McIlroy, Bostic, McIlroy, "Engineering Radix Sort", Computing Systems 6 (1993). Changed: the
- * digit is taken where minimum and maximum differ, so text whose bytes use few values needs few passes.
+ * Sources: MacLaren, "Internal Sorting by Radix Plus Sifting", Journal of the ACM 13 (1966): passes by the leading digits
+ * alone, and insertion; McIlroy, Bostic, McIlroy, "Engineering Radix Sort", Computing Systems 6 (1993): groups.
+ * Changed: digits are taken where minimum and maximum differ, so text whose bytes use few values needs few passes.
  */
 #pragma once
 

@@ -9,6 +9,7 @@
 #include "records/block.h"
 #include "records/combine.h"
 #include "records/group.h"
+#include "records/item-sort.h"
 #include "records/region.h"
 #include "records/resort.h"
 #include "records/sorter.h"
@@ -166,6 +167,86 @@ static void check_stream(RecordStream *stream, GArray *want)
         }
         g_assert_cmpint(stream->next(stream, &got), ==, 0);
         g_assert_cmpint(stream->next(stream, &got), ==, 0);
+}
+
+/* ---- items ---- */
+
+#define ITEM_KEY_BYTES 16
+
+static const uint8_t *item_key(const void *userdata, uint32_t ref, size_t *ret_size)
+{
+        *ret_size = ITEM_KEY_BYTES;
+        return (const uint8_t *) userdata + (size_t) ref * ITEM_KEY_BYTES;
+}
+
+static int compare_refs(const void *a, const void *b, void *keys)
+{
+        uint32_t x = *(const uint32_t *) a, y = *(const uint32_t *) b;
+        int r = memcmp((const uint8_t *) keys + (size_t) x * ITEM_KEY_BYTES,
+                       (const uint8_t *) keys + (size_t) y * ITEM_KEY_BYTES, ITEM_KEY_BYTES);
+
+        return r ? r : (x > y) - (x < y);
+}
+
+/* As many keys of one prefix as it may be, in an order that was drawn; prefixes differ by @spread at most. */
+static uint8_t *grouped_keys(size_t count, int group_max, uint64_t spread)
+{
+        uint8_t *keys = g_new(uint8_t, count * ITEM_KEY_BYTES);
+        uint64_t word = 0, tail;
+
+        for (size_t i = 0, left = 0; i < count; i++, left--) {
+                if (left == 0) {
+                        left = (size_t) g_test_rand_int_range(1, group_max + 1);
+                        word = ((uint64_t) (uint32_t) g_test_rand_int() << 32 |
+                                (uint32_t) g_test_rand_int()) %
+                               spread;
+                        word = GUINT64_TO_BE(UINT64_C(0x7ffffffffffffff0) + word);
+                }
+                tail = (uint64_t) g_test_rand_int_range(0, 4) << 32;
+                memcpy(keys + i * ITEM_KEY_BYTES, &word, 8);
+                memcpy(keys + i * ITEM_KEY_BYTES + 8, &tail, 8);
+        }
+        for (size_t i = count - 1; i > 0; i--) {
+                size_t j = (size_t) g_test_rand_int_range(0, (gint32) i + 1);
+                uint8_t t[ITEM_KEY_BYTES];
+
+                memcpy(t, keys + i * ITEM_KEY_BYTES, sizeof(t));
+                memmove(keys + i * ITEM_KEY_BYTES, keys + j * ITEM_KEY_BYTES, sizeof(t));
+                memcpy(keys + j * ITEM_KEY_BYTES, t, sizeof(t));
+        }
+        return keys;
+}
+
+static void check_items(size_t count, int group_max, uint64_t spread)
+{
+        g_autofree uint8_t *keys = grouped_keys(count, group_max, spread);
+        g_autofree Item *items = g_new(Item, count), *scratch = g_new(Item, count);
+        g_autofree uint32_t *refs = g_new(uint32_t, count);
+        ItemKeys k = {.key = item_key, .userdata = keys, .base = keys, .unit = ITEM_KEY_BYTES};
+
+        for (uint32_t i = 0; i < count; i++) {
+                refs[i] = i;
+                items[i] = (Item){
+                        .prefix = key_prefix(keys + (size_t) i * ITEM_KEY_BYTES, ITEM_KEY_BYTES, 0),
+                        .ref = i,
+                };
+        }
+        g_qsort_with_data(refs, (gint) count, sizeof(uint32_t), compare_refs, keys);
+        g_assert_cmpint(items_sort(items, scratch, count, 1, &k), ==, 0);
+        for (size_t i = 0; i < count; i++)
+                g_assert_cmpuint(items[i].ref, ==, refs[i]);
+}
+
+static void test_groups_of_every_size_are_sorted_stably(void)
+{
+        static const uint64_t spreads[] = {
+                1, 2, 40, 5000, UINT64_C(1) << 40, UINT64_C(0x8000000000000000)};
+
+        for (int group_max = 1; group_max <= 80; group_max++)
+                for (size_t i = 0; i < ELEMENTSOF(spreads); i++)
+                        check_items((size_t) g_test_rand_int_range(1, 1500), group_max, spreads[i]);
+        check_items(100000, 1, UINT64_C(1) << 62);
+        check_items(100000, 3, UINT64_C(1) << 20);
 }
 
 /* ---- sorter ---- */
@@ -806,6 +887,8 @@ static void test_a_full_disk_ends_a_spill_with_its_errno(void)
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
+        ADD("items/groups-of-every-size-are-sorted-stably",
+            test_groups_of_every_size_are_sorted_stably);
         ADD("sorter/a-sorter-sorts-stably-in-any-memory", test_a_sorter_sorts_stably_in_any_memory);
         ADD("sorter/records-of-a-length-are-sorted-where-they-are-read",
             test_records_of_a_length_are_sorted_where_they_are_read);

@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "mr-task/command-line.h"
 #include "mr-task/command.h"
 #include "mr-task/memory.h"
 #include "platform/spawn.h"
@@ -22,10 +23,13 @@
 #define COMMAND_SHOWN_BYTES 200
 #define MEMORY_LOOK_USEC (50 * USEC_PER_MSEC)
 #define POLL_USEC (250 * USEC_PER_MSEC) /* progress goes out even when nothing moves */
-/* See nap(): as short as a timer is worth, as long as a command of 500 MB/s needs for a whole pipe. */
+/* See wait_while_moving(): as short as a timer is worth, as long as a command of 500 MB/s needs for a whole pipe. */
 #define NAP_MIN_USEC 60
 #define NAP_MAX_USEC 2000
 #define NAP_FIRST_USEC 250
+/* A turn that moves less was not worth being woken for, and the next ones are not asked. */
+#define WAKE_WORTH_BYTES (64 * 1024)
+#define NAPS 32u
 /* Longer than a child that still works is silent after its parent; shorter than anybody's patience. */
 #define LEFT_BEHIND_USEC (10 * USEC_PER_SEC)
 
@@ -43,6 +47,7 @@ typedef struct Command {
         size_t fed, taken; /* bytes in this turn */
         size_t pipe_bytes; /* of the smaller one */
         uint64_t nap_usec;
+        unsigned naps; /* until a pipe may wake us again */
         uint8_t *buffer;
         Reporter reporter; /* of stderr */
         int status;
@@ -68,34 +73,14 @@ static int make_pipe(Command *c, int *ret_read, int *ret_write, bool ours_is_rea
         return 0;
 }
 
-/*
- * The words of a command that is a program's path and plain words, and means the same with a shell and without: one
- * program less to start for each split. NULL for all else, and that is the shell's to understand.
- */
-static char **plain_words(const char *line)
-{
-        static const char plain[] =
-                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./:,+@%-= ";
-        g_auto(GStrv) words = NULL;
-
-        if (line[strspn(line, plain)] != '\0')
-                return NULL;
-        words = g_strsplit(line, " ", -1);
-        if (!words[0] || !strchr(words[0], '/') || strchr(words[0], '='))
-                return NULL;
-        for (char **w = words; *w; w++)
-                if (!**w)
-                        return NULL;
-        return TAKE_PTR(words);
-}
-
 static int spawn_command(const char *line, const SpawnOptions *o, pid_t *ret)
 {
         char *shell[] = {(char *) "sh", (char *) "-c", (char *) line, NULL};
-        g_auto(GStrv) words = plain_words(line);
+        g_autofree char *path = NULL;
+        g_auto(GStrv) words = command_line_split(line, o->env, &path);
 
         /* What cannot be started so, a script without "#!" or a name that is not there, is the shell's to run or to name. */
-        if (words && spawn(words[0], words, o, ret) >= 0)
+        if (words && spawn(path, words, o, ret) >= 0)
                 return 0;
         return spawn("/bin/sh", shell, o, ret);
 }
@@ -385,16 +370,28 @@ static int command_poll(Command *c, bool pipes, uint64_t timeout_usec)
         return r;
 }
 
+static uint64_t patience_usec(const Command *c)
+{
+        return c->attempt->start->memory_limit_bytes > 0 ? MEMORY_LOOK_USEC : POLL_USEC;
+}
+
 /*
  * A command that has some of its input, and room for its output, works without us. Were we woken whenever it has read
- * or written a block of 4 or 64 KiB, most of our time and some of its own would go into changing from one to the
- * other; so while bytes move we look at the pipes from time to time instead: when an eighth to a half of a pipe should have
- * moved, for an empty one stops the command.
+ * or written a block of 4 or 32 KiB, most of our time and some of its own would go into changing from one to the
+ * other; so while bytes move in such blocks we look at the pipes from time to time instead: when an eighth to a half of a
+ * pipe should have moved, for an empty one stops the command. One that moves large blocks, as cat does, may wake us: it
+ * would be through with a pipe before a nap is over.
  */
-static int nap(Command *c)
+static int wait_while_moving(Command *c)
 {
         size_t moved = MAX(c->fed, c->taken);
 
+        if (c->naps > 0)
+                c->naps--;
+        else if (moved < WAKE_WORTH_BYTES)
+                c->naps = NAPS;
+        else
+                return command_poll(c, true, patience_usec(c));
         if (moved > c->pipe_bytes / 2)
                 c->nap_usec = MAX(c->nap_usec / 2, NAP_MIN_USEC);
         else if (moved < c->pipe_bytes / 8)
@@ -412,9 +409,8 @@ static int command_turn(Command *c)
         if (r < 0 || (c->pid == 0 && c->out < 0)) /* there is nothing left to wait for */
                 return r;
         if (c->fed > 0 || c->taken > 0)
-                return nap(c);
-        return command_poll(
-                c, true, c->attempt->start->memory_limit_bytes > 0 ? MEMORY_LOOK_USEC : POLL_USEC);
+                return wait_while_moving(c);
+        return command_poll(c, true, patience_usec(c));
 }
 
 /*

@@ -17,6 +17,9 @@
 #include "platform/spawn.h"
 
 #define SPACE_MIN_BYTES MIB(64) /* the default of MinFree= in workerd.conf */
+/* Most jobs of a few lines are over by then, and never have a sweeper. */
+#define SWEEPER_DELAY_USEC (50 * USEC_PER_MSEC)
+#define SWEEPER_ACCURACY_USEC (1 * USEC_PER_MSEC)
 /* For tasks to be killed and a spool to be deleted: 16 GiB of run files on their way to the disk took ten seconds. */
 #define STOP_TIMEOUT_USEC (60 * USEC_PER_SEC)
 #define HEAP_BYTES (256 * 1024) /* what a small job needs of it */
@@ -286,12 +289,20 @@ static int start_sweeper(Local *l)
         return r;
 }
 
-/* Once the job is on its way: what comes before that is not delayed. */
-static int on_sweeper_due(sd_event_source *s, void *userdata)
+static void tell_sweeper(const Local *l)
 {
-        int r = start_sweeper(userdata);
+        if (l->sweeper_fd >= 0 && l->written)
+                (void) write_full(l->sweeper_fd, l->written, strlen(l->written));
+}
 
-        if (r < 0)
+static int on_sweeper_due(sd_event_source *s, uint64_t usec, void *userdata)
+{
+        Local *l = userdata;
+        int r = start_sweeper(l);
+
+        if (r >= 0)
+                tell_sweeper(l);
+        else
                 (void) fprintf(stderr, "mrctl: cannot start mr-sweep, going on without: %s\n",
                                error_text(r));
         return 0;
@@ -326,15 +337,17 @@ int local_watch(Local *l, sd_event *event, LocalEnded ended, void *userdata)
                 if (r < 0)
                         return r;
         }
-        return sd_event_add_defer(event, &l->sweeper_source, on_sweeper_due, l);
+        return sd_event_add_time_relative(event, &l->sweeper_source, CLOCK_MONOTONIC,
+                                          SWEEPER_DELAY_USEC, SWEEPER_ACCURACY_USEC, on_sweeper_due,
+                                          l);
 }
 
 void local_tell_output(Local *l, const char *output, const char *tag)
 {
-        g_autofree char *text = g_strdup_printf("%s %s", tag, output);
-
-        if (l->sweeper_fd >= 0 && *output)
-                (void) write_full(l->sweeper_fd, text, strlen(text));
+        if (!*output)
+                return;
+        l->written = g_strdup_printf("%s %s", tag, output);
+        tell_sweeper(l);
 }
 
 void local_release(Local *l, LocalDaemon which)
@@ -370,21 +383,18 @@ static void end_task(Local *l)
         l->task.pid = 0;
 }
 
-/* @clean: nothing is written to the directory any more; else it is the sweeper's, once this process is gone. */
-static void remove_directory(Local *l, bool clean)
+/* What is left to it is nothing, or a directory that is about to go. */
+static void kill_sweeper(void)
 {
-        l->dir_fd = safe_close(l->dir_fd);
-        if (clean && l->dir)
-                (void) rm_rf_at(AT_FDCWD, l->dir);
-        g_clear_pointer(&l->dir, g_free);
-        if (!clean)
-                return;
-        if (sweeper > 0) {
+        if (sweeper > 0)
                 (void) kill(sweeper, SIGKILL);
+}
+
+static void reap_sweeper(void)
+{
+        if (sweeper > 0)
                 (void) waitpid(sweeper, NULL, 0);
-        }
         sweeper = 0;
-        l->sweeper_fd = safe_close(l->sweeper_fd);
 }
 
 void local_stop(Local *l)
@@ -398,5 +408,15 @@ void local_stop(Local *l)
         for (LocalDaemon i = LOCAL_MASTER; i < LOCAL_DAEMONS; i++)
                 clean = wait_for_end(l, i, until) && clean;
         end_task(l);
-        remove_directory(l, clean);
+        l->dir_fd = safe_close(l->dir_fd);
+        if (clean) { /* nobody writes to the directory any more */
+                kill_sweeper();
+                if (l->dir)
+                        (void) rm_rf_at(AT_FDCWD, l->dir);
+                reap_sweeper();
+                l->sweeper_fd = safe_close(l->sweeper_fd);
+        } else if (sweeper == 0) /* the directory is its, once this process is gone */
+                (void) start_sweeper(l);
+        g_clear_pointer(&l->dir, g_free);
+        g_clear_pointer(&l->written, g_free);
 }

@@ -12,7 +12,7 @@
  *
  * Both are threads of mrctl that run as modules (platform/module.h), and end when their lifelines are cut. Tasks are
  * processes, and end when the worker does. If mrctl is killed, so are master and worker; then mr-sweep removes
- * DIR, and what the job has written so far. A path too long for a socket address goes by way of /proc/self/fd.
+ * DIR, and what the job has written so far; it is started when the job has run for a twentieth of a second. A path too long for a socket address goes by way of /proc/self/fd.
  */
 #pragma once
 
@@ -35,7 +35,8 @@ typedef struct Local {
         int dir_fd;
         sd_event_source *sweeper_source;
         int sweeper_fd;
-        TaskProcess task;                                  /* until the worker has it */
+        char *written;    /* "TAG OUTPUT", what mr-sweep is told; NULL: nothing yet */
+        TaskProcess task; /* until the worker has it */
         int lifelines[LOCAL_DAEMONS], ends[LOCAL_DAEMONS]; /* ours and theirs */
         Module *modules[LOCAL_DAEMONS];                    /* NULL: not running */
         GPtrArray *argvs[LOCAL_DAEMONS];

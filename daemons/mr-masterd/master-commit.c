@@ -23,6 +23,13 @@ char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t
                                w ? w->id : "gone", kind == TASK_MAP ? 'm' : 'r', task, attempt);
 }
 
+OutputCare job_output_care(const MasterJob *j)
+{
+        if (!j->manager->conf->ephemeral)
+                return OUTPUT_SYNCED;
+        return *j->desc->output ? OUTPUT_UNSYNCED : OUTPUT_SHORT_LIVED;
+}
+
 typedef struct PartWork {
         MasterJob *job;
         FinishedAttempt f;
@@ -35,7 +42,7 @@ typedef struct Batch {
         GPtrArray *works; /* PartWork * */
         char *output_dir;
         const char *ending;
-        bool sync;
+        OutputCare care;
 } Batch;
 
 static void part_work_free(gpointer p)
@@ -110,7 +117,7 @@ static void batch_work(void *data)
 
         for (guint i = 0; i < b->works->len; i++)
                 parts[i] = &((PartWork *) b->works->pdata[i])->part;
-        output_commit_parts(b->output_dir, parts, b->works->len, b->ending, b->sync);
+        output_commit_parts(b->output_dir, parts, b->works->len, b->ending, b->care);
 }
 
 static void batch_done(void *data, bool abandoned)
@@ -142,7 +149,7 @@ static void rename_batch(MasterJob *j)
                 .works = j->renames,
                 .output_dir = g_strdup(j->output_dir),
                 .ending = job_part_ending(j),
-                .sync = !j->manager->conf->ephemeral,
+                .care = job_output_care(j),
         };
         j->renames = job_renames_new();
         j->renaming = true;

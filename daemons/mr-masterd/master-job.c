@@ -575,7 +575,8 @@ typedef struct EndWork {
         GByteArray *skipped; /* NULL: none */
         uint32_t parts;
         const char *ending; /* of their names */
-        bool discard, created, own, sync;
+        bool discard, created, own;
+        OutputCare care;
         int result;
         Error error;
 } EndWork;
@@ -590,9 +591,9 @@ static void end_work(void *data)
                 w->result =
                         output_discard(w->output_dir, w->parts, w->ending, w->created, &w->error);
         else if (w->skipped)
-                w->result = output_write_skipped(w->output_dir, w->skipped, w->sync, &w->error);
+                w->result = output_write_skipped(w->output_dir, w->skipped, w->care, &w->error);
         if (!w->discard && w->result >= 0)
-                w->result = output_finish(w->output_dir, w->parts, w->ending, !w->own, w->sync,
+                w->result = output_finish(w->output_dir, w->parts, w->ending, !w->own, w->care,
                                           &w->error);
         if (!w->discard) /* what failed or was cancelled may be submitted again, with its files */
                 (void) rm_rf_at(AT_FDCWD, w->files_dir);
@@ -671,7 +672,7 @@ static void start_end_work(MasterJob *j, bool discard)
         w->skipped = discard ? NULL : job_list_skipped(j);
         w->created = j->output_created;
         w->own = !*j->desc->output;
-        w->sync = !j->manager->conf->ephemeral;
+        w->care = job_output_care(j);
         j->working++;
         j->finishing = true;
         offload_run(j->manager->offload, j->number, j->uid, end_work, end_done, w);

@@ -21,6 +21,7 @@
 #include "mr-masterd/master-conf.h"
 #include "mr-masterd/master-keys.h"
 #include "mr-masterd/master-offload.h"
+#include "mr-masterd/master-output.h"
 #include "mr-masterd/master-plan.h"
 #include "mr-masterd/master-store.h"
 #include "platform/authorize.h"
@@ -313,6 +314,7 @@ struct FinishedAttempt {
         CounterSet *counters; /* owned */
 };
 
+OutputCare job_output_care(const MasterJob *j);
 char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
                       uint32_t worker);
 GPtrArray *job_renames_new(void);

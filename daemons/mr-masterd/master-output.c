@@ -195,7 +195,7 @@ static int place(OutputPart *p, const char *dir, const char *ending)
 }
 
 void output_commit_parts(const char *dir, OutputPart *const *parts, size_t count,
-                         const char *ending, bool sync)
+                         const char *ending, OutputCare care)
 {
         size_t placed = 0;
         int r = 0;
@@ -203,14 +203,14 @@ void output_commit_parts(const char *dir, OutputPart *const *parts, size_t count
         for (size_t i = 0; i < count; i++)
                 placed += place(parts[i], dir, ending) >= 0;
         /* Before the store says so: else a power cut could leave a reduce that is done, and no part. */
-        if (sync && placed > 0)
+        if (care == OUTPUT_SYNCED && placed > 0)
                 r = fsync_dir(dir);
         for (size_t i = 0; i < count; i++) {
                 if (parts[i]->result < 0)
                         continue;
                 if (r < 0)
                         (void) note(parts[i], dir, ending, r);
-                else
+                else if (care != OUTPUT_SHORT_LIVED)
                         (void) rm_rf_at(AT_FDCWD, parts[i]->attempt_dir);
         }
 }
@@ -257,7 +257,7 @@ static int check_parts(const char *dir, uint32_t parts, const char *ending, Erro
         return 0;
 }
 
-int output_write_skipped(const char *dir, const GByteArray *records, bool sync, Error *e)
+int output_write_skipped(const char *dir, const GByteArray *records, OutputCare care, Error *e)
 {
         g_autofree char *path = g_build_filename(dir, OUTPUT_SKIPPED, NULL);
         _cleanup_close_ int fd = -EBADF;
@@ -265,16 +265,17 @@ int output_write_skipped(const char *dir, const GByteArray *records, bool sync, 
 
         fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
         r = fd < 0 ? -errno : write_full(fd, records->data, records->len);
-        if (r >= 0 && sync && fsync(fd) < 0)
+        if (r >= 0 && care == OUTPUT_SYNCED && fsync(fd) < 0)
                 r = -errno;
         return r < 0 ? error_setf(e, r, "cannot write the skipped records to %s: %s", path,
                                   error_text(r))
                      : 0;
 }
 
-int output_finish(const char *dir, uint32_t parts, const char *ending, bool mark, bool sync,
+int output_finish(const char *dir, uint32_t parts, const char *ending, bool mark, OutputCare care,
                   Error *e)
 {
+        bool sync = care == OUTPUT_SYNCED;
         g_autofree char *temporary = g_build_filename(dir, OUTPUT_TEMPORARY, NULL);
         g_autofree char *success = g_build_filename(dir, OUTPUT_SUCCESS, NULL);
         int r;
@@ -282,7 +283,8 @@ int output_finish(const char *dir, uint32_t parts, const char *ending, bool mark
         r = check_parts(dir, parts, ending, e);
         if (r < 0)
                 return r;
-        r = output_remove_all(temporary);
+        if (care != OUTPUT_SHORT_LIVED)
+                r = output_remove_all(temporary);
         if (r >= 0 && sync)
                 r = fsync_dir(dir);
         if (r >= 0 && mark)

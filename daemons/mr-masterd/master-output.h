@@ -26,6 +26,13 @@
  */
 int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e);
 
+/* How long what is written is to last. */
+typedef enum OutputCare {
+        OUTPUT_SYNCED,   /* beyond a power cut */
+        OUTPUT_UNSYNCED, /* as long as the host is up */
+        OUTPUT_SHORT_LIVED, /* not beyond this master, which removes the directory with all that is in it: nothing is tidied */
+} OutputCare;
+
 /* One that was granted its commit. */
 typedef struct OutputPart {
         char *attempt_dir;
@@ -37,17 +44,17 @@ typedef struct OutputPart {
 /* Writes @attempt_dir/part-N to disk, where no worker has done so. One that is not there is output_commit_parts()'s to judge. */
 int output_sync_part(OutputPart *part, const char *ending);
 
-/* Puts all of them in place, each with a result of its own; repeating it is harmless. @sync: they survive a power cut, for
- * the price of one write to disk for all. */
+/* Puts all of them in place, each with a result of its own; repeating it is harmless. That they survive a power cut has the
+ * price of one write to disk for all. */
 void output_commit_parts(const char *dir, OutputPart *const *parts, size_t count,
-                         const char *ending, bool sync);
+                         const char *ending, OutputCare care);
 
 /* The side file of records that mappers failed on: OUTPUT/_skipped-records. */
-int output_write_skipped(const char *dir, const GByteArray *records, bool sync, Error *e);
+int output_write_skipped(const char *dir, const GByteArray *records, OutputCare care, Error *e);
 
 /* Sees that parts 0 to @parts - 1 are there, removes _temporary, then writes _SUCCESS if @mark. Repeating it is
  * harmless. -ENOENT for a part that somebody took away. */
-int output_finish(const char *dir, uint32_t parts, const char *ending, bool mark, bool sync,
+int output_finish(const char *dir, uint32_t parts, const char *ending, bool mark, OutputCare care,
                   Error *e);
 
 /* A tree that attempts which were just told to stop may still write to. */

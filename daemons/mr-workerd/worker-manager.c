@@ -187,12 +187,13 @@ Manager *manager_free(Manager *m)
         m->master = master_link_free(m->master);
         peers_free(m->peers);
         keys_free(m->keys);
-        task_pool_free(m->pool);
+        task_pool_end(m->pool);
         threads_free(m->threads);
         index_cache_free(m->indices);
         disk_free(m->disk);
         cache_free(m->cache);
         spool_free(m->spool);
+        task_pool_free(m->pool);
         g_hash_table_unref(m->attempts);
         told_free(m->told);
         loop_timer_free(m->stop_timer);

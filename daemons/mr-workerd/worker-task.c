@@ -44,6 +44,7 @@ typedef struct Process {
         LoopTimer *grace;
         char *job_id;   /* NULL while FRESH */
         TaskSlot *slot; /* while BUSY */
+        bool worked;    /* ENDING, and was BUSY until then */
 } Process;
 
 struct TaskSlot {
@@ -128,6 +129,7 @@ static void process_end(Process *p)
         if (p->state == PROCESS_BUSY) {
                 p->slot->process = NULL;
                 p->slot = NULL;
+                p->worked = true;
                 set_busy(p->pool, p->pool->busy - 1);
         }
         p->state = PROCESS_ENDING;
@@ -515,12 +517,38 @@ void task_pool_end_idle(TaskPool *pool)
         }
 }
 
-TaskPool *task_pool_free(TaskPool *pool)
+/* Waits for the end of @p, and kills it if it takes too long. */
+static void process_reap(Process *p, uint64_t deadline_usec)
 {
+        Loop *l = p->pool->loop;
+
+        if (p->remote) {
+                await(l, p->fd, 0, deadline_usec);
+                return;
+        }
+        p->child = sd_event_source_disable_unref(p->child);
+        if (p->pid > 0 && !reap(l, p->pid, deadline_usec)) {
+                process_kill(p);
+                (void) waitpid(p->pid, NULL, 0);
+        }
+        p->pid = 0;
+}
+
+static void kill_orphans(TaskPool *pool)
+{
+        uint64_t deadline = loop_now_usec(pool->loop) + END_GRACE_USEC;
+
+        while (orphans_kill(is_ours, pool) > 0 && loop_now_usec(pool->loop) < deadline)
+                (void) poll(NULL, 0, 1);
+}
+
+void task_pool_end(TaskPool *pool)
+{
+        bool worked = false;
         uint64_t deadline;
 
         if (!pool)
-                return NULL;
+                return;
         assert(!pool->queue.head && pool->busy == 0);
 
         deadline = loop_now_usec(pool->loop) + END_GRACE_USEC;
@@ -529,20 +557,26 @@ TaskPool *task_pool_free(TaskPool *pool)
         for (guint i = 0; i < pool->processes->len; i++) {
                 Process *p = pool->processes->pdata[i];
 
-                if (p->remote) {
-                        await(pool->loop, p->fd, 0, deadline);
+                if (!p->worked)
                         continue;
-                }
-                p->child = sd_event_source_disable_unref(p->child);
-                if (!reap(pool->loop, p->pid, deadline)) {
-                        process_kill(p);
-                        (void) waitpid(p->pid, NULL, 0);
-                }
-                p->pid = 0;
+                process_reap(p, deadline);
+                worked = true;
         }
+        if (worked)
+                kill_orphans(pool);
+}
+
+TaskPool *task_pool_free(TaskPool *pool)
+{
+        uint64_t deadline;
+
+        if (!pool)
+                return NULL;
+        task_pool_end(pool);
         deadline = loop_now_usec(pool->loop) + END_GRACE_USEC;
-        while (orphans_kill(is_ours, pool) > 0 && loop_now_usec(pool->loop) < deadline)
-                (void) poll(NULL, 0, 1);
+        for (guint i = 0; i < pool->processes->len; i++)
+                process_reap(pool->processes->pdata[i], deadline);
+        kill_orphans(pool);
         g_ptr_array_unref(pool->processes);
         loop_timer_free(pool->orphans);
         if (pool->dispatch)

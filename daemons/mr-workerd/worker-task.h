@@ -49,7 +49,11 @@ int task_pool_new(Loop *l, uint32_t slots, const char *socket, bool one_job,
                   void (*on_changed)(void *userdata), void *userdata, TaskPool **ret);
 /* Tells the idle ones to end, so that there is less to wait for later. Takes NULL. */
 void task_pool_end_idle(TaskPool *pool);
-/* Every slot must have been given back. Ends and reaps every process. */
+/* Every slot must have been given back. Ends every process, and waits for those that had an attempt until then: what they
+ * started may write to its files to the last. Takes NULL. */
+void task_pool_end(TaskPool *pool);
+/* task_pool_end(), and reaps the others, too: the kernel takes milliseconds to take an idle process apart, in which its owner
+ * may do other things. Takes NULL. */
 TaskPool *task_pool_free(TaskPool *pool);
 
 uint32_t task_pool_busy(const TaskPool *pool);

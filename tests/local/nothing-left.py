@@ -41,6 +41,21 @@ class NothingLeft(mr.Scratch):
                 found.append(int(entry))
         return found
 
+    def has_sweeper(self, leader):
+        for pid in self.session_members(leader):
+            try:
+                if pathlib.Path(f"/proc/{pid}/comm").read_text("utf-8") == "mr-sweep\n":
+                    return True
+            except OSError:
+                pass  # it has just ended
+        return False
+
+    def kill(self, p):
+        """As a system does that is out of memory; mr-sweep starts when the job has run for a twentieth of a second."""
+        mr.wait_for("mr-sweep", lambda: self.has_sweeper(p.pid), 20)
+        os.kill(p.pid, signal.SIGKILL)
+        p.wait(20)
+
     def assertGone(self, p):
         mr.wait_for("every process of the session to end", lambda: not self.session_members(p.pid), 15)
         self.assertNothingLeft()
@@ -62,8 +77,7 @@ class NothingLeft(mr.Scratch):
     def test_kill(self):
         """after kill -9 of mrctl"""
         p = self.start_long_job()
-        os.kill(p.pid, signal.SIGKILL)
-        p.wait(20)
+        self.kill(p)
         self.assertGone(p)
 
     def test_hangup(self):
@@ -90,8 +104,7 @@ sleep 600
 """)
         p = self.start_long_job("--mapper", "seq 100", "--reducer", reducer, "--reduces", "2", "--slots", "2", "--output", out)
         mr.wait_for("the first part", lambda: list(out.glob("part-*")), 20)
-        os.kill(p.pid, signal.SIGKILL)
-        p.wait(20)
+        self.kill(p)
         self.assertGone(p)
         self.assertEqual(os.listdir(out), [])
 
@@ -128,8 +141,7 @@ const MrPlugin mapreduce_plugin = {{MR_PLUGIN_HEADER, .name = "stuck", .map = ma
 """)
         subprocess.run(["cc", "-Wall", "-Werror", "-shared", "-fPIC", f"-I{mr.SOURCE}/include", "-o", str(so), source], check=True)
         p = self.start_long_job("--app", str(so))
-        os.kill(p.pid, signal.SIGKILL)
-        p.wait(20)
+        self.kill(p)
         self.assertGone(p)
 
     def test_kill_after_a_lost_task_process(self):
@@ -145,8 +157,7 @@ sleep 600
 """)
         p = self.start_long_job("--mapper", mapper)
         mr.wait_for("the first attempt's orphan to be gone", lambda: "601" not in self.arguments(p.pid), 20)
-        os.kill(p.pid, signal.SIGKILL)
-        p.wait(20)
+        self.kill(p)
         self.assertGone(p)
 
     def arguments(self, leader):

@@ -148,6 +148,32 @@ static void test_an_unreadable_file_is_named_with_the_remedy(void)
         place_done(&p);
 }
 
+static void test_a_short_lived_output_is_not_tidied(void)
+{
+        g_autofree char *out = NULL, *left = NULL, *place = NULL, *success = NULL;
+        OutputPart part = {};
+        bool created = false;
+        Place p;
+
+        place_init(&p);
+        out = in(&p, "out");
+        left = part.attempt_dir = in(&p, "out/_temporary/attempt-1");
+        place = in(&p, "out/part-00000");
+        success = in(&p, "out/_SUCCESS");
+        g_assert_cmpint(output_prepare(out, "job-1", &created, NULL), ==, 0);
+        put(&p, "out/_temporary/attempt-1/part-00000", "the part");
+        output_commit_parts(out, (OutputPart *const[]){&part}, 1, "", OUTPUT_SHORT_LIVED);
+        g_assert_cmpint(part.result, ==, 0);
+        g_assert_cmpint(access(place, F_OK), ==, 0);
+        g_assert_cmpint(access(left, F_OK), ==, 0);
+        g_assert_cmpint(output_finish(out, 1, "", false, OUTPUT_SHORT_LIVED, NULL), ==, 0);
+        g_assert_cmpint(access(left, F_OK), ==, 0);
+        g_assert_cmpint(access(success, F_OK), <, 0);
+        g_assert_cmpint(output_discard(out, 1, "", true, NULL), ==, 0);
+        g_assert_cmpint(access(out, F_OK), <, 0);
+        place_done(&p);
+}
+
 static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
 {
         g_autofree char *out = NULL, *attempt = NULL, *success = NULL, *temporary = NULL,
@@ -169,19 +195,19 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
         g_assert_nonnull(strstr(e.message, "not empty: remove it or name another one"));
 
         put(&p, "x/out/_temporary/attempt-1/part-00007", "the part");
-        output_commit_parts(out, (OutputPart *const[]){&gone, &part}, 2, "", true);
+        output_commit_parts(out, (OutputPart *const[]){&gone, &part}, 2, "", OUTPUT_SYNCED);
         g_assert_cmpint(part.result, ==, 0);
         g_assert_cmpint(gone.result, ==, -ENOENT);
         g_assert_nonnull(strstr(gone.error.message, "attempt-0/part-00003 that the worker wrote"));
         g_assert_cmpint(access(attempt, F_OK), <, 0);
         /* As a master does that was killed before it wrote down that it had. */
-        output_commit_parts(out, (OutputPart *const[]){&gone, &part}, 2, "", true);
+        output_commit_parts(out, (OutputPart *const[]){&gone, &part}, 2, "", OUTPUT_SYNCED);
         g_assert_cmpint(part.result, ==, 0);
         g_assert_cmpint(gone.result, ==, -ENOENT);
         place = in(&p, "x/out/part-00007");
         g_assert_true(g_file_get_contents(place, &text, NULL, NULL));
         g_assert_cmpstr(text, ==, "the part");
-        g_assert_cmpint(output_finish(out, 8, "", true, true, &missing), ==, -ENOENT);
+        g_assert_cmpint(output_finish(out, 8, "", true, OUTPUT_SYNCED, &missing), ==, -ENOENT);
         g_assert_nonnull(strstr(missing.message, "out/part-00000 was removed while the job ran"));
         success = in(&p, "x/out/_SUCCESS");
         g_assert_cmpint(access(success, F_OK), <, 0);
@@ -190,7 +216,7 @@ static void test_an_output_is_prepared_once_committed_twice_and_finished(void)
 
                 put(&p, name, "another part");
         }
-        g_assert_cmpint(output_finish(out, 8, "", true, true, NULL), ==, 0);
+        g_assert_cmpint(output_finish(out, 8, "", true, OUTPUT_SYNCED, NULL), ==, 0);
         temporary = in(&p, "x/out/_temporary");
         g_assert_cmpint(access(success, F_OK), ==, 0);
         g_assert_cmpint(access(temporary, F_OK), <, 0);
@@ -339,6 +365,7 @@ int main(int argc, char *argv[])
           test_an_unreadable_file_is_named_with_the_remedy);
         T("output/is-prepared-once-committed-twice-and-finished",
           test_an_output_is_prepared_once_committed_twice_and_finished);
+        T("output/short-lived-is-not-tidied", test_a_short_lived_output_is_not_tidied);
         T("output/discarding-keeps-what-is-not-ours", test_discarding_keeps_what_is_not_ours);
         T("store/keeps-what-was-committed-and-nothing-else",
           test_the_store_keeps_what_was_committed_and_nothing_else);

@@ -4,7 +4,7 @@
 #include "records/item-sort.h"
 
 #define INSERTION_MAX 32
-#define DIGIT_BITS_MAX 11   /* so many lines of the cache are written to in turn */
+#define DIGIT_BITS_MAX 12   /* so many lines of the cache are written to in turn */
 #define DEPTH_DONE SIZE_MAX /* nothing but the prefix is left to compare */
 #define KEYS_AHEAD 16       /* on their way into the cache before they are looked at */
 
@@ -182,11 +182,14 @@ typedef struct DigitPair {
         unsigned shift, low, high;
 } DigitPair;
 
-/* So many bits that few of @n items have all of them in common, if keys are random. */
+/*
+ * So many bits that few of @n items have all of them in common: of random keys a tenth would, and there is room for bytes
+ * that use fewer values than they could, as those of text.
+ */
 static DigitPair pair_of(size_t n, uint64_t min, uint64_t max)
 {
         unsigned width = 64 - (unsigned) __builtin_clzll(max - min),
-                 wanted = 65 - (unsigned) __builtin_clzll(n), bits = MIN(width, wanted);
+                 wanted = 68 - (unsigned) __builtin_clzll(n), bits = MIN(width, wanted);
 
         bits = MIN(bits, 2 * DIGIT_BITS_MAX);
         return (DigitPair){

@@ -13,6 +13,7 @@
 #include "records/sort-key.h"
 
 #define READ_BYTES (1024 * 1024)
+#define SPAN_RECORDS 64 /* written together, and counted while the cache has them */
 
 typedef struct Bound {
         uint64_t prefix;
@@ -26,6 +27,7 @@ typedef struct Sort {
         uint64_t record_bytes;
         RecordStream ranged; /* of what is in order, with the partition of each */
         RecordStream *sorted;
+        RecordSpan span; /* of these, what is not given yet */
         uint32_t partition, partitions;
         Bound *bounds;
         size_t bound_count;
@@ -125,11 +127,61 @@ static int ranged_next(RecordStream *stream, Record *ret)
         return 1;
 }
 
+static bool span_is_below(const RecordSpan *span, size_t i, const Bound *b)
+{
+        const uint8_t *key = span_at(span, i);
+
+        return is_below(b, key_prefix(key, span->key_size, 0), key, span->key_size);
+}
+
+/* Of records in order: how many, from the first on. */
+static size_t count_below(const RecordSpan *span, const Bound *b)
+{
+        size_t below = 0,
+               above = span->count; /* all before the one are, all from the other on are not */
+
+        while (below < above) {
+                size_t middle = below + (above - below) / 2;
+
+                if (span_is_below(span, middle, b))
+                        below = middle + 1;
+                else
+                        above = middle;
+        }
+        return below;
+}
+
+/* The same for many: a search for each bound instead of a comparison for each record. */
+static int ranged_span(RecordStream *stream, RecordSpan *ret)
+{
+        Sort *s = (Sort *) ((char *) stream - offsetof(Sort, ranged));
+        size_t n = 0;
+        int r;
+
+        if (s->span.count == 0) {
+                r = s->sorted->span(s->sorted, &s->span);
+                if (r <= 0)
+                        return r;
+        }
+        for (; s->partition < s->partitions - 1 && n == 0; s->partition += n == 0)
+                n = count_below(&s->span, &s->bounds[s->partition]);
+        if (n == 0)
+                n = s->span.count;
+        *ret = s->span;
+        ret->count = n;
+        ret->partition = s->partition;
+        s->span.items += n;
+        s->span.count -= n;
+        return 1;
+}
+
 static RecordStream *sort_sorted(Plugin *p, RecordStream *stream)
 {
         Sort *s = p->state;
 
         s->ranged.next = ranged_next;
+        s->ranged.span = stream->span ? ranged_span : NULL;
+        s->span = (RecordSpan){};
         s->sorted = stream;
         s->partition = 0;
         s->partitions = (uint32_t) MIN(s->bound_count + 1, (size_t) p->info.partitions);
@@ -222,24 +274,30 @@ static uint32_t sort_partition(MrTask *t, void *state, const void *key, size_t s
         return 0;
 }
 
-/* Counts the key when it is another one than the last. */
-static int count_key(Plugin *p, Sort *s, const Record *record)
+static int keep_key(Plugin *p, Sort *s, const Record *record)
 {
-        uint64_t *groups = &p->attempt->counters[COUNTER_REDUCE_INPUT_GROUPS];
-        uint64_t prefix = key_prefix(record->key, record->key_size, 0);
         int r;
 
-        if (*groups > 0 && prefix == s->last_prefix &&
-            key_equal(record->key, record->key_size, s->last, s->last_size))
-                return 0;
         r = reserve(&p->task, &s->last, &s->last_capacity, record->key_size);
         if (r < 0)
                 return r;
         copy_small(s->last, record->key, record->key_size);
         s->last_size = record->key_size;
-        s->last_prefix = prefix;
-        (*groups)++;
+        s->last_prefix = key_prefix(record->key, record->key_size, 0);
         return 0;
+}
+
+/* Counts the key when it is another one than the last. */
+static int count_key(Plugin *p, Sort *s, const Record *record)
+{
+        uint64_t *groups = &p->attempt->counters[COUNTER_REDUCE_INPUT_GROUPS];
+        uint64_t prefix = key_prefix(record->key, record->key_size, 0);
+
+        if (*groups > 0 && prefix == s->last_prefix &&
+            key_equal(record->key, record->key_size, s->last, s->last_size))
+                return 0;
+        (*groups)++;
+        return keep_key(p, s, record);
 }
 
 /* The record that was sorted by what is now its key. */
@@ -269,6 +327,44 @@ static int write_record(Plugin *p, Sort *s, const Record *record, Output *out)
         return r < 0 ? attempt_fail_write(p->attempt, r, "the part") : 0;
 }
 
+static int reduce_span(Plugin *p, Sort *s, const RecordSpan *span, Output *out)
+{
+        Record first = span_record(span, 0), last = span_record(span, span->count - 1);
+        uint64_t *counters = p->attempt->counters;
+        int r;
+
+        r = count_key(p, s, &first);
+        if (r < 0)
+                return r;
+        for (size_t at = 0, n; at < span->count; at += n) {
+                size_t before = at > 0 ? 1 : 0; /* the record before was counted */
+
+                n = MIN(span->count - at, (size_t) SPAN_RECORDS);
+                r = output_span(out, span, at, n);
+                if (r < 0)
+                        return attempt_fail_write(p->attempt, r, "the part");
+                counters[COUNTER_REDUCE_INPUT_GROUPS] +=
+                        span_changes(span, at - before, n + before);
+        }
+        counters[COUNTER_REDUCE_INPUT_RECORDS] += span->count;
+        counters[COUNTER_REDUCE_OUTPUT_RECORDS] += span->count;
+        return keep_key(p, s, &last);
+}
+
+/* Records as they were, with nothing between them. */
+static int reduce_spans(Plugin *p, Sort *s, RecordStream *stream, Output *out)
+{
+        RecordSpan span;
+        int r;
+
+        while ((r = stream->span(stream, &span)) > 0) {
+                r = reduce_span(p, s, &span, out);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
 static int sort_reduce_all(Plugin *p, RecordStream *stream, Output *out)
 {
         uint64_t *counters = p->attempt->counters;
@@ -276,6 +372,8 @@ static int sort_reduce_all(Plugin *p, RecordStream *stream, Output *out)
         Record record;
         int r;
 
+        if (stream->span && s->fixed && sort_is_plain(&s->spec))
+                return reduce_spans(p, s, stream, out);
         while ((r = stream->next(stream, &record)) > 0) {
                 r = count_key(p, s, &record);
                 if (r >= 0)

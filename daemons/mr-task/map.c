@@ -169,11 +169,45 @@ static int set_compression(Attempt *a, RunWriter *w)
         return e.message ? attempt_failf(a, r, "the run file: %s", e.message) : r;
 }
 
+static int read_failed(Attempt *a, int code)
+{
+        return code == LINK_ENDED ? code
+                                  : attempt_failf(a, code, "cannot read the scratch file: %s",
+                                                  error_text(code));
+}
+
+static int write_records(Attempt *a, RecordStream *stream, RunWriter *w, uint64_t *records)
+{
+        Record record;
+        int r;
+
+        while ((r = stream->next(stream, &record)) > 0) {
+                r = run_writer_add(w, &record);
+                if (r < 0)
+                        return attempt_fail_write(a, r, "the run file");
+                (*records)++;
+        }
+        return r < 0 ? read_failed(a, r) : 0;
+}
+
+static int write_spans(Attempt *a, RecordStream *stream, RunWriter *w, uint64_t *records)
+{
+        RecordSpan span;
+        int r;
+
+        while ((r = stream->span(stream, &span)) > 0) {
+                r = run_writer_add_span(w, &span);
+                if (r < 0)
+                        return attempt_fail_write(a, r, "the run file");
+                *records += span.count;
+        }
+        return r < 0 ? read_failed(a, r) : 0;
+}
+
 int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_records)
 {
         _cleanup_(run_writer_freep) RunWriter *w = NULL;
         uint64_t size, records = 0;
-        Record record;
         int r;
 
         r = run_writer_new(a->output_fd, a->start->partitions, &w);
@@ -184,16 +218,10 @@ int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_r
         r = set_compression(a, w);
         if (r < 0)
                 return r;
-        while ((r = stream->next(stream, &record)) > 0) {
-                r = run_writer_add(w, &record);
-                if (r < 0)
-                        return attempt_fail_write(a, r, "the run file");
-                records++;
-        }
+        r = stream->span ? write_spans(a, stream, w, &records)
+                         : write_records(a, stream, w, &records);
         if (r < 0)
-                return r == LINK_ENDED ? r
-                                       : attempt_failf(a, r, "cannot read the scratch file: %s",
-                                                       error_text(r));
+                return r;
         r = run_writer_finish(w, &size);
         if (r < 0)
                 return attempt_fail_write(a, r, "the run file");

@@ -236,6 +236,67 @@ int block_writer_add(BlockWriter *w, const Record *record)
         return 0;
 }
 
+/* A record that has a block of its own is one call each, and is not gathered with others. */
+static int add_one_by_one(BlockWriter *w, const RecordSpan *span)
+{
+        int r = 0;
+
+        for (size_t i = 0; i < span->count && r >= 0; i++) {
+                Record record = span_record(span, i);
+
+                r = block_writer_add(w, &record);
+        }
+        return r;
+}
+
+int block_writer_add_span(BlockWriter *w, const RecordSpan *span)
+{
+        uint8_t lengths[RECORD_HEADER_MAX];
+        size_t lengths_size, size;
+        int r;
+
+        lengths_size = varint_put(lengths, span->key_size);
+        lengths_size += varint_put(lengths + lengths_size, span->value_size);
+        size = lengths_size + span_record_bytes(span);
+        if (size > BLOCK_BYTES - BLOCK_HEADER_BYTES)
+                return add_one_by_one(w, span);
+
+        for (size_t done = 0, n; done < span->count; done += n) {
+                if (span->partition != w->partition || size > BLOCK_BYTES - (w->used - w->open)) {
+                        r = block_writer_close_block(w);
+                        if (r < 0)
+                                return r;
+                        w->partition = span->partition;
+                }
+                n = MIN(span->count - done, (BLOCK_BYTES - (w->used - w->open)) / size);
+                span_copy(span, done, n, lengths, lengths_size, w->buffer + w->used);
+                w->used += n * size;
+                w->count += (uint32_t) n;
+        }
+        return 0;
+}
+
+int block_writer_add_all(BlockWriter *w, RecordStream *stream)
+{
+        RecordSpan span;
+        Record record;
+        int r;
+
+        if (stream->span)
+                while ((r = stream->span(stream, &span)) > 0) {
+                        r = block_writer_add_span(w, &span);
+                        if (r < 0)
+                                return r;
+                }
+        else
+                while ((r = stream->next(stream, &record)) > 0) {
+                        r = block_writer_add(w, &record);
+                        if (r < 0)
+                                return r;
+                }
+        return r;
+}
+
 void block_cursor_init(BlockCursor *c, int fd, uint64_t offset, uint64_t length,
                        uint64_t want_partition, const Ticker *ticker)
 {
@@ -432,6 +493,7 @@ int block_cursor_next(BlockCursor *c, Record *ret, Error *e)
         if (m == 0)
                 return cursor_bad_record(c, e);
         at += n + m;
+        c->lengths_size = n + m;
         if (key_size > RECORD_MAX_BYTES || value_size > RECORD_MAX_BYTES ||
             key_size + value_size > (size_t) (end - at))
                 return cursor_bad_record(c, e);
@@ -447,4 +509,19 @@ int block_cursor_next(BlockCursor *c, Record *ret, Error *e)
         };
         c->at = at + key_size + value_size;
         return 1;
+}
+
+size_t block_cursor_take_alike(BlockCursor *c, size_t *ret_stride)
+{
+        size_t stride = (size_t) (c->at - c->record), left = c->left;
+
+        if (left == 0 || left * stride != (size_t) (c->records_end - c->at))
+                return 0;
+        for (size_t i = 0; i < left; i++)
+                if (memcmp(c->at + i * stride, c->record, c->lengths_size) != 0)
+                        return 0;
+        c->at = c->records_end;
+        c->left = 0;
+        *ret_stride = stride;
+        return left;
 }

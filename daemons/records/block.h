@@ -10,7 +10,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "records/record.h"
+#include "records/span.h"
 
 #define BLOCK_BYTES                                                                                \
         (256 * 1024) /* large enough for a disk's throughput, small enough for the L2 cache */
@@ -61,6 +61,12 @@ int block_writer_set_codec(BlockWriter *w, BlockCodec codec, Error *e);
  */
 int block_writer_add(BlockWriter *w, const Record *record);
 
+/* The same for all records of @span. */
+int block_writer_add_span(BlockWriter *w, const RecordSpan *span);
+
+/* The same for all records of @stream, whose errors are returned, too. */
+int block_writer_add_all(BlockWriter *w, RecordStream *stream);
+
 /* Ends the open block, if it has a record. w->offset is then the end of all blocks. Errors as above. */
 int block_writer_close_block(BlockWriter *w);
 
@@ -84,6 +90,7 @@ typedef struct BlockCursor {
         const uint8_t *at,
                 *records_end;    /* the next record of the open block, and the end of its records */
         const uint8_t *record;   /* the lengths before the record that was given last */
+        size_t lengths_size;     /* of these */
         uint32_t left;           /* records not yet given from the open block */
         uint32_t partition;      /* of the open block */
         uint64_t want_partition; /* UINT64_MAX: any */
@@ -120,3 +127,11 @@ void block_cursor_init_memory(BlockCursor *c, uint8_t *bytes, uint64_t offset, s
  * the ticker's answer. @ret is untouched unless 1.
  */
 int block_cursor_next(BlockCursor *c, Record *ret, Error *e);
+
+/**
+ * block_cursor_take_alike() - the rest of the open block, where all its records are as long as the last one given
+ * @ret_stride: from the beginning of each to that of the next; the last one given was at c->record
+ *
+ * Return: how many there are; 0 when not all are of these lengths, and then block_cursor_next() goes on with them.
+ */
+size_t block_cursor_take_alike(BlockCursor *c, size_t *ret_stride);

@@ -191,17 +191,12 @@ static int write_pass(Merge *m, RecordStream *stream, Segment *ret)
 {
         Scratch *scratch = m->state->options.scratch;
         BlockWriter w;
-        Record record;
         int r;
 
         r = block_writer_init(&w, scratch->fd, scratch->end);
         if (r < 0)
                 return r;
-        while ((r = stream->next(stream, &record)) > 0) {
-                r = block_writer_add(&w, &record);
-                if (r < 0)
-                        break;
-        }
+        r = block_writer_add_all(&w, stream);
         if (r >= 0)
                 r = block_writer_flush(&w);
         if (r >= 0) {
@@ -328,6 +323,13 @@ static int merge_next(RecordStream *stream, Record *ret)
         return m->state->given->next(m->state->given, ret);
 }
 
+static int merge_span(RecordStream *stream, RecordSpan *ret)
+{
+        Merge *m = (Merge *) ((char *) stream - offsetof(Merge, stream));
+
+        return m->state->given->span(m->state->given, ret);
+}
+
 int merge_init(Merge *m, const MergeOptions *options)
 {
         MergeState *state;
@@ -401,6 +403,7 @@ int merge_start(Merge *m)
                         return r;
                 if (r > 0) {
                         s->given = resort_sorted(s->memory);
+                        m->stream.span = s->given->span ? merge_span : NULL;
                         return 0;
                 }
         }

@@ -73,6 +73,29 @@ int output_bytes(Output *o, const void *data, size_t size)
         return 0;
 }
 
+int output_span(Output *o, const RecordSpan *span, size_t from, size_t count)
+{
+        size_t size = span_record_bytes(span), end = from + count, n;
+        int r;
+
+        if (size == 0)
+                return 0;
+        for (; from < end; from += n) {
+                n = MIN(end - from, (OUTPUT_BUFFER_BYTES - o->used) / size);
+                if (n == 0) {
+                        r = output_bytes(o, span_at(span, from), size);
+                        if (r < 0)
+                                return r;
+                        n = 1;
+                        continue;
+                }
+                span_copy(span, from, n, NULL, 0, o->buffer + o->used);
+                o->used += n * size;
+                o->bytes += n * size;
+        }
+        return 0;
+}
+
 int output_line(Output *o, const uint8_t *key, size_t key_size, const uint8_t *value,
                 size_t value_size, bool bare)
 {

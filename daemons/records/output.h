@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "records/record.h"
+#include "records/span.h"
 
 #define OUTPUT_BUFFER_BYTES ((size_t) 1024 * 1024)
 #define OUTPUT_DIRECT_BYTES ((size_t) 64 * 1024)
@@ -23,6 +23,9 @@ void output_done(Output *o);
 
 /* Return: 0, or the errno of a write. */
 int output_bytes(Output *o, const void *data, size_t size);
+
+/* @count records of @span from @from on, with nothing between them. */
+int output_span(Output *o, const RecordSpan *span, size_t from, size_t count);
 
 /* key TAB value newline; without a value, and with @bare, key newline */
 int output_line(Output *o, const uint8_t *key, size_t key_size, const uint8_t *value,

@@ -22,9 +22,14 @@ typedef struct Record {
         uint32_t partition;
 } Record;
 
-/* Records in some order. The pointers in @ret live until the next call. Return: 1, 0 at the end, or an error. */
+/*
+ * Records in some order. The pointers in @ret live until the next call. Return: 1, 0 at the end, or an error.
+ * Where span is not NULL, it gives the same records many at once (span.h) to who calls it instead of next.
+ */
+struct RecordSpan;
 typedef struct RecordStream {
         int (*next)(struct RecordStream *stream, Record *ret);
+        int (*span)(struct RecordStream *stream, struct RecordSpan *ret);
 } RecordStream;
 
 /* Called between blocks with the number of input bytes just read; a negative answer stops the work. */

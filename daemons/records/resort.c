@@ -8,6 +8,7 @@
 #include "records/item-sort.h"
 #include "records/region.h"
 #include "records/resort.h"
+#include "records/span.h"
 
 #define READ_BYTES ((uint64_t) 1024 * 1024) /* between two ticks */
 #define FETCH_AHEAD 16
@@ -22,6 +23,9 @@ struct Resort {
         size_t count; /* of items, at the back, the last one first */
         size_t next;  /* item to give, once sorted */
         size_t lines; /* of the cache that a record lies in, beside the first */
+        /* Where all are alike: what each has. */
+        bool alike;
+        size_t lengths_size, key_size, value_size;
         uint64_t partition;
         const Ticker *ticker;
 };
@@ -68,6 +72,25 @@ static int resort_next(RecordStream *stream, Record *ret)
         ret->key = read_lengths(r, items[r->next++].ref, &ret->key_size, &ret->value_size);
         ret->value = ret->key + ret->key_size;
         ret->partition = (uint32_t) r->partition;
+        return 1;
+}
+
+static int resort_span(RecordStream *stream, RecordSpan *ret)
+{
+        Resort *r = (Resort *) (void *) stream;
+
+        if (r->next == r->count)
+                return 0;
+        *ret = (RecordSpan){
+                .items = resort_items(r) + r->next,
+                .base = r->region + r->lengths_size,
+                .unit = 1,
+                .count = r->count - r->next,
+                .key_size = r->key_size,
+                .value_size = r->value_size,
+                .partition = (uint32_t) r->partition,
+        };
+        r->next = r->count;
         return 1;
 }
 
@@ -153,10 +176,38 @@ static int read_segment(const Resort *r, const Segment *s, Error *e)
         return 0;
 }
 
+/* The first record that is there says what all are like. */
+static void note_lengths(Resort *r, const BlockCursor *cursor, const Record *record)
+{
+        if (r->count == 0) {
+                r->alike = true;
+                r->lengths_size = cursor->lengths_size;
+                r->key_size = record->key_size;
+                r->value_size = record->value_size;
+        }
+        r->alike = r->alike && cursor->lengths_size == r->lengths_size &&
+                   record->key_size == r->key_size && record->value_size == r->value_size;
+}
+
+/* @first, and @more behind it that are of its lengths. */
+static void add_alike(Resort *r, const BlockCursor *cursor, const Record *first, size_t more,
+                      size_t stride)
+{
+        Item *items = resort_items(r) - 1;
+
+        for (size_t i = 0; i <= more; i++)
+                *items-- = (Item){
+                        .prefix = key_prefix(first->key + i * stride, first->key_size, 0),
+                        .ref = (uint32_t) (cursor->record + i * stride - r->region),
+                };
+        r->count += more + 1;
+}
+
 /* Return: 1; 0 when there is no room for all items, or records are not where they were read. */
 static int add_items(Resort *r, const Segment *s, Error *e)
 {
         size_t used = r->used + (size_t) s->length;
+        uint64_t block = s->offset;
         BlockCursor cursor;
         Record record;
         int k;
@@ -164,13 +215,15 @@ static int add_items(Resort *r, const Segment *s, Error *e)
         block_cursor_init_memory(&cursor, r->region + r->used, s->offset, (size_t) s->length,
                                  r->partition);
         while ((k = block_cursor_next(&cursor, &record, e)) > 0) {
-                if (cursor.unpacker || !has_room(r, used + BLOCK_PADDING, r->count + 1))
+                size_t more = 0, stride = 0;
+
+                if (cursor.offset != block) /* the first one of a block */
+                        more = block_cursor_take_alike(&cursor, &stride);
+                block = cursor.offset;
+                if (cursor.unpacker || !has_room(r, used + BLOCK_PADDING, r->count + 1 + more))
                         break;
-                r->count++;
-                *resort_items(r) = (Item){
-                        .prefix = key_prefix(record.key, record.key_size, 0),
-                        .ref = (uint32_t) (cursor.record - r->region),
-                };
+                note_lengths(r, &cursor, &record);
+                add_alike(r, &cursor, &record, more, stride);
         }
         block_cursor_done(&cursor);
         return k == 0 ? 1 : MIN(k, 0);
@@ -203,6 +256,7 @@ RecordStream *resort_sorted(Resort *r)
         items_reverse(items, r->count);
         (void) items_sort(items, items - r->count, r->count, 1, &keys);
         r->next = 0;
+        r->stream.span = r->alike ? resort_span : NULL;
         r->lines = r->count > 0 ? MIN(r->used / r->count / CACHE_LINE_BYTES + 1, (size_t) 3) : 0;
         return &r->stream;
 }

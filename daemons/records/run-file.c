@@ -95,6 +95,19 @@ int run_writer_add(RunWriter *w, const Record *record)
         return block_writer_add(&w->blocks, record);
 }
 
+int run_writer_add_span(RunWriter *w, const RecordSpan *span)
+{
+        int r;
+
+        if (span->partition != w->open) {
+                r = writer_advance(w, span->partition);
+                if (r < 0)
+                        return r;
+        }
+        w->records += span->count;
+        return block_writer_add_span(&w->blocks, span);
+}
+
 int run_writer_finish(RunWriter *w, uint64_t *ret_size_bytes)
 {
         size_t size = head_size(w->partitions), at = sizeof(RunHeader);

@@ -34,6 +34,9 @@ int run_writer_set_codec(RunWriter *w, BlockCodec codec, Error *e);
 /* Records come by partition, then in key order: the caller's promise. Errors of block_writer_add(). */
 int run_writer_add(RunWriter *w, const Record *record);
 
+/* The same for all records of @span. */
+int run_writer_add_span(RunWriter *w, const RecordSpan *span);
+
 /* Writes what is open, then header and index. The file is valid only after this. No fsync. */
 int run_writer_finish(RunWriter *w, uint64_t *ret_size_bytes);
 

@@ -5,6 +5,7 @@
 #include "records/item-sort.h"
 #include "records/region.h"
 #include "records/sorter.h"
+#include "records/span.h"
 
 /* Items refer to records in units of this, so 32 bits reach 32 GiB. */
 #define RECORD_ALIGN 8
@@ -85,14 +86,6 @@ static int fixed_next(RecordStream *stream, Record *ret)
 
         if (s->next == s->count)
                 return 0;
-        if (s->next + FETCH_AHEAD < s->count) {
-                const uint8_t *ahead =
-                        s->region + items[s->next + FETCH_AHEAD].ref * o->record_bytes;
-
-                __builtin_prefetch(ahead);
-                __builtin_prefetch(ahead + CACHE_LINE_BYTES);
-                __builtin_prefetch(ahead + o->record_bytes - 1);
-        }
         at = s->region + items[s->next++].ref * o->record_bytes;
         *ret = (Record){
                 .key = at,
@@ -100,6 +93,25 @@ static int fixed_next(RecordStream *stream, Record *ret)
                 .value = at + o->key_bytes,
                 .value_size = o->record_bytes - o->key_bytes,
         };
+        return 1;
+}
+
+static int fixed_span(RecordStream *stream, RecordSpan *ret)
+{
+        Sorter *s = (Sorter *) ((char *) stream - offsetof(Sorter, stream));
+        const SorterOptions *o = &s->options;
+
+        if (s->next == s->count)
+                return 0;
+        *ret = (RecordSpan){
+                .items = sorter_items(s) + s->next,
+                .base = s->region,
+                .unit = o->record_bytes,
+                .count = s->count - s->next,
+                .key_size = o->key_bytes,
+                .value_size = o->record_bytes - o->key_bytes,
+        };
+        s->next = s->count;
         return 1;
 }
 
@@ -148,6 +160,7 @@ int sorter_new(const SorterOptions *options, Sorter **ret)
         assert(options->record_bytes <= SORTER_RECORD_BYTES_MAX &&
                options->key_bytes <= options->record_bytes);
         s->stream.next = options->record_bytes > 0 ? fixed_next : sorter_next;
+        s->stream.span = options->record_bytes > 0 ? fixed_span : NULL;
         s->options = *options;
         s->size = CLAMP(options->memory_bytes, SORTER_MEMORY_MIN, MEMORY_MAX) / 4 * 3 &
                   ~(size_t) 4095;
@@ -212,20 +225,12 @@ static int add_scratch_run(Sorter *s, BlockWriter *w)
 static int sorter_write_run(Sorter *s, const Record *single)
 {
         BlockWriter w;
-        Record record;
         int r;
 
         r = block_writer_init(&w, s->options.scratch->fd, s->options.scratch->end);
         if (r < 0)
                 return r;
-        if (single)
-                r = block_writer_add(&w, single);
-        else
-                while ((r = s->stream.next(&s->stream, &record)) > 0) {
-                        r = block_writer_add(&w, &record);
-                        if (r < 0)
-                                break;
-                }
+        r = single ? block_writer_add(&w, single) : block_writer_add_all(&w, &s->stream);
         if (r >= 0)
                 r = block_writer_flush(&w);
         if (r >= 0)

@@ -126,6 +126,12 @@ class Apps(mr.Scratch):
         rows = [got[i:i + 17] for i in range(0, len(got), 17)]
         self.assertEqual(sorted(rows), sorted(records))
         self.assertEqual([r[:3] for r in rows], sorted(r[:3] for r in records))
+        p = self.local("--json=short", "--app", "sort", "--input", path, "--output", str(self.dir / "out"), *options, "--", "record=17",
+                       "key-bytes=3")
+        self.assertOk(p)
+        counters = json.loads(p.stdout)["Counters"]
+        self.assertEqual(counters["reduce_input_groups"], len({r[:3] for r in records}))
+        self.assertEqual(counters["reduce_output_records"], len(records))
         self.assertFails(self.local("--app", "sort", "--input", path, "--max-attempts", "1", "--", "record=16"), "no whole number of records")
 
     def test_compressed(self):

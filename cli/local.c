@@ -283,9 +283,9 @@ static int start_sweeper(Local *l)
                 .cwd_fd = -1,
                 .new_group = true,
         };
+        sweeper = HOST_STARTS_CHILD; /* the worker may look at our children at any time */
         r = spawn(path, argv, &o, &pid);
-        if (r >= 0)
-                sweeper = pid;
+        sweeper = r >= 0 ? pid : 0;
         return r;
 }
 
@@ -295,16 +295,23 @@ static void tell_sweeper(const Local *l)
                 (void) write_full(l->sweeper_fd, l->written, strlen(l->written));
 }
 
-static int on_sweeper_due(sd_event_source *s, uint64_t usec, void *userdata)
+void local_guard(Local *l)
 {
-        Local *l = userdata;
-        int r = start_sweeper(l);
+        int r;
 
+        if (!l->sweeper_source || l->sweeper_fd >= 0)
+                return;
+        r = start_sweeper(l);
         if (r >= 0)
                 tell_sweeper(l);
         else
                 (void) fprintf(stderr, "mrctl: cannot start mr-sweep, going on without: %s\n",
                                error_text(r));
+}
+
+static int on_sweeper_due(sd_event_source *s, uint64_t usec, void *userdata)
+{
+        local_guard(userdata);
         return 0;
 }
 

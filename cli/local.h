@@ -67,6 +67,9 @@ int local_start(Local *l, uint32_t slots, int *ret_bus_fd, Error *e);
 /* Calls @ended when one of them ends before local_stop(). */
 int local_watch(Local *l, sd_event *event, LocalEnded ended, void *userdata);
 
+/* Has mr-sweep started, if its time has not come: what follows may take long without the event loop. */
+void local_guard(Local *l);
+
 /* Once the job is submitted: what is to be removed of @output, if anything, should this process be killed. @tag: as
  * base/output-names.h has it. */
 void local_tell_output(Local *l, const char *output, const char *tag);

@@ -18,5 +18,5 @@ int verb_cat(const Arguments *a)
                 return complain("%s", error_message(&e, r));
         if (!job_is_done(j))
                 return complain("job %s is %s: there is no result", j->id, j->state);
-        return result_print(&m, j);
+        return result_print(&m, j, NULL);
 }

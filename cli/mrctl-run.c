@@ -24,20 +24,20 @@ static int detached(const Job *j)
         return EXIT_SIGNAL(SIGINT);
 }
 
-static int finished(const Arguments *a, Master *m, const Job *j)
+static int finished(const Arguments *a, Master *m, const Job *j, Local *l)
 {
         if (!job_is_done(j)) {
                 result_complain(j);
                 return EXIT_JOB_FAILED;
         }
         if (!*j->output)
-                return result_print(m, j);
+                return result_print(m, j, l);
         if (!a->quiet)
                 (void) fprintf(stderr, "The result of job %s is in %s\n", j->id, j->output);
         return EXIT_SUCCESS;
 }
 
-static int conclude(const Arguments *a, Watch *w, WatchEnd how, Error *e)
+static int conclude(const Arguments *a, Watch *w, WatchEnd how, Local *l, Error *e)
 {
         int status;
 
@@ -51,7 +51,7 @@ static int conclude(const Arguments *a, Watch *w, WatchEnd how, Error *e)
         case WATCH_FAILED:
                 return complain("%s", error_message(e, -EIO));
         default:
-                status = finished(a, w->master, w->job);
+                status = finished(a, w->master, w->job, l);
         }
         if (a->json != JSON_OFF) {
                 int r = print_json(job_to_json(w->job), a->json);
@@ -78,7 +78,7 @@ static int submit_and_watch(const Arguments *a, const JobRequest *q, Master *m, 
         how = watch_run(&w, &e);
         if (l) /* it has nothing more to do, and may go while the result is read */
                 local_release(l, LOCAL_WORKER);
-        return conclude(a, &w, how, &e);
+        return conclude(a, &w, how, l, &e);
 }
 
 static int run_on_bus(const Arguments *a, const JobRequest *q)

@@ -3,6 +3,7 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "base/text.h"
 #include "cli/merge.h"
@@ -11,11 +12,14 @@
 #include "cli/verbs.h"
 #include "platform/service.h"
 
+#define QUICK_BYTES KIB(64) /* a pipe takes them, whether or not somebody reads */
 #define ERROR_LINE_MAX 2000 /* bytes shown of one line that a user's command wrote */
 
 typedef struct Source {
         Master *master;
         const Job *job;
+        Local *local;        /* or NULL */
+        uint64_t size_bytes; /* of the parts that were opened */
 } Source;
 
 static volatile sig_atomic_t interrupted;
@@ -39,9 +43,10 @@ static void take_interrupts(void)
         (void) sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static int open_from_master(const Source *s, uint32_t part, int *ret_fd, Error *e)
+static int open_from_master(Source *s, uint32_t part, int *ret_fd, Error *e)
 {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        struct stat st;
         int fd, r;
 
         r = master_call(s->master, s->job->path, JOB_INTERFACE, "OpenPart", &reply, e, "u", part);
@@ -55,6 +60,9 @@ static int open_from_master(const Source *s, uint32_t part, int *ret_fd, Error *
                 return error_setf(e, errno, "cannot keep part %u open: %s", part,
                                   error_text(errno));
         *ret_fd = fd;
+        s->size_bytes += fstat(fd, &st) >= 0 ? (uint64_t) st.st_size : 0;
+        if (s->local && s->size_bytes > QUICK_BYTES)
+                local_guard(s->local);
         return 0;
 }
 
@@ -74,7 +82,7 @@ static bool is_compressed(const char *path)
 
 static int open_part(void *userdata, uint32_t part, int *ret_fd, Error *e)
 {
-        const Source *s = userdata;
+        Source *s = userdata;
         g_autofree char *path = NULL;
         int fd;
 
@@ -103,9 +111,9 @@ static int print_remote(const Master *m, const Job *j)
         return r < 0 ? complain("%s", e.message) : r;
 }
 
-int result_print(Master *m, const Job *j)
+int result_print(Master *m, const Job *j, Local *l)
 {
-        Source source = {.master = m, .job = j};
+        Source source = {.master = m, .job = j, .local = l};
         MergeOptions options = {
                 .interrupted = &interrupted,
                 .in_order = j->result_order && g_str_equal(j->result_order, "parts"),

@@ -17,8 +17,11 @@
 #include "base/error.h"
 #include "platform/task-process.h"
 
+#define HOST_STARTS_CHILD ((pid_t) -1)
+
 typedef struct ModuleHost {
-        const _Atomic pid_t *child; /* that the host started, or 0: it is nobody's orphan */
+        /* That the host started: it is nobody's orphan. 0: none, HOST_STARTS_CHILD: it is about to be known. */
+        const _Atomic pid_t *child;
         TaskProcess task; /* a worker's first task process, or none; the worker takes it */
 } ModuleHost;
 

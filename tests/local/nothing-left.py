@@ -80,6 +80,27 @@ class NothingLeft(mr.Scratch):
         self.kill(p)
         self.assertGone(p)
 
+    def test_kill_of_an_app(self):
+        """after kill -9 of mrctl in a job of a built-in program"""
+        self.input = self.file("in", b"some words to count\n" * 100000)
+        p = subprocess.Popen([mr.MRCTL, "--local", "run", "--app", "wordcount", "--split-size", "4K", "--slots", "1", "--input", self.input],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.env, start_new_session=True)
+        self.addCleanup(p.stderr.close)
+        self.kill(p)
+        self.assertGone(p)
+
+    def test_kill_while_nobody_reads(self):
+        """after kill -9 of mrctl that waits for a reader of its result, however soon the job was over"""
+        path = self.file("in", "".join(f"word{i}\n" for i in range(40000)))
+        p = subprocess.Popen([mr.MRCTL, "--local", "run", "-q", "--app", "wordcount", "--input", path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, env=self.env, start_new_session=True)
+        self.addCleanup(p.stdout.close)
+        self.addCleanup(p.stderr.close)
+        self.assertEqual(os.read(p.stdout.fileno(), 4), b"word")
+        os.kill(p.pid, signal.SIGKILL)
+        p.wait(20)
+        self.assertGone(p)
+
     def test_hangup(self):
         """after SIGHUP, as of a terminal that was closed; nohup is respected"""
         p = self.start_long_job()

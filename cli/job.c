@@ -1,24 +1,11 @@
 /*
  * A job as its bus properties say — see job.h.
  */
-#include "cli/job.h"
-
-typedef enum PropertyType {
-        TEXT,     /* s: char * */
-        TEXTS,    /* as: char ** */
-        NUMBER,   /* u: uint32_t */
-        BIG,      /* t: uint64_t */
-        REAL,     /* d: double */
-        COUNTERS, /* a{st}: GArray * of JobCounter */
-} PropertyType;
+#include "cli/job-properties.h"
 
 static const char *const signatures[] = {"s", "as", "u", "t", "d", "a{st}"};
 
-static const struct {
-        const char *name;
-        PropertyType type;
-        size_t offset;
-} properties[] = {
+const JobProperty job_properties[] = {
         {"Id", TEXT, offsetof(Job, id)},
         {"Name", TEXT, offsetof(Job, name)},
         {"State", TEXT, offsetof(Job, state)},
@@ -50,15 +37,11 @@ static const struct {
         {"StartedUSec", BIG, offsetof(Job, started_usec)},
         {"FinishedUSec", BIG, offsetof(Job, finished_usec)},
 };
+const size_t job_property_count = ELEMENTSOF(job_properties);
 
 static void counter_clear(void *p)
 {
         g_free(((JobCounter *) p)->name);
-}
-
-static void *field(const Job *j, size_t i)
-{
-        return (char *) j + properties[i].offset;
 }
 
 static int read_counters(sd_bus_message *m, GArray **target)
@@ -134,10 +117,10 @@ static int read_property(sd_bus_message *m, Job *j)
         r = sd_bus_message_read(m, "s", &name);
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < ELEMENTSOF(properties); i++) {
-                PropertyType type = properties[i].type;
+        for (size_t i = 0; i < job_property_count; i++) {
+                PropertyType type = job_properties[i].type;
 
-                if (!g_str_equal(name, properties[i].name))
+                if (!g_str_equal(name, job_properties[i].name))
                         continue;
                 r = sd_bus_message_enter_container(m, 'v', signatures[type]);
                 if (r >= 0)
@@ -167,14 +150,14 @@ static int read_properties(sd_bus_message *m, Job *j)
 /* What a master did not send is empty, never NULL. */
 static void fill_gaps(Job *j)
 {
-        for (size_t i = 0; i < ELEMENTSOF(properties); i++) {
+        for (size_t i = 0; i < job_property_count; i++) {
                 void **target = field(j, i);
 
-                if (properties[i].type == TEXT && !*target)
+                if (job_properties[i].type == TEXT && !*target)
                         *target = g_strdup("");
-                else if (properties[i].type == TEXTS && !*target)
+                else if (job_properties[i].type == TEXTS && !*target)
                         *target = g_new0(char *, 1);
-                else if (properties[i].type == COUNTERS && !*target)
+                else if (job_properties[i].type == COUNTERS && !*target)
                         *target = g_array_new(FALSE, FALSE, sizeof(JobCounter));
         }
 }
@@ -247,14 +230,14 @@ Job *job_free(Job *j)
 {
         if (!j)
                 return NULL;
-        for (size_t i = 0; i < ELEMENTSOF(properties); i++) {
+        for (size_t i = 0; i < job_property_count; i++) {
                 void **target = field(j, i);
 
-                if (properties[i].type == TEXT)
+                if (job_properties[i].type == TEXT)
                         g_free(*target);
-                else if (properties[i].type == TEXTS)
+                else if (job_properties[i].type == TEXTS)
                         g_strfreev(*target);
-                else if (properties[i].type == COUNTERS && *target)
+                else if (job_properties[i].type == COUNTERS && *target)
                         g_array_unref(*target);
         }
         g_free(j->path);
@@ -271,55 +254,4 @@ bool job_is_over(const Job *j)
 {
         return job_is_done(j) || g_str_equal(j->state, "failed") ||
                g_str_equal(j->state, "cancelled");
-}
-
-static json_t *texts_to_json(char *const *texts)
-{
-        json_t *array = json_array();
-
-        for (; *texts; texts++)
-                (void) json_array_append_new(array, json_string(*texts));
-        return array;
-}
-
-static json_t *counters_to_json(const GArray *counters)
-{
-        json_t *object = json_object();
-
-        for (guint i = 0; i < counters->len; i++) {
-                const JobCounter *c = &g_array_index(counters, JobCounter, i);
-
-                (void) json_object_set_new(object, c->name, json_integer((json_int_t) c->value));
-        }
-        return object;
-}
-
-static json_t *value_to_json(PropertyType type, const void *p)
-{
-        switch (type) {
-        case TEXT:
-                return json_string(*(char *const *) p);
-        case TEXTS:
-                return texts_to_json(*(char **const *) p);
-        case NUMBER:
-                return json_integer(*(const uint32_t *) p);
-        case BIG:
-                return json_integer((json_int_t) * (const uint64_t *) p);
-        case REAL:
-                return json_real(*(const double *) p);
-        case COUNTERS:
-                return counters_to_json(*(GArray *const *) p);
-        default:
-                g_assert_not_reached();
-        }
-}
-
-json_t *job_to_json(const Job *j)
-{
-        json_t *object = json_object();
-
-        for (size_t i = 0; i < ELEMENTSOF(properties); i++)
-                (void) json_object_set_new(object, properties[i].name,
-                                           value_to_json(properties[i].type, field(j, i)));
-        return object;
 }

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "cli/json-mode.h"
 #include "cli/master.h"
 
 typedef struct JobCounter {
@@ -51,3 +52,6 @@ bool job_is_done(const Job *j);
 
 /* An object of all properties, by their names on the bus. */
 json_t *job_to_json(const Job *j);
+
+/* Prints that. Returns the exit status. */
+int job_print_json(const Job *j, JsonMode mode);

@@ -7,6 +7,13 @@
 #include "cli/verbs.h"
 #include "cli/watch.h"
 
+typedef struct Run {
+        const Arguments *arguments;
+        const JobRequest *request;
+        Local *local; /* NULL, or the daemons that were started for this job */
+        PrintJob print;
+} Run;
+
 static int check(const Arguments *a, const JobArguments *job, Error *e)
 {
         int r = job_arguments_check(job, e);
@@ -24,21 +31,22 @@ static int detached(const Job *j)
         return EXIT_SIGNAL(SIGINT);
 }
 
-static int finished(const Arguments *a, Master *m, const Job *j, Local *l)
+static int finished(const Run *run, Master *m, const Job *j)
 {
         if (!job_is_done(j)) {
                 result_complain(j);
                 return EXIT_JOB_FAILED;
         }
         if (!*j->output)
-                return result_print(m, j, l);
-        if (!a->quiet)
+                return result_print(m, j, run->local);
+        if (!run->arguments->quiet)
                 (void) fprintf(stderr, "The result of job %s is in %s\n", j->id, j->output);
         return EXIT_SUCCESS;
 }
 
-static int conclude(const Arguments *a, Watch *w, WatchEnd how, Local *l, Error *e)
+static int conclude(const Run *run, Watch *w, WatchEnd how, Error *e)
 {
+        JsonMode json = run->arguments->json;
         int status;
 
         switch (how) {
@@ -51,64 +59,66 @@ static int conclude(const Arguments *a, Watch *w, WatchEnd how, Local *l, Error 
         case WATCH_FAILED:
                 return complain("%s", error_message(e, -EIO));
         default:
-                status = finished(a, w->master, w->job, l);
+                status = finished(run, w->master, w->job);
         }
-        if (a->json != JSON_OFF) {
-                int r = print_json(job_to_json(w->job), a->json);
+        if (json != JSON_OFF) {
+                int r = run->print(w->job, json);
 
                 return status != EXIT_SUCCESS ? status : r;
         }
         return status;
 }
 
-/* @l: NULL, or the daemons that were started for this job. */
-static int submit_and_watch(const Arguments *a, const JobRequest *q, Master *m, Local *l)
+static int submit_and_watch(const Run *run, Master *m)
 {
-        bool asks = !l && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+        bool asks = !run->local && isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
         _cleanup_(watch_done) Watch w = {};
         _cleanup_error_ Error e = {};
         WatchEnd how;
         int r;
 
-        r = watch_init(&w, m, l, asks ? INTERRUPT_ASK : INTERRUPT_CANCEL, a->quiet, &e);
+        r = watch_init(&w, m, run->local, asks ? INTERRUPT_ASK : INTERRUPT_CANCEL,
+                       run->arguments->quiet, &e);
         if (r >= 0)
-                r = watch_submit(&w, q, &e);
+                r = watch_submit(&w, run->request, &e);
         if (r < 0)
                 return complain("%s", error_message(&e, r));
         how = watch_run(&w, &e);
-        if (l) /* it has nothing more to do, and may go while the result is read */
-                local_release(l, LOCAL_WORKER);
-        return conclude(a, &w, how, l, &e);
+        if (run->local) /* it has nothing more to do, and may go while the result is read */
+                local_release(run->local, LOCAL_WORKER);
+        return conclude(run, &w, how, &e);
 }
 
-static int run_on_bus(const Arguments *a, const JobRequest *q)
+static int run_on_bus(Run *run)
 {
         _cleanup_(master_done) Master m = {};
         _cleanup_error_ Error e = {};
         int r;
 
-        r = master_connect(&m, a, &e);
-        return r < 0 ? complain("%s", error_message(&e, r)) : submit_and_watch(a, q, &m, NULL);
+        r = master_connect(&m, run->arguments, &e);
+        return r < 0 ? complain("%s", error_message(&e, r)) : submit_and_watch(run, &m);
 }
 
-static int run_locally(const Arguments *a, const JobRequest *q)
+static int run_locally(Run *run)
 {
         _cleanup_(local_stop) Local l = LOCAL_NONE;
         _cleanup_(master_done) Master m = {};
         _cleanup_error_ Error e = {};
         int bus_fd, r;
 
-        r = local_start(&l, a->slots, &bus_fd, &e);
+        run->local = &l;
+        r = local_start(&l, run->arguments->slots, &bus_fd, &e);
         if (r >= 0)
                 r = master_connect_fd(&m, bus_fd, &e);
-        return r < 0 ? complain("%s", error_message(&e, r)) : submit_and_watch(a, q, &m, &l);
+        return r < 0 ? complain("%s", error_message(&e, r)) : submit_and_watch(run, &m);
 }
 
-int verb_run(const Arguments *a)
+int verb_run(const Arguments *a, PrintJob print)
 {
         _cleanup_(job_file_freep) JobFile *file = NULL;
         _cleanup_(job_request_done) JobRequest q = {};
         _cleanup_error_ Error e = {};
+        Run run = {.arguments = a, .request = &q, .print = print};
         JobArguments job = a->job;
         int r;
 
@@ -127,5 +137,5 @@ int verb_run(const Arguments *a)
                 return complain("%s", error_message(&e, r));
         if (a->print_job)
                 return print_finish();
-        return a->local ? run_locally(a, &q) : run_on_bus(a, &q);
+        return a->local ? run_locally(&run) : run_on_bus(&run);
 }

@@ -96,23 +96,6 @@ char *format_ago(uint64_t usec)
         return g_strconcat(span, " ago", NULL);
 }
 
-int print_json_line(json_t *value, JsonMode mode)
-{
-        size_t flags = mode == JSON_PRETTY ? JSON_INDENT(8) : JSON_COMPACT;
-        int r = json_dumpf(value, stdout, flags | JSON_ENCODE_ANY);
-
-        if (r >= 0)
-                (void) putchar('\n');
-        json_decref(value);
-        return r;
-}
-
-int print_json(json_t *value, JsonMode mode)
-{
-        (void) print_json_line(value, mode);
-        return print_finish();
-}
-
 int print_finish(void)
 {
         int saved = 0;

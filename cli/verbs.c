@@ -1,5 +1,5 @@
 /*
- * Verbs — see verbs.h.
+ * Verbs — see verbs.h. What they do is called from verb-calls.c.
  */
 #include <stdarg.h>
 
@@ -10,28 +10,28 @@
 #define A_WORKER "a worker's name ('mrctl workers' shows them)"
 
 static const Verb verbs[] = {
-        {"run", VERB_RUN, 0, 0, NULL, verb_run},
-        {"submit", VERB_SUBMIT, 0, 0, NULL, verb_submit},
-        {"wait", VERB_WAIT, 1, UINT_MAX, A_JOB, verb_wait},
-        {"watch", VERB_WATCH, 1, 1, A_JOB, verb_watch},
-        {"cat", VERB_CAT, 1, 1, A_JOB, verb_cat},
-        {"cancel", VERB_CANCEL, 1, UINT_MAX, A_JOB, verb_cancel},
-        {"retry", VERB_RETRY, 1, UINT_MAX, A_JOB, verb_retry},
-        {"list", VERB_LIST, 0, 0, NULL, verb_list},
-        {"history", VERB_HISTORY, 0, 0, NULL, verb_history},
-        {"status", VERB_STATUS, 1, UINT_MAX, A_JOB, verb_status},
-        {"why", VERB_WHY, 1, 1, A_JOB, verb_why},
-        {"logs", VERB_LOGS, 1, 2, A_JOB, verb_logs},
-        {"tasks", VERB_TASKS, 1, 1, A_JOB, verb_tasks},
-        {"timeline", VERB_TIMELINE, 1, 2, A_JOB, verb_timeline},
-        {"explain", VERB_EXPLAIN, 1, 2, A_JOB, verb_explain},
-        {"counters", VERB_COUNTERS, 1, 2, A_JOB, verb_counters},
-        {"workers", VERB_WORKERS, 0, 0, NULL, verb_workers},
-        {"drain", VERB_DRAIN, 1, UINT_MAX, A_WORKER, verb_drain},
-        {"resume", VERB_RESUME, 1, UINT_MAX, A_WORKER, verb_resume},
-        {"cluster", VERB_CLUSTER, 1, 2, NULL, verb_cluster},
-        {"time", VERB_TIME, 0, UINT_MAX, NULL, verb_time},
-        {"apps", VERB_APPS, 0, 0, NULL, verb_apps},
+        {"run", VERB_RUN, 0, 0, NULL},
+        {"submit", VERB_SUBMIT, 0, 0, NULL},
+        {"wait", VERB_WAIT, 1, UINT_MAX, A_JOB},
+        {"watch", VERB_WATCH, 1, 1, A_JOB},
+        {"cat", VERB_CAT, 1, 1, A_JOB},
+        {"cancel", VERB_CANCEL, 1, UINT_MAX, A_JOB},
+        {"retry", VERB_RETRY, 1, UINT_MAX, A_JOB},
+        {"list", VERB_LIST, 0, 0, NULL},
+        {"history", VERB_HISTORY, 0, 0, NULL},
+        {"status", VERB_STATUS, 1, UINT_MAX, A_JOB},
+        {"why", VERB_WHY, 1, 1, A_JOB},
+        {"logs", VERB_LOGS, 1, 2, A_JOB},
+        {"tasks", VERB_TASKS, 1, 1, A_JOB},
+        {"timeline", VERB_TIMELINE, 1, 2, A_JOB},
+        {"explain", VERB_EXPLAIN, 1, 2, A_JOB},
+        {"counters", VERB_COUNTERS, 1, 2, A_JOB},
+        {"workers", VERB_WORKERS, 0, 0, NULL},
+        {"drain", VERB_DRAIN, 1, UINT_MAX, A_WORKER},
+        {"resume", VERB_RESUME, 1, UINT_MAX, A_WORKER},
+        {"cluster", VERB_CLUSTER, 1, 2, NULL},
+        {"time", VERB_TIME, 0, UINT_MAX, NULL},
+        {"apps", VERB_APPS, 0, 0, NULL},
 };
 
 const Verb *verb_find(const char *name)

@@ -36,18 +36,26 @@ enum {
         VERB_ANY = INT_MAX,
 };
 
+struct Job;
+
 typedef struct Verb {
         const char *name;
         unsigned bit; /* VERB_… */
         unsigned min_operands, max_operands;
-        const char *operands;           /* what they are: "a job's id ('mrctl list' shows them)" */
-        int (*run)(const Arguments *a); /* returns the exit status; has said what went wrong */
+        const char *operands; /* what they are: "a job's id ('mrctl list' shows them)" */
 } Verb;
 
 const Verb *verb_find(const char *name); /* NULL: there is none */
 const char *const *verb_names(void);     /* ends with NULL */
 
-int verb_run(const Arguments *a);
+/* Returns the exit status; has said what went wrong. So do all of these. */
+int verb_call(const Verb *verb, const Arguments *a);
+
+/* How --json shows a job. Returns the exit status. */
+typedef int (*PrintJob)(const struct Job *j, JsonMode mode);
+
+/* @print: may be NULL where --json is not given. */
+int verb_run(const Arguments *a, PrintJob print);
 int verb_submit(const Arguments *a);
 int verb_wait(const Arguments *a);
 int verb_list(const Arguments *a);

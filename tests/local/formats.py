@@ -89,7 +89,7 @@ class Compression(mr.Scratch):
         self.assertFalse(os.path.exists(out) and os.listdir(out), "parts or temporary files are left")
 
     def test_without_the_module(self):
-        """what compresses is a module: without it plain jobs run, and others say what is missing and what to do"""
+        """what compresses is a module, and what prints tables: without them plain jobs run, and others say what is missing and what to do"""
         programs = [mr.MRCTL, mr.BUILD / "cli/mr-sweep", *(mr.BUILD / "daemons" / d for d in (
             "mr-masterd/mr-masterd-local.so", "mr-workerd/mr-workerd-local.so", "mr-task/mr-task"))]
         (self.dir / "bin").mkdir()
@@ -109,8 +109,9 @@ class Compression(mr.Scratch):
                      ["--app", "wordcount", "--input", self.input, "--intermediate-compression", "lz4"],
                      ["--mapper", "cat", "--input", self.input, "--intermediate-compression", "zstd"]):
             self.assertFails(run(*args), str(self.dir / "bin/mr-codecs.so"), "install it again")
-        self.assertFails(run("--app", "wordcount", "--input", self.input, "--output", self.dir / "o", "--output-compression", "gzip"), "mr-archive.so",
-                         "install it again")
+        out = ["--output", self.dir / "o"]
+        self.assertFails(run("--app", "wordcount", "--input", self.input, *out, "--output-compression", "gzip"), "mr-archive.so", "install it again")
+        self.assertFails(run("--app", "wordcount", "--input", self.input, *out, "--json=short"), "mrctl-verbs.so", "install mrctl again")
 
 
 class Whole(mr.Scratch):

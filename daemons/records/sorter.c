@@ -25,22 +25,20 @@ struct Sorter {
         RecordStream stream; /* of the records in memory */
         SorterOptions options;
         uint8_t *region;
-        size_t size;
+        size_t region_bytes; /* as many as a reduce's Resort takes of the same memory, so that both touch the same pages */
+        size_t size;  /* of it, what records, items and the sort's scratch may need together */
         size_t used;  /* bytes of records, at the front */
         size_t count; /* of items, at the back */
         size_t next;  /* item to give, once sorted */
         size_t lines; /* of the cache that a record lies in, beside the first */
-        /* Of records of a fixed length: so many bytes fit, with their items and the sort's scratch. */
-        size_t fixed_capacity;
-        Item *fixed_items;
+        size_t fixed_capacity; /* of records of a fixed length: so many bytes, with their items and the scratch */
         Merge merge;
         bool spilled;
 };
 
-/* Where it is known how many records will fit, items lie behind them in the order of adding; else at the back. */
 static Item *sorter_items(const Sorter *s)
 {
-        return s->fixed_items ? s->fixed_items : (Item *) (void *) (s->region + s->size) - s->count;
+        return (Item *) (void *) (s->region + s->region_bytes) - s->count;
 }
 
 static const Packed *sorter_packed(const Sorter *s, uint32_t ref)
@@ -132,16 +130,6 @@ static int sorter_next(RecordStream *stream, Record *ret)
         return 1;
 }
 
-static void sorter_lay_out(Sorter *s)
-{
-        size_t record_bytes = s->options.record_bytes;
-        size_t count = (s->size - sizeof(Item)) / (record_bytes + 2 * sizeof(Item));
-        size_t items = (count * record_bytes + sizeof(Item) - 1) & ~(sizeof(Item) - 1);
-
-        s->fixed_capacity = count * record_bytes;
-        s->fixed_items = (Item *) (void *) (s->region + items);
-}
-
 int sorter_new(const SorterOptions *options, Sorter **ret)
 {
         _cleanup_(sorter_freep) Sorter *s = NULL;
@@ -162,13 +150,14 @@ int sorter_new(const SorterOptions *options, Sorter **ret)
         s->stream.next = options->record_bytes > 0 ? fixed_next : sorter_next;
         s->stream.span = options->record_bytes > 0 ? fixed_span : NULL;
         s->options = *options;
-        s->size = CLAMP(options->memory_bytes, SORTER_MEMORY_MIN, MEMORY_MAX) / 4 * 3 &
-                  ~(size_t) 4095;
-        s->region = region_take(s->size);
+        s->region_bytes =
+                CLAMP(options->memory_bytes, SORTER_MEMORY_MIN, MEMORY_MAX) & ~(size_t) 4095;
+        s->size = s->region_bytes / 4 * 3;
+        s->fixed_capacity =
+                s->size / (options->record_bytes + 2 * sizeof(Item)) * options->record_bytes;
+        s->region = region_take(s->region_bytes);
         if (!s->region)
                 return -ENOMEM;
-        if (options->record_bytes > 0)
-                sorter_lay_out(s);
         r = merge_init(&s->merge, &merge);
         if (r < 0)
                 return r;
@@ -181,14 +170,14 @@ Sorter *sorter_free(Sorter *s)
         if (!s)
                 return NULL;
         merge_done(&s->merge);
-        s->region = region_keep(s->region, s->size);
+        s->region = region_keep(s->region, s->region_bytes);
         free(s);
         return NULL;
 }
 
 static int sorter_sort(Sorter *s)
 {
-        bool fixed = s->fixed_items;
+        bool fixed = s->options.record_bytes > 0;
         ItemKeys keys = {
                 .key = fixed ? fixed_key : sorter_key,
                 .userdata = s,
@@ -199,11 +188,8 @@ static int sorter_sort(Sorter *s)
 
         s->next = 0;
         s->lines = s->count > 0 ? MIN(s->used / s->count / CACHE_LINE_BYTES, LINES_AHEAD_MAX) : 0;
-        if (!fixed)
-                items_reverse(items,
-                              s->count); /* they are filled downwards, and the sort is stable */
-        return items_sort(items, fixed ? items + s->count : items - s->count, s->count,
-                          s->options.partitions, &keys);
+        items_reverse(items, s->count); /* they are filled downwards, and the sort is stable */
+        return items_sort(items, items - s->count, s->count, s->options.partitions, &keys);
 }
 
 static int add_scratch_run(Sorter *s, BlockWriter *w)
@@ -318,8 +304,8 @@ void sorter_filled(Sorter *s, size_t bytes)
 
         s->used += bytes;
         assert(s->used <= s->fixed_capacity);
-        for (; (s->count + 1) * record_bytes <= s->used; s->count++)
-                s->fixed_items[s->count] = (Item){
+        for (Item *items = sorter_items(s); (s->count + 1) * record_bytes <= s->used; s->count++)
+                *--items = (Item){
                         .prefix = key_prefix(s->region + s->count * record_bytes,
                                              s->options.key_bytes, 0),
                         .ref = (uint32_t) s->count,
@@ -340,7 +326,7 @@ int sorter_finish(Sorter *s, RecordStream **ret)
         r = sorter_spill(s);
         if (r < 0)
                 return r;
-        s->region = region_keep(s->region, s->size);
+        s->region = region_keep(s->region, s->region_bytes);
         region_forget_all(); /* the merge's buffers take its place */
         r = merge_start(&s->merge);
         if (r < 0)

@@ -5,9 +5,11 @@ import json
 import os
 import pathlib
 import random
+import resource
 import subprocess
 import sys
 import tarfile
+import time
 import unittest
 import zipfile
 
@@ -188,6 +190,19 @@ class Commands(mr.Scratch):
             p = self.local("--mapper", mapper, "--file", "words.py", "--reduces", "0", "--input", "in", "-q")
             self.assertOk(p)
             self.assertEqual(p.stdout.decode(), want + "\n", mapper)
+
+    def test_few_wake_ups(self):
+        """a command that moves small blocks is looked after from time to time, not at each of them"""
+        data = self.dir / "in"
+        with open(data, "wb") as f:
+            for i in range(64):
+                f.write((b"%07d\n" % i) * (1 << 17))
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_nvcsw, time.monotonic()
+        p = self.local("--mapper", "tr 0-9 a-j", "--reduces", "0", "--slots", "1", "--input", data, "--output", self.dir / "out", "-q")
+        seconds = time.monotonic() - start
+        self.assertOk(p)
+        # 8,192 blocks of 8 KiB, each of which might wake us twice. A nap is as long as 2 ms.
+        self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_nvcsw - before, 700 + seconds / 0.002)
 
     def test_much_output_before_reading(self):
         """a mapper that writes much before it reads does not hang"""

@@ -4,7 +4,8 @@
  * A map makes each record's key bytes compare as was asked (records/sort-key.h); keys go to reduces by ranges,
  * whose bounds the master found in a sample and sends with the program. So there is nothing for a reduce to
  * do but to merge. Ranges are in the order of their keys: a map sorts by keys alone, and compares with one bound
- * after another when it writes. Records of a fixed length are sorted where they were read to.
+ * after another when it writes. Records of a fixed length are sorted where they were read to, and go to run file and part
+ * as spans (records/span.h).
  */
 #include "apps/catalog.h"
 #include "mr-task/app.h"

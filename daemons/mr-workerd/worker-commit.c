@@ -9,6 +9,7 @@
 
 #include "base/fs.h"
 #include "mr-workerd/worker-attempt-impl.h"
+#include "mr-workerd/worker-release.h"
 
 /* Of bytes in one TaskUpdate.output. */
 #define OUTPUT_BYTES KIB(256)
@@ -50,10 +51,13 @@ static void on_finished(int error, uint64_t size_bytes, void *userdata)
 
         a->output_work = NULL;
         a->output_bytes = size_bytes;
-        if (error < 0)
+        if (error < 0) {
                 attempt_fail_disk(a, error, "cannot write its output to disk");
-        else
-                committed(a);
+                return;
+        }
+        if (!attempt_is_map(a))
+                release_inputs(a);
+        committed(a);
 }
 
 static void commit_in_spool(Attempt *a)

@@ -395,6 +395,15 @@ int shuffle_segment_open(const Shuffle *s, uint32_t map, ShuffleSegment *ret)
         return 0;
 }
 
+bool shuffle_segment_in_spool(const Shuffle *s, uint32_t map, ShuffleSegment *ret)
+{
+        const Segment *g = &s->segments[map];
+
+        *ret = (ShuffleSegment){
+                .fd = -EBADF, .attempt = g->attempt, .offset = g->offset, .length = g->length};
+        return g->state == SEGMENT_HAVE && g->local && !s->stable_dir;
+}
+
 void shuffle_drop(Shuffle *s, uint32_t map, uint32_t attempt, const char *reason, bool corrupt)
 {
         Segment *g;

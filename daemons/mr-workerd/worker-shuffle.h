@@ -64,6 +64,9 @@ char *stable_output_path(const char *dir, uint32_t map, uint32_t attempt, bool t
  * set in any case. */
 int shuffle_segment_open(const Shuffle *s, uint32_t map, ShuffleSegment *ret);
 
+/* Whether a segment is read in the spool itself; then where it is, but for ret->fd. */
+bool shuffle_segment_in_spool(const Shuffle *s, uint32_t map, ShuffleSegment *ret);
+
 /**
  * shuffle_drop() - a segment turned out to be bad: report it, and wait for another attempt's
  *

@@ -70,22 +70,20 @@ static void add_output(Spool *s, SpoolJob *j, uint32_t map, uint32_t attempt, ui
                             g_memdup2(&size, sizeof(size)));
 }
 
-#define OUTPUT_NAME_SIZE 48
-
-static void output_name(uint32_t map, uint32_t attempt, char ret[static OUTPUT_NAME_SIZE])
+void spool_output_name(uint32_t map, uint32_t attempt, char ret[static SPOOL_OUTPUT_NAME_SIZE])
 {
-        g_snprintf(ret, OUTPUT_NAME_SIZE, "map-%05u.%u.run", map, attempt);
+        g_snprintf(ret, SPOOL_OUTPUT_NAME_SIZE, "map-%05u.%u.run", map, attempt);
 }
 
 /* The inverse: whatever is not spelled exactly as we would is none of ours. */
 static bool parse_output_name(const char *name, uint32_t *ret_map, uint32_t *ret_attempt)
 {
-        char again[OUTPUT_NAME_SIZE];
+        char again[SPOOL_OUTPUT_NAME_SIZE];
         unsigned map, attempt;
 
         if (sscanf(name, "map-%u.%u.run", &map, &attempt) != 2)
                 return false;
-        output_name(map, attempt, again);
+        spool_output_name(map, attempt, again);
         if (!g_str_equal(again, name))
                 return false;
         *ret_map = map;
@@ -506,7 +504,7 @@ int spool_output_commit(Spool *s, const char *job_id, uint32_t map, uint32_t att
         g_autofree char *from = temporary_name(job_id, map, attempt);
         SpoolJob *j = g_hash_table_lookup(s->jobs, job_id);
         _cleanup_close_ int fd = -EBADF;
-        char name[OUTPUT_NAME_SIZE];
+        char name[SPOOL_OUTPUT_NAME_SIZE];
         int r;
 
         if (!j)
@@ -514,7 +512,7 @@ int spool_output_commit(Spool *s, const char *job_id, uint32_t map, uint32_t att
         r = open_dir_at(s->jobs_fd, job_id, false, &fd);
         if (r < 0)
                 return r;
-        output_name(map, attempt, name);
+        spool_output_name(map, attempt, name);
         if (renameat(s->tmp_fd, from, fd, name) < 0)
                 return -errno;
         add_output(s, j, map, attempt, size_bytes);
@@ -532,12 +530,12 @@ int spool_output_open(const Spool *s, const char *job_id, uint32_t map, uint32_t
                       int *ret_fd)
 {
         g_autofree char *path = NULL;
-        char name[OUTPUT_NAME_SIZE];
+        char name[SPOOL_OUTPUT_NAME_SIZE];
         int fd;
 
         if (!spool_output_exists(s, job_id, map, attempt))
                 return -ENOENT;
-        output_name(map, attempt, name);
+        spool_output_name(map, attempt, name);
         path = g_build_filename(job_id, name, NULL);
         fd = openat(s->jobs_fd, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0)
@@ -557,7 +555,7 @@ int spool_output_link(const Spool *s, const char *job_id, uint32_t map, uint32_t
         const SpoolJob *j = g_hash_table_lookup(s->jobs, job_id);
         _cleanup_close_ int fd = -EBADF;
         uint64_t key = output_key(map, attempt);
-        char ours[OUTPUT_NAME_SIZE];
+        char ours[SPOOL_OUTPUT_NAME_SIZE];
         const uint64_t *size;
         int r;
 
@@ -567,7 +565,7 @@ int spool_output_link(const Spool *s, const char *job_id, uint32_t map, uint32_t
         r = open_dir_at(s->jobs_fd, job_id, false, &fd);
         if (r < 0)
                 return r;
-        output_name(map, attempt, ours);
+        spool_output_name(map, attempt, ours);
         if (linkat(fd, ours, dir_fd, name, 0) < 0)
                 return -errno;
         *ret_size_bytes = *size;
@@ -579,7 +577,7 @@ int spool_output_adopt(Spool *s, const char *job_id, uint32_t map, uint32_t atte
 {
         SpoolJob *j = g_hash_table_lookup(s->jobs, job_id);
         _cleanup_close_ int fd = -EBADF;
-        char ours[OUTPUT_NAME_SIZE];
+        char ours[SPOOL_OUTPUT_NAME_SIZE];
         int r;
 
         if (!j)
@@ -587,7 +585,7 @@ int spool_output_adopt(Spool *s, const char *job_id, uint32_t map, uint32_t atte
         r = open_dir_at(s->jobs_fd, job_id, false, &fd);
         if (r < 0)
                 return r;
-        output_name(map, attempt, ours);
+        spool_output_name(map, attempt, ours);
         if (linkat(dir_fd, name, fd, ours, 0) < 0)
                 return -errno;
         add_output(s, j, map, attempt, size_bytes);

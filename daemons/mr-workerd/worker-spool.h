@@ -67,6 +67,9 @@ int spool_job_forget(Spool *s, const char *job_id, char **ret_trash);
 int spool_trash(Spool *s, int dir_fd, const char *name, char **ret_trash);
 int spool_trash_fd(const Spool *s);
 
+#define SPOOL_OUTPUT_NAME_SIZE 48
+/* Of an output in its job's directory. */
+void spool_output_name(uint32_t map, uint32_t attempt, char ret[static SPOOL_OUTPUT_NAME_SIZE]);
 GArray *spool_list_outputs(const Spool *s); /* of SpoolOutput, valid until the next change */
 uint32_t spool_outputs_held(const Spool *s);
 uint64_t spool_output_bytes(const Spool *s);

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pwd
+import random
 import subprocess
 import sys
 import unittest
@@ -66,6 +67,51 @@ class Surroundings(mr.Scratch):
         if b"unshare" in p.stderr or b"mount:" in p.stderr:
             self.skipTest("no mount namespace: " + p.stderr.decode(errors="replace").strip())
         self.assertFails(p, "M free, and a job needs 64M", str(self.tmp))
+
+    def lines(self):
+        """Enough for runs of many pages in each of four partitions."""
+        rng = random.Random(5)
+        rows = [rng.randbytes(200).hex() for _ in range(40000)]
+        self.input = self.file("in/text", "".join(row + "\n" for row in rows))
+        return sorted(rows)
+
+    def result(self, out):
+        return sorted(row.rstrip("\t") for part in out.glob("part-*") for row in part.read_text().splitlines())
+
+    def test_input_of_reduces_is_given_back(self):
+        """what a reduce that is done has read takes no space any more; the last one's is there"""
+        want, out = self.lines(), self.dir / "out"
+        reducer = self.script("reduce", f"""#!/bin/sh
+while [ "$mapreduce_task_partition" = 3 ] && [ ! -e {self.dir}/go ]; do sleep 0.05; done
+exec cat
+""")
+        p = subprocess.Popen([mr.MRCTL, "--local", "run", "-q", "--mapper", "cat", "--reducer", reducer, "--reduces", "4", "--slots", "1",
+                              "--split-size", "8M", "--input", self.input, "--output", out], stdin=subprocess.DEVNULL, env=self.env)
+        self.addCleanup(p.wait)
+        self.addCleanup((self.dir / "go").touch)
+
+        def share():
+            runs = [r.stat() for r in self.tmp.glob("mrctl-*/worker/jobs/*/map-*.run")]
+            return runs and sum(r.st_blocks for r in runs) * 512 / sum(r.st_size for r in runs)
+        mr.wait_for("three parts", lambda: len(list(out.glob("part-*"))) == 3)
+        mr.wait_for("the space of three parts", lambda: share() < 0.3)
+        self.assertGreater(share(), 0.2)
+        (self.dir / "go").touch()
+        self.assertEqual(p.wait(30 * mr.SLOW), 0)
+        self.assertEqual(self.result(out), want)
+
+    def test_input_that_was_given_back_too_early(self):
+        """a part that cannot be put in place: its reduce finds its input given back, and the maps run again"""
+        want, out = self.lines(), self.dir / "out"
+        reducer = self.script("reduce", f"""#!/bin/sh
+cat
+if [ "$mapreduce_task_partition" = 0 ] && mkdir {self.dir}/first; then rm -r {out}/_temporary/attempt-*-r-00000-0; fi
+""")
+        p = self.local("--mapper", f"echo >>{self.dir}/maps; cat", "--reducer", reducer, "--reduces", "4", "--slots", "1", "--split-size", "8M",
+                       "--input", self.input, "--output", out, "-q")
+        self.assertOk(p)
+        self.assertEqual(self.result(out), want)
+        self.assertEqual(len((self.dir / "maps").read_text()), 4)  # each of two maps a second time
 
     def test_bare_environment(self):
         """no variable at all is needed"""

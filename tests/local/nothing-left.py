@@ -21,7 +21,7 @@ class NothingLeft(mr.Scratch):
         p = subprocess.Popen(
             [mr.MRCTL, "--local", "run", *program, "--input", self.input],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.env, cwd=self.dir,
-            start_new_session=True)
+            start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # these tests may run under nohup
         self.addCleanup(p.stdout.close)
         self.addCleanup(p.stderr.close)
         mr.wait_for("the mapper", flag.exists)

@@ -52,6 +52,7 @@ typedef struct Manager {
         int argc;           /* for reading the configuration again */
         char **argv;
         uint64_t segments_wanted; /* by all reduce attempts together */
+        bool release_is_dear;     /* inputs of reduces are kept: worker-release.h */
         uint32_t outputs_served;  /* ReadMapOutput calls open now */
 } Manager;
 

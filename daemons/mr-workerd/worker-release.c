@@ -10,6 +10,10 @@
 #define PAGE_BYTES UINT64_C(4096)
 /* What is smaller is not worth the calls, and of many small ones there may be very many. */
 #define RELEASE_MIN_BYTES KIB(64)
+/* What a release may take. Of pages that are not on the disk yet it takes a tenth of that; where they are, and where blocks
+ * that become free are discarded at once, it can take a thousand times as long, and is not worth it any more. */
+#define RELEASE_USEC (100 * USEC_PER_MSEC)
+#define RELEASE_USEC_PER_MIB (1 * USEC_PER_MSEC)
 
 typedef struct Hole {
         uint32_t map, attempt;
@@ -20,6 +24,7 @@ typedef struct Hole {
 typedef struct Release {
         int dir_fd;    /* of the job in the spool */
         GArray *holes; /* Hole */
+        bool dear;
 } Release;
 
 static void release_free(void *data)
@@ -47,11 +52,25 @@ static bool punch(const Release *r, const Hole *h)
 
 static void work_release(void *data)
 {
-        const Release *r = data;
+        uint64_t until = (uint64_t) g_get_monotonic_time() + RELEASE_USEC;
+        Release *r = data;
 
-        for (guint i = 0; i < r->holes->len; i++)
-                if (!punch(r, &g_array_index(r->holes, Hole, i)))
+        for (guint i = 0; i < r->holes->len && !r->dear; i++) {
+                const Hole *h = &g_array_index(r->holes, Hole, i);
+
+                if (!punch(r, h))
                         return;
+                until += h->length * RELEASE_USEC_PER_MIB / MIB(1);
+                r->dear = (uint64_t) g_get_monotonic_time() > until;
+        }
+}
+
+static void done_release(void *data, void *userdata)
+{
+        const Release *r = data;
+        Manager *m = userdata;
+
+        m->release_is_dear = m->release_is_dear || r->dear;
 }
 
 static void add_hole(GArray *holes, uint32_t map, const ShuffleSegment *s)
@@ -84,13 +103,15 @@ static bool is_alone(const Attempt *a)
 
 void release_inputs(const Attempt *a)
 {
-        static const ThreadWorkOps ops = {.work = work_release, .free = release_free};
+        static const ThreadWorkOps ops = {
+                .work = work_release, .done = done_release, .free = release_free};
         Manager *m = a->manager;
         g_autoptr(GArray) holes = NULL;
         Release *release;
         int dir_fd;
 
-        if (!service_host() || !m->conf.ephemeral || !a->shuffle || !is_alone(a))
+        if (!service_host() || !m->conf.ephemeral || m->release_is_dear || !a->shuffle ||
+            !is_alone(a))
                 return;
         holes = g_array_new(FALSE, FALSE, sizeof(Hole));
         for (uint32_t map = 0; map < a->spec->maps; map++) {
@@ -103,5 +124,5 @@ void release_inputs(const Attempt *a)
                 return;
         release = g_new(Release, 1);
         *release = (Release){.dir_fd = dir_fd, .holes = g_steal_pointer(&holes)};
-        (void) threads_run(m->threads, a->spec->job_id, &ops, release, NULL);
+        (void) threads_run(m->threads, a->spec->job_id, &ops, release, m);
 }

@@ -16,5 +16,6 @@
 
 #include "mr-workerd/worker-attempt-impl.h"
 
-/* Of a reduce whose part is written. Done by a thread; other jobs than those above keep all. */
+/* Of a reduce whose part is written. No more is given back once that has taken long: what the page cache has written to the
+ * disk already is as well removed with the directory. Done by a thread; other jobs than those above keep all. */
 void release_inputs(const Attempt *a);

@@ -262,6 +262,12 @@ int local_start(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
         return r;
 }
 
+static void tell_sweeper(const Local *l)
+{
+        if (l->sweeper_fd >= 0 && l->written)
+                (void) write_full(l->sweeper_fd, l->written, strlen(l->written));
+}
+
 static int start_sweeper(Local *l)
 {
         char *argv[] = {(char *) "mr-sweep", l->dir, NULL};
@@ -286,13 +292,9 @@ static int start_sweeper(Local *l)
         sweeper = HOST_STARTS_CHILD; /* the worker may look at our children at any time */
         r = spawn(path, argv, &o, &pid);
         sweeper = r >= 0 ? pid : 0;
+        if (r >= 0)
+                tell_sweeper(l);
         return r;
-}
-
-static void tell_sweeper(const Local *l)
-{
-        if (l->sweeper_fd >= 0 && l->written)
-                (void) write_full(l->sweeper_fd, l->written, strlen(l->written));
 }
 
 void local_guard(Local *l)
@@ -302,9 +304,7 @@ void local_guard(Local *l)
         if (!l->sweeper_source || l->sweeper_fd >= 0)
                 return;
         r = start_sweeper(l);
-        if (r >= 0)
-                tell_sweeper(l);
-        else
+        if (r < 0)
                 (void) fprintf(stderr, "mrctl: cannot start mr-sweep, going on without: %s\n",
                                error_text(r));
 }

@@ -8,7 +8,7 @@
  * killed mrctl take a second to end, and may write until then. Of OUTPUT what the job wrote is removed if it is marked
  * as this job's and not done (base/output-names.h).
  *
- * It needs nothing but libc and base/fs-dir.c: it is started with every such job, and most live for milliseconds.
+ * It needs nothing but libc and base/fs-dir.c: it is started beside jobs that may live for milliseconds more.
  */
 #include <fcntl.h>
 #include <limits.h>

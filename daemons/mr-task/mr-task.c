@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,6 +33,19 @@ static void raise_file_limit(void)
                 return;
         l.rlim_cur = MIN(l.rlim_max, FILES_WANTED);
         (void) setrlimit(RLIMIT_NOFILE, &l);
+}
+
+/*
+ * Whoever is woken by a byte in a pipe takes the processor of whoever wrote it, who would go on to fill the pipe. With
+ * the policy of batch jobs it waits: the command goes on until it must wait, and so do we. A policy that
+ * somebody chose is left alone. See sched(7).
+ */
+static void be_a_batch_job(void)
+{
+        struct sched_param none = {};
+
+        if (sched_getscheduler(0) == SCHED_OTHER)
+                (void) sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 /* A second after the worker closed its end: by then whoever looks at the socket has ended well. */
@@ -109,6 +123,7 @@ int main(int argc, char *argv[])
                 (void) printf("mr-task %s\n", MR_VERSION);
                 return EXIT_SUCCESS;
         }
+        be_a_batch_job();
         heap_keep(HEAP_BYTES, HEAP_KEPT_BYTES);
         r = prepare();
         if (r < 0)

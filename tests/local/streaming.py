@@ -204,6 +204,14 @@ class Commands(mr.Scratch):
         # 8,192 blocks of 8 KiB, each of which might wake us twice. A nap is as long as 2 ms.
         self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_nvcsw - before, 700 + seconds / 0.002)
 
+    def test_batch(self):
+        """what tasks run is scheduled as batch jobs are, and does as whoever starts them says otherwise"""
+        policy = ("--mapper", "cut -d ' ' -f 41 /proc/self/stat", "--reduces", "0", "--input", self.file("in", "x\n"), "-q")
+        for how, want in (((), b"3\n"), (("chrt", "--idle", "0"), b"5\n")): # SCHED_BATCH and SCHED_IDLE of sched(7)
+            p = subprocess.run([*how, mr.MRCTL, "--local", "run", *policy], env=self.env, capture_output=True, timeout=60, check=False)
+            self.assertOk(p)
+            self.assertEqual(p.stdout, want)
+
     def test_much_output_before_reading(self):
         """a mapper that writes much before it reads does not hang"""
         p = self.local("--mapper", "head -c 3000000 /dev/zero | tr '\\0' 'a' | fold -w 99; echo; cat", "--reducer", "wc -l",

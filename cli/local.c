@@ -159,7 +159,7 @@ static void add(GPtrArray *argv, const char *format, ...)
 }
 
 /* Takes the descriptors. */
-static int load_master(Local *l, int listener, int bus, Error *e)
+static int load_master(Local *l, uint32_t slots, int listener, int bus, Error *e)
 {
         const ModuleHost host = {.child = &sweeper, .task = TASK_PROCESS_NONE};
         GPtrArray *argv = arguments_new();
@@ -170,6 +170,7 @@ static int load_master(Local *l, int listener, int bus, Error *e)
         add(argv, "--state=%s/master", l->dir);
         add(argv, "--config=/dev/null");
         add(argv, "--shared-results");
+        add(argv, "--expect-slots=%u", slots);
         add(argv, "--ephemeral");
         return load(l, LOCAL_MASTER, argv, &host, e);
 }
@@ -232,7 +233,7 @@ static int start_both(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
         if (r >= 0)
                 r = make_pair(&bus_ours, &bus_theirs, e);
         if (r >= 0)
-                r = load_master(l, TAKE_FD(listener), TAKE_FD(bus_theirs), e);
+                r = load_master(l, slots, TAKE_FD(listener), TAKE_FD(bus_theirs), e);
         if (r >= 0)
                 r = load_worker(l, slots, e);
         for (LocalDaemon i = LOCAL_MASTER; r >= 0 && i < LOCAL_DAEMONS; i++)

@@ -389,8 +389,10 @@ static void settle_commands(JobDesc *d)
                 set_text(&d->reducer, "");
         if (!*d->app && !*d->mapper && (*d->reducer || *d->combiner || *d->reducer_app))
                 set_text(&d->mapper, JOB_COMMAND_IDENTITY);
-        if (d->split_size_bytes == 0)
-                d->split_size_bytes = *d->app ? JOB_SPLIT_SIZE_APP : JOB_SPLIT_SIZE_COMMAND;
+        if (d->split_size_bytes == 0 && *d->app)
+                d->split_size_bytes = JOB_SPLIT_SIZE_APP;
+        else if (d->split_size_bytes == 0 && g_str_equal(d->reuse, "yes"))
+                d->split_size_bytes = JOB_SPLIT_SIZE_REUSED_COMMAND;
 }
 
 static int check_map_only(const JobDesc *d, Error *e)
@@ -723,6 +725,11 @@ GByteArray *job_desc_serialize(const JobDesc *d)
         }
         for (guint i = 0; i < d->bounds->len; i++)
                 put_bound(out, d->bounds->pdata[i]);
+        if (d->planned_slots > 0) {
+                g_autofree char *text = g_strdup_printf("%u", d->planned_slots);
+
+                put(out, "PlannedSlots", text);
+        }
         return out;
 }
 
@@ -779,6 +786,8 @@ static int get(JobDesc *d, const char *key, const char *value)
                 return get_file(d, value);
         if (g_str_equal(key, "Bound"))
                 return get_bound(d, value);
+        if (g_str_equal(key, "PlannedSlots"))
+                return parse_u32_range(value, 1, UINT32_MAX, &d->planned_slots);
         r = job_desc_type(key, &type, NULL);
         if (r < 0)
                 return r;

@@ -14,10 +14,10 @@
 #define JOB_REDUCES_MAX 10000U
 #define JOB_SPLIT_SIZE_MIN KIB(4)
 #define JOB_SPLIT_SIZE_MAX (1024 * GIB(1))
-/* Defaults: of an app, for what is sorted or combined at once should not be far from a cache's size; of a command, for
- * each split costs some milliseconds for its start. */
+/* Defaults: of an app, for what is sorted or combined at once should not be far from a cache's size; of a command whose
+ * outputs are to be known again, and so must not depend on who is there. Other commands' splits are cut for the slots. */
 #define JOB_SPLIT_SIZE_APP MIB(32)
-#define JOB_SPLIT_SIZE_COMMAND MIB(64)
+#define JOB_SPLIT_SIZE_REUSED_COMMAND MIB(64)
 #define JOB_MAX_ATTEMPTS_MAX 100U
 #define JOB_MAX_ATTEMPTS_DEFAULT 4U
 #define JOB_SKIP_RECORDS_MAX 1000U
@@ -77,7 +77,8 @@ typedef struct JobDesc {
         uint32_t partition_key_fields; /* of the key, that choose the reduce; 0: all */
         uint32_t max_attempts;
         bool backups;
-        uint64_t split_size_bytes;   /* 0: unsaid, and job_desc_check() says it */
+        uint64_t split_size_bytes;   /* 0: unsaid; after job_desc_check(): cut for slots */
+        uint32_t planned_slots;      /* as bounds; 0: unknown */
         uint32_t skip_bad_records;   /* of each map; 0: none is looked for */
         uint32_t task_timeout_sec;   /* without a sign of life; 0: none */
         uint64_t memory_limit_bytes; /* of the commands of one attempt; 0: none */

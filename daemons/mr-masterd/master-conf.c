@@ -106,6 +106,7 @@ static void help(void)
                "     --heartbeat=SEC      How often workers say that they live (default: 1)\n"
                "     --shared-results     Workers see the state directory and write results there\n"
                "     --ephemeral          Sync nothing to disk, delete the state directory at the end\n"
+               "     --expect-slots=N     Plan for N slots before a worker has registered\n"
                "     --exit-with-fd=N     End when the peer of this inherited socket is gone\n",
                MR_SYSCONFDIR);
 }
@@ -123,6 +124,7 @@ enum {
         ARG_HEARTBEAT,
         ARG_SHARED_RESULTS,
         ARG_EPHEMERAL,
+        ARG_EXPECT_SLOTS,
         ARG_EXIT_WITH_FD,
 };
 
@@ -140,6 +142,7 @@ static const struct option options[] = {
         {"heartbeat", required_argument, NULL, ARG_HEARTBEAT},
         {"shared-results", no_argument, NULL, ARG_SHARED_RESULTS},
         {"ephemeral", no_argument, NULL, ARG_EPHEMERAL},
+        {"expect-slots", required_argument, NULL, ARG_EXPECT_SLOTS},
         {"exit-with-fd", required_argument, NULL, ARG_EXIT_WITH_FD},
         {},
 };
@@ -152,6 +155,14 @@ static int set_fd(const char *value, int *ret, Error *e)
                 return error_setf(e, EINVAL, "not a descriptor number: --exit-with-fd=%s", value);
         *ret = (int) fd;
         return 0;
+}
+
+static int set_slots(const char *value, uint32_t *ret, Error *e)
+{
+        return parse_u32_range(value, 1, 4096, ret) < 0
+                       ? error_setf(e, EINVAL,
+                                    "not a number of slots, 1 to 4096: --expect-slots=%s", value)
+                       : 0;
 }
 
 static int set_sec(const char *name, const char *value, uint64_t *ret_usec, Error *e)
@@ -207,6 +218,8 @@ static int set_option(MasterConf *c, int option, bool *first_listen, Error *e)
         case ARG_EPHEMERAL:
                 c->ephemeral = true;
                 return 0;
+        case ARG_EXPECT_SLOTS:
+                return set_slots(optarg, &c->expected_slots, e);
         case ARG_EXIT_WITH_FD:
                 return set_fd(optarg, &c->exit_with_fd, e);
         default:

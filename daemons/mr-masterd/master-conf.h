@@ -27,7 +27,8 @@ typedef struct MasterConf {
         bool insecure_plain_tcp; /* on loopback, for tests */
         bool shared_results;
         bool ephemeral;
-        int exit_with_fd; /* -EBADF: none */
+        uint32_t expected_slots; /* where no worker has registered yet; 0: unknown */
+        int exit_with_fd;        /* -EBADF: none */
 } MasterConf;
 
 void master_conf_init(MasterConf *c);

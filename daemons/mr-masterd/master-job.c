@@ -394,6 +394,14 @@ static void save_inputs(MasterJob *j)
         }
 }
 
+/* In a cluster those of all workers, whoever else works there: who shares them is known to nobody. */
+static uint32_t slots_of(const Manager *m)
+{
+        uint32_t slots = scheduler_slots(m->scheduler);
+
+        return slots > 0 ? slots : m->conf->expected_slots;
+}
+
 static void plan_done(void *data, bool abandoned)
 {
         PlanWork *w = data;
@@ -410,6 +418,7 @@ static void plan_done(void *data, bool abandoned)
         if (j->ending == 0 && r >= 0) {
                 g_ptr_array_unref(j->desc->bounds);
                 j->desc->bounds = TAKE_PTR(w->bounds);
+                j->desc->planned_slots = slots_of(j->manager);
                 r = job_begin(j, TAKE_PTR(w->files), &w->error);
                 if (r >= 0) {
                         save_inputs(j);
@@ -449,6 +458,7 @@ int job_make_splits(const MasterJob *j, const PlanFiles *plan, SplitPlan **ret, 
 {
         g_autofree SplitFile *files = g_new(SplitFile, plan->files->len);
         bool combine = *j->desc->app, whole = g_str_equal(j->desc->input_format, "whole");
+        uint64_t size = j->desc->split_size_bytes;
         int r;
 
         for (guint i = 0; i < plan->files->len; i++) {
@@ -461,7 +471,9 @@ int job_make_splits(const MasterJob *j, const PlanFiles *plan, SplitPlan **ret, 
                         .whole = whole || codec_of_path(f->path) != CODEC_NONE,
                 };
         }
-        r = split_plan_new(files, plan->files->len, j->desc->split_size_bytes, combine, ret);
+        r = size > 0 ? split_plan_new(files, plan->files->len, size, combine, ret)
+                     : split_plan_new_for_slots(files, plan->files->len, j->desc->planned_slots,
+                                                ret);
         if (r == -E2BIG)
                 return error_setf(e, r, "more than %u map tasks: choose a larger SplitSize",
                                   SPLIT_MAX_COUNT);

@@ -22,6 +22,35 @@ typedef struct Planner {
         bool combine;
 } Planner;
 
+static void planner_init(Planner *p, const SplitFile *files)
+{
+        *p = (Planner){
+                .files = files,
+                .pieces = g_array_new(FALSE, FALSE, sizeof(SplitPiece)),
+                .splits = g_array_new(FALSE, FALSE, sizeof(Split)),
+                .small = g_array_new(FALSE, FALSE, sizeof(Small)),
+        };
+}
+
+/* Of what is not in a plan now. */
+static void planner_done(Planner *p)
+{
+        g_clear_pointer(&p->pieces, g_array_unref);
+        g_clear_pointer(&p->splits, g_array_unref);
+        g_clear_pointer(&p->small, g_array_unref);
+}
+
+static SplitPlan *planner_finish(Planner *p)
+{
+        SplitPlan *plan = g_new0(SplitPlan, 1);
+
+        plan->piece_count = p->pieces->len;
+        plan->split_count = p->splits->len;
+        plan->pieces = (SplitPiece *) g_array_free(g_steal_pointer(&p->pieces), FALSE);
+        plan->splits = (Split *) g_array_free(g_steal_pointer(&p->splits), FALSE);
+        return plan;
+}
+
 static int open_split(Planner *p)
 {
         Split fresh = {.first = p->pieces->len};
@@ -169,22 +198,14 @@ static int pack_all(Planner *p)
 int split_plan_new(const SplitFile *files, size_t file_count, uint64_t split_size_bytes,
                    bool combine, SplitPlan **ret)
 {
-        g_autoptr(GArray) pieces = g_array_new(FALSE, FALSE, sizeof(SplitPiece));
-        g_autoptr(GArray) splits = g_array_new(FALSE, FALSE, sizeof(Split));
-        g_autoptr(GArray) small = g_array_new(FALSE, FALSE, sizeof(Small));
-        Planner p = {
-                .files = files,
-                .pieces = pieces,
-                .splits = splits,
-                .small = small,
-                .split_size_bytes = split_size_bytes,
-                .combine = combine,
-        };
-        SplitPlan *plan;
+        _cleanup_(planner_done) Planner p = {};
         int r;
 
         if (split_size_bytes == 0)
                 return -EINVAL;
+        planner_init(&p, files);
+        p.split_size_bytes = split_size_bytes;
+        p.combine = combine;
         for (size_t i = 0; i < file_count; i++) {
                 r = add_file(&p, i);
                 if (r < 0)
@@ -193,13 +214,76 @@ int split_plan_new(const SplitFile *files, size_t file_count, uint64_t split_siz
         r = pack_all(&p);
         if (r < 0)
                 return r;
+        *ret = planner_finish(&p);
+        return 0;
+}
 
-        plan = g_new0(SplitPlan, 1);
-        plan->piece_count = pieces->len;
-        plan->split_count = splits->len;
-        plan->pieces = (SplitPiece *) g_array_free(g_steal_pointer(&pieces), FALSE);
-        plan->splits = (Split *) g_array_free(g_steal_pointer(&splits), FALSE);
-        *ret = plan;
+/* ---- For slots ---- */
+
+typedef struct Factoring {
+        uint64_t left_bytes; /* of all files */
+        uint64_t share_bytes;
+        uint32_t slots, in_batch; /* pieces of that share that are still to come */
+} Factoring;
+
+/* No piece is a sliver: what would leave one takes it, or is half of both. */
+static uint64_t next_length(Factoring *f, uint64_t file_left_bytes, bool whole)
+{
+        uint64_t slop, length;
+
+        if (f->in_batch == 0) {
+                f->in_batch = f->slots;
+                f->share_bytes = CLAMP((f->left_bytes - 1) / f->slots / 2 + 1, SPLIT_DEAR_MIN_BYTES,
+                                       SPLIT_DEAR_MAX_BYTES);
+        }
+        f->in_batch--;
+        slop = f->share_bytes / 8;
+        if (whole || file_left_bytes <= f->share_bytes + slop)
+                length = file_left_bytes;
+        else if (file_left_bytes <= 2 * f->share_bytes + slop)
+                length = (file_left_bytes + 1) / 2;
+        else
+                length = f->share_bytes;
+        f->left_bytes -= length;
+        return length;
+}
+
+static int cut_for_slots(Planner *p, size_t index, Factoring *f)
+{
+        const SplitFile *file = &p->files[index];
+        uint64_t at = 0;
+
+        while (at < file->size_bytes) {
+                uint64_t length = next_length(f, file->size_bytes - at, file->whole);
+                int r = open_split(p);
+
+                if (r >= 0)
+                        r = add_piece(p, &(SplitPiece){index, at, length});
+                if (r < 0)
+                        return r;
+                at += length;
+        }
+        return 0;
+}
+
+int split_plan_new_for_slots(const SplitFile *files, size_t file_count, uint32_t slots,
+                             SplitPlan **ret)
+{
+        _cleanup_(planner_done) Planner p = {};
+        Factoring f = {.slots = slots};
+
+        if (slots == 0)
+                return split_plan_new(files, file_count, SPLIT_DEAR_MIN_BYTES, false, ret);
+        planner_init(&p, files);
+        for (size_t i = 0; i < file_count; i++)
+                f.left_bytes += files[i].size_bytes;
+        for (size_t i = 0; i < file_count; i++) {
+                int r = cut_for_slots(&p, i, &f);
+
+                if (r < 0)
+                        return r;
+        }
+        *ret = planner_finish(&p);
         return 0;
 }
 

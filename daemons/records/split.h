@@ -25,6 +25,10 @@
 #define SPLIT_MAX_PATH_BYTES (1024 * 1024) /* in one split: it travels in one message */
 #define SPLIT_MAX_COUNT (1024 * 1024)      /* in one plan: each is a task the master keeps */
 
+/* Of split_plan_new_for_slots(). */
+#define SPLIT_DEAR_MIN_BYTES MIB(64)
+#define SPLIT_DEAR_MAX_BYTES MIB(256)
+
 typedef struct SplitFile {
         const char *path;
         uint64_t size_bytes;
@@ -68,6 +72,21 @@ typedef struct SplitPlan {
  */
 int split_plan_new(const SplitFile *files, size_t file_count, uint64_t split_size_bytes,
                    bool combine, SplitPlan **ret);
+
+/**
+ * split_plan_new_for_slots() - cut files into splits for maps whose start is dear, as a command's is
+ * @slots: how many maps run at a time; 0: unknown
+ *
+ * Large splits first, for few starts, and small ones last, so that no slot works for long while the others are done: for each slot
+ * one of an equal share of half of what is left, and so on, from SPLIT_DEAR_MAX_BYTES down to SPLIT_DEAR_MIN_BYTES (what is
+ * left of a file may make it half as long, or longer by an eighth). Each piece is a split. With 0 slots
+ * all are of SPLIT_DEAR_MIN_BYTES at most.
+ * Source: factoring (Hummel, Schonberg & Flynn, CACM 35(8), 1992).
+ *
+ * Return: as split_plan_new().
+ */
+int split_plan_new_for_slots(const SplitFile *files, size_t file_count, uint32_t slots,
+                             SplitPlan **ret);
 
 SplitPlan *split_plan_free(SplitPlan *plan);
 DEFINE_CLEANUP(SplitPlan, split_plan_free);

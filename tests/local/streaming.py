@@ -204,6 +204,19 @@ class Commands(mr.Scratch):
         # 8,192 blocks of 8 KiB, each of which might wake us twice. A nap is as long as 2 ms.
         self.assertLess(resource.getrusage(resource.RUSAGE_CHILDREN).ru_nvcsw - before, 700 + seconds / 0.002)
 
+    def test_splits_by_slots(self):
+        """a command's splits become smaller to the end; those of outputs that are to be known again are equally long"""
+        data = self.dir / "in"
+        with open(data, "wb") as f:
+            for _ in range(190):
+                f.write(b"0123456\n" * (1 << 17))
+        for slots, options, lines in (("1", (), [95 << 17, 95 << 16, 95 << 16]), ("2", (), [64 << 17, 63 << 17, 63 << 17]),
+                                      ("1", ("--reuse", "yes"), [-(-190 << 17) // 3] * 3)):
+            p = self.local("--mapper", "wc -l", "--reduces", "0", "--slots", slots, *options, "--input", data, "-q")
+            self.assertOk(p)
+            for have, want in zip(p.stdout.split(), lines, strict=True):
+                self.assertAlmostEqual(int(have), want, delta=2, msg=(slots, options, p.stdout))
+
     def test_batch(self):
         """what tasks run is scheduled as batch jobs are, and does as whoever starts them says otherwise"""
         policy = ("--mapper", "cut -d ' ' -f 41 /proc/self/stat", "--reduces", "0", "--input", self.file("in", "x\n"), "-q")

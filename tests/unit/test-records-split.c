@@ -185,6 +185,75 @@ static void test_impossible_sizes_are_refused(void)
         split_plan_free(plan);
 }
 
+/* Half of what is left in equal shares, by the paper's rule; worked out by hand. */
+static void test_half_of_what_is_left_is_dealt_out(void)
+{
+        static const struct {
+                uint64_t files_mib[4];
+                uint32_t slots;
+                uint64_t lengths_mib[20]; /* up to a 0 */
+        } cases[] = {
+                {{1024}, 2, {256, 256, 128, 128, 64, 64, 64, 64}},
+                {{2048}, 2, {256, 256, 256, 256, 256, 256, 128, 128, 64, 64, 64, 64}},
+                {{512}, 1, {256, 128, 64, 64}},
+                {{100}, 2, {50, 50}},
+                {{72}, 2, {72}}, /* with a slop of an eighth */
+                {{74}, 2, {37, 37}},
+                {{10}, 8, {10}},
+                {{256}, 0, {64, 64, 64, 64}},
+                {{640, 40, 20, 8}, 1, {256, 192, 96, 48, 48, 40, 20, 8}},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_(split_plan_freep) SplitPlan *plan = NULL;
+                SplitFile files[4] = {};
+                size_t n = 0, at = 0;
+
+                for (; n < 4 && cases[i].files_mib[n] > 0; n++)
+                        files[n] =
+                                (SplitFile){.path = "a", .size_bytes = MIB(cases[i].files_mib[n])};
+                g_assert_cmpint(split_plan_new_for_slots(files, n, cases[i].slots, &plan), ==, 0);
+                for (; cases[i].lengths_mib[at] > 0; at++) {
+                        g_assert_cmpuint(at, <, plan->split_count);
+                        g_assert_cmpuint(plan->splits[at].size_bytes / MIB(1), ==,
+                                         cases[i].lengths_mib[at]);
+                }
+                g_assert_cmpuint(at, ==, plan->split_count);
+        }
+}
+
+static void test_every_byte_is_some_slots(void)
+{
+        for (int round = 0; round < 500; round++) {
+                SplitFile files[40];
+                size_t n = (size_t) g_test_rand_int_range(0, 40);
+                uint32_t slots = g_random_int() >> g_test_rand_int_range(0, 32);
+                _cleanup_(split_plan_freep) SplitPlan *plan = NULL;
+                size_t last = SIZE_MAX;
+
+                for (size_t i = 0; i < n; i++)
+                        files[i] = (SplitFile){
+                                .path = "/some/file",
+                                .size_bytes =
+                                        (uint64_t) g_random_int() >> g_test_rand_int_range(0, 32),
+                        };
+                g_assert_cmpint(split_plan_new_for_slots(files, n, slots, &plan), ==, 0);
+                check_plan(files, n, MIB(256) / 8 * 9, false, plan);
+                for (size_t i = 0; i < plan->piece_count; i++) {
+                        const SplitPiece *p = &plan->pieces[i];
+
+                        if (p->file == last) /* cut, and so no sliver */
+                                g_assert_cmpuint(p->length, >=, MIB(64) / 2);
+                        last = p->file;
+                }
+        }
+        SplitFile whole = {.path = "a", .size_bytes = GIB(3), .whole = true};
+        _cleanup_(split_plan_freep) SplitPlan *plan = NULL;
+
+        g_assert_cmpint(split_plan_new_for_slots(&whole, 1, 2, &plan), ==, 0);
+        g_assert_cmpuint(plan->split_count, ==, 1);
+}
+
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
@@ -199,5 +268,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/records/split/no-bytes-are-no-splits", test_no_bytes_are_no_splits);
         g_test_add_func("/records/split/impossible-sizes-are-refused",
                         test_impossible_sizes_are_refused);
+        g_test_add_func("/records/split/half-of-what-is-left-is-dealt-out",
+                        test_half_of_what_is_left_is_dealt_out);
+        g_test_add_func("/records/split/every-byte-is-some-slots", test_every_byte_is_some_slots);
         return g_test_run();
 }

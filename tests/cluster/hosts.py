@@ -259,8 +259,9 @@ class Hosts(unittest.TestCase):
     @long_form
     def test_sandbox(self):
         """a task process has a user, a cgroup and a namespace of its own, and reaches neither keys nor network nor others"""
-        text = self.probe("id -un; cat /proc/self/cgroup; ls /sys/class/net; ip -o addr 2>&1 | wc -l")
+        text = self.probe("id -un; cat /proc/self/cgroup; ls /sys/class/net; ip -o addr 2>&1 | wc -l; echo policy $(cut -d ' ' -f 41 /proc/self/stat)")
         self.assertRegex(text, r"mapreduced.*tasks\.slice/mr-task@.*\.service")
+        self.assertIn("policy 3\n", text.replace("\t", "")) # SCHED_BATCH, which the unit's filters let through
         self.assertNotIn("mr-worker\n", text)
         self.assertNotIn("host0", text)
         for path in ("/var/lib/mapreduced/worker", "/var/lib/mapreduced/master", "/etc/mapreduced", "/run/dbus/system_bus_socket",

@@ -6,7 +6,7 @@
 #include "jobs/backup.h"
 
 typedef struct NodePace {
-        double score, sec;  /* of its attempts, added up */
+        double score, sec;  /* of its attempts, added up; in mean tasks */
         uint32_t overtaken; /* attempts */
 } NodePace;
 
@@ -93,18 +93,24 @@ static NodePace *add_to_node(GHashTable *nodes, uint32_t worker, double score,
         return n;
 }
 
-void backup_pace_committed(BackupPace *p, uint32_t worker, uint64_t elapsed_usec)
+/* In mean tasks. */
+static double weight(double size)
 {
-        elapsed_usec = MAX(elapsed_usec, 1);
-        p->rates[p->next] = backup_rate(1, elapsed_usec);
-        p->next = (p->next + 1) % BACKUP_RATES_MAX;
-        p->count = MIN(p->count + 1, BACKUP_RATES_MAX);
-        (void) add_to_node(p->nodes, worker, 1, elapsed_usec);
+        return MAX(size, 1.0);
 }
 
-void backup_pace_overtaken(BackupPace *p, uint32_t worker, uint64_t elapsed_usec)
+void backup_pace_committed(BackupPace *p, uint32_t worker, uint64_t elapsed_usec, double size)
 {
-        add_to_node(p->nodes, worker, 1, elapsed_usec)->overtaken++;
+        elapsed_usec = MAX(elapsed_usec, 1);
+        p->rates[p->next] = backup_rate(weight(size), elapsed_usec);
+        p->next = (p->next + 1) % BACKUP_RATES_MAX;
+        p->count = MIN(p->count + 1, BACKUP_RATES_MAX);
+        (void) add_to_node(p->nodes, worker, weight(size), elapsed_usec);
+}
+
+void backup_pace_overtaken(BackupPace *p, uint32_t worker, uint64_t elapsed_usec, double size)
+{
+        add_to_node(p->nodes, worker, weight(size), elapsed_usec)->overtaken++;
 }
 
 static GHashTable *copy_nodes(GHashTable *from)
@@ -148,9 +154,10 @@ void backup_view_init(BackupView *v, const BackupPace *p, const BackupAttempt *a
         memcpy(rates, p->rates, p->count * sizeof(*rates));
         for (size_t i = 0; i < count; i++) {
                 const BackupAttempt *a = &attempts[i];
+                double score = a->score * weight(a->size);
 
-                rates[p->count + i] = backup_rate(a->score, a->elapsed_usec);
-                (void) add_to_node(v->nodes, a->worker, a->score, a->elapsed_usec);
+                rates[p->count + i] = backup_rate(score, a->elapsed_usec);
+                (void) add_to_node(v->nodes, a->worker, score, a->elapsed_usec);
         }
         v->slow_task_rate = backup_percentile(rates, p->count + count, BACKUP_SLOW_PERCENTILE);
         median = sorted_percentile(rates, p->count + count, 50);
@@ -165,16 +172,17 @@ void backup_view_done(BackupView *v)
 
 double backup_deserved_sec(const BackupView *v, const BackupAttempt *a)
 {
-        double elapsed_sec = seconds(a->elapsed_usec), left_sec = 0;
+        double elapsed_sec = seconds(a->elapsed_usec), left_sec = 0,
+               typical_sec = v->typical_sec * weight(a->size);
 
-        if (!a->single || a->elapsed_usec < BACKUP_MIN_USEC || elapsed_sec < v->typical_sec / 4)
+        if (!a->single || a->elapsed_usec < BACKUP_MIN_USEC || elapsed_sec < typical_sec / 4)
                 return 0;
-        if (backup_rate(a->score, a->elapsed_usec) > v->slow_task_rate)
+        if (backup_rate(a->score * weight(a->size), a->elapsed_usec) > v->slow_task_rate)
                 return 0;
         if (a->score > 0)
                 left_sec = backup_time_left_sec(a->score, a->elapsed_usec);
-        left_sec = MAX(left_sec, elapsed_sec - v->typical_sec);
-        return left_sec > v->typical_sec ? left_sec : 0;
+        left_sec = MAX(left_sec, elapsed_sec - typical_sec);
+        return left_sec > typical_sec ? left_sec : 0;
 }
 
 bool backup_is_slow_node(const BackupView *v, uint32_t worker)

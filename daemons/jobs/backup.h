@@ -22,6 +22,8 @@
  *     is late, whatever its progress says: input that is all read by a command that hangs is a score of 1.
  *   - A score of 0 says as little, for some commands read nothing until they are nearly done: then, too, only
  *     the time beyond that of its peers counts.
+ *   - A task that reads more than the job's mean task is expected to take longer by as much: rates are of mean tasks. One
+ *     that reads less is not expected to be quicker, for a start takes as long, and not all work is by the byte.
  *   - It must have run for BACKUP_MIN_USEC and a quarter of the time of its peers (in the paper: one
  *     minute), before which a score means nothing.
  *   - What the maps have shown of a node holds for its reduces: one whose maps were overtaken by their backups, and
@@ -44,7 +46,8 @@
 typedef struct BackupAttempt {
         uint32_t task;
         uint32_t worker;
-        double score;          /* 0 to 1 */
+        double score; /* 0 to 1 */
+        double size;  /* of its input, by that of the job's mean task; less than 1 is as 1 */
         uint64_t elapsed_usec; /* since it began; a reduce: since its shuffle ended */
         bool single;           /* the task has no other attempt */
 } BackupAttempt;
@@ -60,16 +63,16 @@ typedef struct BackupPace BackupPace;
 BackupPace *backup_pace_new(void);
 BackupPace *backup_pace_free(BackupPace *p);
 DEFINE_CLEANUP(BackupPace, backup_pace_free);
-void backup_pace_committed(BackupPace *p, uint32_t worker, uint64_t elapsed_usec);
+void backup_pace_committed(BackupPace *p, uint32_t worker, uint64_t elapsed_usec, double size);
 /* An attempt that its backup has overtaken: it would have taken longer still. */
-void backup_pace_overtaken(BackupPace *p, uint32_t worker, uint64_t elapsed_usec);
+void backup_pace_overtaken(BackupPace *p, uint32_t worker, uint64_t elapsed_usec, double size);
 
 /* Committed and running attempts together, at one moment. */
 typedef struct BackupView {
         double slow_task_rate; /* SlowTaskThreshold */
         double slow_node_rate; /* SlowNodeThreshold */
         double median_node_rate;
-        double typical_sec; /* of a fresh attempt; INFINITY: nothing is known */
+        double typical_sec; /* of a fresh attempt of a mean task; INFINITY: nothing is known */
         GHashTable *nodes;  /* worker → its progress */
 } BackupView;
 

@@ -527,6 +527,7 @@ static void look_at_attempts(Scheduler *s, const SchedJob *job, TaskKind kind, u
                                 .task = i,
                                 .worker = a->worker,
                                 .score = a->phase == ATTEMPT_RUNNING ? (double) a->fraction : 0,
+                                .size = (double) task->size,
                                 .elapsed_usec =
                                         now_usec > a->since_usec ? now_usec - a->since_usec : 0,
                                 .single = task->running_count == 1,
@@ -792,7 +793,8 @@ int scheduler_end(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint
         if (job && end == ATTEMPT_KILLED && !a->backup &&
             task_table_get(t, kind, task)->state == TASK_DONE)
                 backup_pace_overtaken(job->pace[kind], a->worker,
-                                      now_usec > a->since_usec ? now_usec - a->since_usec : 0);
+                                      now_usec > a->since_usec ? now_usec - a->since_usec : 0,
+                                      (double) task_table_get(t, kind, task)->size);
         account(s, job, kind, a, -1);
         return task_table_end(t, kind, task, attempt, end, now_usec);
 }
@@ -851,6 +853,7 @@ int scheduler_commit(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, u
         if (job)
                 backup_pace_committed(job->pace[kind], before.worker,
                                       now_usec > before.since_usec ? now_usec - before.since_usec
-                                                                   : 0);
+                                                                   : 0,
+                                      (double) seen.size);
         return 0;
 }

@@ -112,6 +112,11 @@ TaskTable *task_table_free(TaskTable *t)
         return NULL;
 }
 
+void task_table_set_size(TaskTable *t, TaskKind kind, uint32_t task, double size)
+{
+        t->sets[kind].tasks[task].size = (float) size;
+}
+
 uint32_t task_table_count(const TaskTable *t, TaskKind kind)
 {
         return t->sets[kind].count;

@@ -88,6 +88,7 @@ typedef struct Task {
         uint32_t failed_on[TASK_FAILED_ON_MAX];
         uint32_t failed_on_count;
 
+        float size;      /* of its input, by that of the job's mean task; 0: unknown */
         uint8_t reports; /* of the current output being lost */
         uint32_t first_reporter;
 
@@ -107,6 +108,9 @@ TaskTable *task_table_new(uint32_t maps, uint32_t reduces, uint32_t max_attempts
                           uint64_t now_usec);
 TaskTable *task_table_free(TaskTable *t);
 DEFINE_CLEANUP(TaskTable, task_table_free);
+
+/* @size: of its input, by that of the mean task of its kind. */
+void task_table_set_size(TaskTable *t, TaskKind kind, uint32_t task, double size);
 
 uint32_t task_table_count(const TaskTable *t, TaskKind kind);
 uint32_t task_table_count_in(const TaskTable *t, TaskKind kind, TaskState state);

@@ -493,6 +493,10 @@ int job_begin(MasterJob *j, PlanFiles *files, Error *e)
         j->maps = (uint32_t) j->splits->split_count;
         j->table =
                 task_table_new(j->maps, j->reduces, j->desc->max_attempts, manager_now(j->manager));
+        for (uint32_t i = 0; i < j->maps && j->input_bytes > 0; i++)
+                task_table_set_size(j->table, TASK_MAP, i,
+                                    (double) j->splits->splits[i].size_bytes * j->maps /
+                                            (double) j->input_bytes);
         j->task_counters[TASK_MAP] = g_new0(CounterSet *, j->maps);
         j->task_counters[TASK_REDUCE] = g_new0(CounterSet *, j->reduces);
         j->map_counted = g_new0(bool, j->maps);

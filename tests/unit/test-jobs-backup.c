@@ -89,7 +89,7 @@ static void test_where_all_do_alike_nothing_is_run_twice(void)
         BackupView v;
 
         for (uint32_t i = 0; i < 20; i++)
-                backup_pace_committed(p, 1 + i % 4, 10 * USEC_PER_SEC);
+                backup_pace_committed(p, 1 + i % 4, 10 * USEC_PER_SEC, 1);
         for (uint64_t sec = 1; sec < 20; sec++) {
                 for (uint32_t i = 0; i < ELEMENTSOF(a); i++)
                         a[i] = (BackupAttempt){.task = i,
@@ -112,7 +112,7 @@ static void test_an_attempt_that_hangs_at_the_end_is_late(void)
         BackupView v;
 
         for (int i = 0; i < 9; i++)
-                backup_pace_committed(p, W2, 2 * USEC_PER_SEC);
+                backup_pace_committed(p, W2, 2 * USEC_PER_SEC, 1);
         backup_view_init(&v, p, &a, 1);
         assert_near(v.typical_sec, 2);
         assert_near(backup_deserved_sec(&v, &a), 2.1);
@@ -129,7 +129,7 @@ static void test_a_score_of_zero_says_nothing(void)
         BackupView v;
 
         for (int i = 0; i < 9; i++)
-                backup_pace_committed(p, W2, 2 * USEC_PER_SEC);
+                backup_pace_committed(p, W2, 2 * USEC_PER_SEC, 1);
         backup_view_init(&v, p, &a, 1);
         assert_near(backup_deserved_sec(&v, &a), 0);
         backup_view_done(&v);
@@ -146,10 +146,10 @@ static void test_a_worker_that_came_late_is_not_slow(void)
         BackupView v;
 
         for (int i = 0; i < 10; i++) {
-                backup_pace_committed(p, W1, 10 * USEC_PER_SEC);
-                backup_pace_committed(p, W2, 10 * USEC_PER_SEC);
+                backup_pace_committed(p, W1, 10 * USEC_PER_SEC, 1);
+                backup_pace_committed(p, W2, 10 * USEC_PER_SEC, 1);
         }
-        backup_pace_committed(p, W3, 10 * USEC_PER_SEC);
+        backup_pace_committed(p, W3, 10 * USEC_PER_SEC, 1);
         backup_view_init(&v, p, NULL, 0);
         g_assert_false(backup_is_slow_node(&v, W3));
         backup_view_done(&v);
@@ -162,18 +162,45 @@ static void test_young_attempts_are_left_alone(void)
                 .worker = W1, .score = 0.01, .elapsed_usec = BACKUP_MIN_USEC - 1, .single = true};
         BackupView v;
 
-        backup_pace_committed(p, W2, USEC_PER_SEC / 10);
+        backup_pace_committed(p, W2, USEC_PER_SEC / 10, 1);
         backup_view_init(&v, p, &a, 1);
         assert_near(backup_deserved_sec(&v, &a), 0);
         a.elapsed_usec = BACKUP_MIN_USEC;
         assert_near(backup_deserved_sec(&v, &a), 99); /* .99 / .01 */
         backup_view_done(&v);
-        backup_pace_committed(p, W2, 100 * USEC_PER_SEC);
-        backup_pace_committed(p, W2, 100 * USEC_PER_SEC);
-        backup_pace_committed(p, W2, 100 * USEC_PER_SEC);
+        backup_pace_committed(p, W2, 100 * USEC_PER_SEC, 1);
+        backup_pace_committed(p, W2, 100 * USEC_PER_SEC, 1);
+        backup_pace_committed(p, W2, 100 * USEC_PER_SEC, 1);
         backup_view_init(&v, p, &a, 1); /* peers took 100 s: at 1 s nothing can be said */
         assert_near(backup_deserved_sec(&v, &a), 0);
         backup_view_done(&v);
+}
+
+/* Peers took 5 s. Whoever reads four times as much as they has 20 s; whoever reads less, no less than they. */
+static void test_a_large_task_may_take_longer(void)
+{
+        _cleanup_(backup_pace_freep) BackupPace *p = backup_pace_new();
+        BackupAttempt a = {.worker = W1, .score = 0.5, .elapsed_usec = 10000000, .single = true};
+        static const struct {
+                double size;
+                uint64_t elapsed_sec;
+                double deserved_sec;
+        } cases[] = {{1, 10, 10}, {0.25, 10, 10}, {4, 10, 0}, {4, 50, 50}};
+
+        for (int i = 0; i < 9; i++)
+                backup_pace_committed(p, W2, 5 * USEC_PER_SEC, i % 2 ? 1 : 0.25);
+        backup_pace_committed(p, W1, 20 * USEC_PER_SEC, 4);
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                BackupView v;
+
+                a.size = cases[i].size;
+                a.elapsed_usec = cases[i].elapsed_sec * USEC_PER_SEC;
+                backup_view_init(&v, p, &a, 1);
+                assert_near(v.typical_sec, 5);
+                assert_near(backup_deserved_sec(&v, &a), cases[i].deserved_sec);
+                g_assert_cmpint(backup_is_slow_node(&v, W1), ==, cases[i].deserved_sec > 0);
+                backup_view_done(&v);
+        }
 }
 
 /* ---- In the scheduler ---- */
@@ -251,6 +278,27 @@ static void test_a_straggler_is_backed_up_elsewhere_once_and_the_first_commit_wi
         g_assert_cmpint(scheduler_end(f.s, f.t, TASK_MAP, 0, 0, ATTEMPT_KILLED, 4 * USEC_PER_SEC),
                         ==, 0);
         g_assert_cmpuint(task_table_get(f.t, TASK_MAP, 0)->started, ==, 2);
+        fixture_done(&f);
+}
+
+/* As above, but map 0 reads ten times as much: rates of .5 each. At 30 s it is .03, and 270 s are left. */
+static void test_a_large_map_is_no_straggler(void)
+{
+        Fixture f;
+        Assignment b;
+
+        fixture_init(&f, 3, true);
+        task_table_set_size(f.t, TASK_MAP, 0, 10);
+        commit(&f, &f.map[1], 2 * USEC_PER_SEC);
+        progress(&f, 0, 0.1, 2 * USEC_PER_SEC);
+        commit(&f, &f.map[2], 2 * USEC_PER_SEC);
+        g_assert_false(next_map(&f, 2 * USEC_PER_SEC, &b));
+        progress(&f, 0, 0.5, 10 * USEC_PER_SEC);
+        g_assert_false(next_map(&f, 10 * USEC_PER_SEC, &b));
+        progress(&f, 0, 0.1, 30 * USEC_PER_SEC);
+        g_assert_true(next_map(&f, 30 * USEC_PER_SEC, &b));
+        g_assert_true(b.backup);
+        g_assert_cmpuint(b.task, ==, 0);
         fixture_done(&f);
 }
 
@@ -432,6 +480,10 @@ int main(int argc, char *argv[])
                         test_a_worker_that_came_late_is_not_slow);
         g_test_add_func("/jobs/backup/young-attempts-are-left-alone",
                         test_young_attempts_are_left_alone);
+        g_test_add_func("/jobs/backup/a-large-task-may-take-longer",
+                        test_a_large_task_may_take_longer);
+        g_test_add_func("/jobs/backup/a-large-map-is-no-straggler",
+                        test_a_large_map_is_no_straggler);
         g_test_add_func(
                 "/jobs/backup/a-straggler-is-backed-up-elsewhere-once-and-the-first-commit-wins",
                 test_a_straggler_is_backed_up_elsewhere_once_and_the_first_commit_wins);

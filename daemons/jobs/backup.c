@@ -96,7 +96,7 @@ static NodePace *add_to_node(GHashTable *nodes, uint32_t worker, double score,
 /* In mean tasks. */
 static double weight(double size)
 {
-        return MAX(size, 1.0);
+        return CLAMP(size, 1.0, BACKUP_SIZE_MAX);
 }
 
 void backup_pace_committed(BackupPace *p, uint32_t worker, uint64_t elapsed_usec, double size)

@@ -22,8 +22,9 @@
  *     is late, whatever its progress says: input that is all read by a command that hangs is a score of 1.
  *   - A score of 0 says as little, for some commands read nothing until they are nearly done: then, too, only
  *     the time beyond that of its peers counts.
- *   - A task that reads more than the job's mean task is expected to take longer by as much: rates are of mean tasks. One
- *     that reads less is not expected to be quicker, for a start takes as long, and not all work is by the byte.
+ *   - A task that reads more than the job's mean task is expected to take longer by as much, but BACKUP_SIZE_MAX times at
+ *     most: rates are of mean tasks. One that reads less is not expected to be quicker, for a start takes as long, and not
+ *     all work is by the byte.
  *   - It must have run for BACKUP_MIN_USEC and a quarter of the time of its peers (in the paper: one
  *     minute), before which a score means nothing.
  *   - What the maps have shown of a node holds for its reduces: one whose maps were overtaken by their backups, and
@@ -39,6 +40,8 @@
 /* §5.4: the time of a job falls until a cap of 20 % of the slots, and not beyond. */
 #define BACKUP_CAP_PERCENT 20U
 #define BACKUP_MIN_USEC (1 * USEC_PER_SEC)
+/* As split_plan_new_for_slots() cuts. Beside a thousand tiny files a large one would be patience without end. */
+#define BACKUP_SIZE_MAX 4.0
 /* A backup that begins with its original still gains two thirds of the time. */
 #define BACKUP_SLOW_NODE_TIMES 3.0
 
@@ -47,7 +50,7 @@ typedef struct BackupAttempt {
         uint32_t task;
         uint32_t worker;
         double score; /* 0 to 1 */
-        double size;  /* of its input, by that of the job's mean task; less than 1 is as 1 */
+        double size;  /* of its input, by that of the job's mean task; from 1 to the maximum */
         uint64_t elapsed_usec; /* since it began; a reduce: since its shuffle ended */
         bool single;           /* the task has no other attempt */
 } BackupAttempt;

@@ -394,11 +394,21 @@ static void save_inputs(MasterJob *j)
         }
 }
 
-/* In a cluster those of all workers, whoever else works there: who shares them is known to nobody. */
+/* In a cluster those of all workers, whoever else works there: who shares them is known to nobody. After a restart those that
+ * have not come back yet are among them. */
 static uint32_t slots_of(const Manager *m)
 {
-        uint32_t slots = scheduler_slots(m->scheduler);
+        GHashTableIter iter;
+        uint32_t slots = 0;
+        gpointer p;
 
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &p)) {
+                const MasterWorker *w = p;
+
+                if ((w->alive || w->expected) && !w->drained)
+                        slots += w->slots;
+        }
         return slots > 0 ? slots : m->conf->expected_slots;
 }
 

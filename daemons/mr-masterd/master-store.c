@@ -16,7 +16,7 @@
 #include "platform/log.h"
 
 /* Goes up with every change of a table, an index, or what a value means. */
-#define SCHEMA_VERSION 3
+#define SCHEMA_VERSION 4
 
 static const char schema[] =
         "CREATE TABLE jobs(number INTEGER PRIMARY KEY, description BLOB NOT NULL, uid INTEGER NOT NULL,"

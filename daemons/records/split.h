@@ -8,7 +8,8 @@
  *      pieces     |   a   |   a   |    d    |    d    |    d    |   b   | c |
  *      splits     |   0   |   1   |    2    |    3    |    4    |     5     |     (combined)
  *
- * A file is cut into equal pieces no longer than the split size, so that no split is a sliver.
+ * A file is cut into equal pieces no longer than the split size, so that no split is a sliver; for slots, into falling
+ * ones.
  *
  * Small files (of half a split at most) share splits, behind all others. Which ones share one is said by the hashes of
  * their paths: they are all together, and as long as some are too many for one split, parted by the next bit of their hashes. So
@@ -25,7 +26,8 @@
 #define SPLIT_MAX_PATH_BYTES (1024 * 1024) /* in one split: it travels in one message */
 #define SPLIT_MAX_COUNT (1024 * 1024)      /* in one plan: each is a task the master keeps */
 
-/* Of split_plan_new_for_slots(). */
+/* Of split_plan_new_for_slots(). A plan is made again from what is stored of a job: with other numbers, or another rule, jobs
+ * that run while the master is upgraded would lose records, or have them twice. */
 #define SPLIT_DEAR_MIN_BYTES MIB(64)
 #define SPLIT_DEAR_MAX_BYTES MIB(256)
 

@@ -409,6 +409,58 @@ static void test_a_killed_master_goes_on_where_it_was(void)
         fixture_done(&f);
 }
 
+/* The length of map 0, in @userdata. */
+static Deed hold_and_tell(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *userdata)
+{
+        uint64_t *length = userdata;
+
+        if (spec->kind == MAPREDUCED__V1__TASK_KIND__MAP && spec->task == 0) {
+                g_assert_cmpuint(spec->n_pieces, ==, 1);
+                *length = spec->pieces[0]->length;
+        }
+        return HOLD;
+}
+
+static bool is_told(void *userdata)
+{
+        return *(uint64_t *) userdata > 0;
+}
+
+/* 190 MiB on one slot are 95 and two halves of 95 (split.h). On three slots they would be 64, 63 and 63: as many. */
+static void test_a_command_has_the_same_splits_after_a_restart(void)
+{
+        g_autofree char *path = NULL, *input = NULL;
+        uint64_t before = 0, after = 0;
+        FakeWorker *w1, *w2;
+        char id[16];
+        Fixture f;
+        int fd;
+
+        fixture_init(&f, quick);
+        w1 = fake_worker(&f, "w1", 1);
+        w1->deed = hold_and_tell;
+        w1->userdata = &before;
+        path = g_build_filename(f.dir, "sparse", NULL);
+        input = setting("Input", path);
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        g_assert_cmpint(ftruncate(fd, MIB(190)), ==, 0);
+        (void) close(fd);
+        submit(&f, SETTINGS("Mapper=cat", "Reduces=0", input), id);
+        fixture_wait(&f, is_told, &before, "map 0");
+        g_assert_cmpuint(before, ==, MIB(95));
+        g_assert_cmpuint(job_number(&f, id, "Maps"), ==, 3);
+
+        fixture_kill_master(&f, SIGKILL);
+        fake_kill(w1);
+        fixture_start_master(&f);
+        w2 = fake_worker(&f, "w2", 3);
+        w2->deed = hold_and_tell;
+        w2->userdata = &after;
+        fixture_wait(&f, is_told, &after, "map 0 again");
+        g_assert_cmpuint(after, ==, MIB(95));
+        fixture_done(&f);
+}
+
 static void test_maps_of_a_worker_that_did_not_come_back_run_again(void)
 {
         FakeWorker *w1, *w2;
@@ -589,6 +641,8 @@ int main(int argc, char *argv[])
         T("a-registration-that-makes-no-sense-is-refused",
           test_a_registration_that_makes_no_sense_is_refused);
         T("a-killed-master-goes-on-where-it-was", test_a_killed_master_goes_on_where_it_was);
+        T("a-command-has-the-same-splits-after-a-restart",
+          test_a_command_has_the_same_splits_after_a_restart);
         T("maps-of-a-worker-that-did-not-come-back-run-again",
           test_maps_of_a_worker_that_did_not_come_back_run_again);
         T("jobs-that-are-over-are-there-after-a-restart",

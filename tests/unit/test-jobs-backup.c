@@ -185,7 +185,7 @@ static void test_a_large_task_may_take_longer(void)
                 double size;
                 uint64_t elapsed_sec;
                 double deserved_sec;
-        } cases[] = {{1, 10, 10}, {0.25, 10, 10}, {4, 10, 0}, {4, 50, 50}};
+        } cases[] = {{1, 10, 10}, {0.25, 10, 10}, {4, 10, 0}, {4, 50, 50}, {1000, 50, 50}};
 
         for (int i = 0; i < 9; i++)
                 backup_pace_committed(p, W2, 5 * USEC_PER_SEC, i % 2 ? 1 : 0.25);
@@ -281,21 +281,21 @@ static void test_a_straggler_is_backed_up_elsewhere_once_and_the_first_commit_wi
         fixture_done(&f);
 }
 
-/* As above, but map 0 reads ten times as much: rates of .5 each. At 30 s it is .03, and 270 s are left. */
+/* Map 0 reads four times as much: rates of .5 each, and its 6 s left are less than the 8 of a fresh one. At 30 s 90 are left. */
 static void test_a_large_map_is_no_straggler(void)
 {
         Fixture f;
         Assignment b;
 
         fixture_init(&f, 3, true);
-        task_table_set_size(f.t, TASK_MAP, 0, 10);
+        task_table_set_size(f.t, TASK_MAP, 0, 4);
         commit(&f, &f.map[1], 2 * USEC_PER_SEC);
-        progress(&f, 0, 0.1, 2 * USEC_PER_SEC);
+        progress(&f, 0, 0.25, 2 * USEC_PER_SEC);
         commit(&f, &f.map[2], 2 * USEC_PER_SEC);
         g_assert_false(next_map(&f, 2 * USEC_PER_SEC, &b));
-        progress(&f, 0, 0.5, 10 * USEC_PER_SEC);
-        g_assert_false(next_map(&f, 10 * USEC_PER_SEC, &b));
-        progress(&f, 0, 0.1, 30 * USEC_PER_SEC);
+        progress(&f, 0, 0.8, 7 * USEC_PER_SEC);
+        g_assert_false(next_map(&f, 7 * USEC_PER_SEC, &b));
+        progress(&f, 0, 0.25, 30 * USEC_PER_SEC);
         g_assert_true(next_map(&f, 30 * USEC_PER_SEC, &b));
         g_assert_true(b.backup);
         g_assert_cmpuint(b.task, ==, 0);

@@ -227,15 +227,15 @@ static void test_every_byte_is_some_slots(void)
         for (int round = 0; round < 500; round++) {
                 SplitFile files[40];
                 size_t n = (size_t) g_test_rand_int_range(0, 40);
-                uint32_t slots = g_random_int() >> g_test_rand_int_range(0, 32);
+                uint32_t slots = (uint32_t) g_test_rand_int() >> g_test_rand_int_range(0, 32);
                 _cleanup_(split_plan_freep) SplitPlan *plan = NULL;
                 size_t last = SIZE_MAX;
 
                 for (size_t i = 0; i < n; i++)
                         files[i] = (SplitFile){
                                 .path = "/some/file",
-                                .size_bytes =
-                                        (uint64_t) g_random_int() >> g_test_rand_int_range(0, 32),
+                                .size_bytes = (uint64_t) (uint32_t) g_test_rand_int() >>
+                                              g_test_rand_int_range(0, 32),
                         };
                 g_assert_cmpint(split_plan_new_for_slots(files, n, slots, &plan), ==, 0);
                 check_plan(files, n, MIB(256) / 8 * 9, false, plan);

@@ -730,6 +730,11 @@ GByteArray *job_desc_serialize(const JobDesc *d)
 
                 put(out, "PlannedSlots", text);
         }
+        if (d->cuts > 0) {
+                g_autofree char *text = g_strdup_printf("%" PRIu64, d->cuts);
+
+                put(out, "Cuts", text);
+        }
         return out;
 }
 
@@ -788,6 +793,8 @@ static int get(JobDesc *d, const char *key, const char *value)
                 return get_bound(d, value);
         if (g_str_equal(key, "PlannedSlots"))
                 return parse_u32_range(value, 1, UINT32_MAX, &d->planned_slots);
+        if (g_str_equal(key, "Cuts"))
+                return parse_u64(value, &d->cuts);
         r = job_desc_type(key, &type, NULL);
         if (r < 0)
                 return r;

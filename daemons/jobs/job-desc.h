@@ -79,6 +79,7 @@ typedef struct JobDesc {
         bool backups;
         uint64_t split_size_bytes;   /* 0: unsaid; after job_desc_check(): cut for slots */
         uint32_t planned_slots;      /* as bounds; 0: unknown */
+        uint64_t cuts;               /* as bounds; the digest of its splits; 0: not planned */
         uint32_t skip_bad_records;   /* of each map; 0: none is looked for */
         uint32_t task_timeout_sec;   /* without a sign of life; 0: none */
         uint64_t memory_limit_bytes; /* of the commands of one attempt; 0: none */

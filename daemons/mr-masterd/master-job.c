@@ -431,6 +431,7 @@ static void plan_done(void *data, bool abandoned)
                 j->desc->planned_slots = slots_of(j->manager);
                 r = job_begin(j, TAKE_PTR(w->files), &w->error);
                 if (r >= 0) {
+                        j->desc->cuts = split_plan_digest(j->splits);
                         save_inputs(j);
                         job_run(j);
                         job_check_complete(j); /* without maps and reduces it is */
@@ -488,6 +489,11 @@ int job_make_splits(const MasterJob *j, const PlanFiles *plan, SplitPlan **ret, 
                 return error_setf(e, r, "more than %u map tasks: choose a larger SplitSize",
                                   SPLIT_MAX_COUNT);
         return r < 0 ? error_setf(e, r, "cannot split the input: %s", error_text(r)) : 0;
+}
+
+bool job_has_cuts(const MasterJob *j, const SplitPlan *plan)
+{
+        return j->desc->cuts == 0 || split_plan_digest(plan) == j->desc->cuts;
 }
 
 int job_begin(MasterJob *j, PlanFiles *files, Error *e)

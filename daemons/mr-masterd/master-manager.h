@@ -247,6 +247,8 @@ void job_add(MasterJob *j); /* into the manager's tables */
 int job_submit(MasterJob *j);
 void job_plan(MasterJob *j);
 int job_make_splits(const MasterJob *j, const PlanFiles *files, SplitPlan **ret, Error *e);
+bool job_has_cuts(const MasterJob *j,
+                  const SplitPlan *plan);                /* are they those that it began with? */
 int job_begin(MasterJob *j, PlanFiles *files, Error *e); /* splits and tables; takes @files */
 void job_run(MasterJob *j);
 void job_check_complete(MasterJob *j);

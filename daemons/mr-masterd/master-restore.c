@@ -195,6 +195,10 @@ static int go_on(Restore *x, MasterJob *j)
         if (r >= 0 && j->maps != maps)
                 r = error_setf(&e, EPROTO, "it was planned by another version: %u maps, not %u",
                                maps, j->maps);
+        if (r >= 0 && !job_has_cuts(j, j->splits))
+                r = error_setf(&e, EPROTO,
+                               "it was planned by another version, which cut its input elsewhere: "
+                               "submit it again");
         if (r < 0) {
                 job_end(j, JOB_FAILED, error_message(&e, r), cause_of_errno(r), NULL, NULL);
                 return 0;

@@ -287,6 +287,15 @@ int split_plan_new_for_slots(const SplitFile *files, size_t file_count, uint32_t
         return 0;
 }
 
+uint64_t split_plan_digest(const SplitPlan *plan)
+{
+        uint64_t pieces = XXH3_64bits(plan->pieces, plan->piece_count * sizeof(*plan->pieces)),
+                 all = XXH3_64bits_withSeed(plan->splits, plan->split_count * sizeof(*plan->splits),
+                                            pieces);
+
+        return MAX(all, 1U);
+}
+
 SplitPlan *split_plan_free(SplitPlan *plan)
 {
         if (!plan)

@@ -27,7 +27,7 @@
 #define SPLIT_MAX_COUNT (1024 * 1024)      /* in one plan: each is a task the master keeps */
 
 /* Of split_plan_new_for_slots(). A plan is made again from what is stored of a job: with other numbers, or another rule, jobs
- * that run while the master is upgraded would lose records, or have them twice. */
+ * that run while the master is upgraded fail, for they would lose records, or have them twice. */
 #define SPLIT_DEAR_MIN_BYTES MIB(64)
 #define SPLIT_DEAR_MAX_BYTES MIB(256)
 
@@ -89,6 +89,9 @@ int split_plan_new(const SplitFile *files, size_t file_count, uint64_t split_siz
  */
 int split_plan_new_for_slots(const SplitFile *files, size_t file_count, uint32_t slots,
                              SplitPlan **ret);
+
+/* Of all cuts, in this order; never 0. Not for other hosts: the order of bytes is in it. */
+uint64_t split_plan_digest(const SplitPlan *plan);
 
 SplitPlan *split_plan_free(SplitPlan *plan);
 DEFINE_CLEANUP(SplitPlan, split_plan_free);

@@ -426,26 +426,31 @@ static bool is_told(void *userdata)
         return *(uint64_t *) userdata > 0;
 }
 
+/* Of maps alone, for a reduce would hold a slot. */
+static void submit_sparse(Fixture *f, uint64_t size_bytes, char id[static 16])
+{
+        g_autofree char *path = g_build_filename(f->dir, "sparse", NULL),
+                        *input = setting("Input", path);
+        int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+        g_assert_cmpint(ftruncate(fd, (off_t) size_bytes), ==, 0);
+        (void) close(fd);
+        submit(f, SETTINGS("Mapper=cat", "Reduces=0", input), id);
+}
+
 /* 190 MiB on one slot are 95 and two halves of 95 (split.h). On three slots they would be 64, 63 and 63: as many. */
 static void test_a_command_has_the_same_splits_after_a_restart(void)
 {
-        g_autofree char *path = NULL, *input = NULL;
         uint64_t before = 0, after = 0;
         FakeWorker *w1, *w2;
         char id[16];
         Fixture f;
-        int fd;
 
         fixture_init(&f, quick);
         w1 = fake_worker(&f, "w1", 1);
         w1->deed = hold_and_tell;
         w1->userdata = &before;
-        path = g_build_filename(f.dir, "sparse", NULL);
-        input = setting("Input", path);
-        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-        g_assert_cmpint(ftruncate(fd, MIB(190)), ==, 0);
-        (void) close(fd);
-        submit(&f, SETTINGS("Mapper=cat", "Reduces=0", input), id);
+        submit_sparse(&f, MIB(190), id);
         fixture_wait(&f, is_told, &before, "map 0");
         g_assert_cmpuint(before, ==, MIB(95));
         g_assert_cmpuint(job_number(&f, id, "Maps"), ==, 3);
@@ -520,6 +525,31 @@ static void change_state(Fixture *f, const char *sql)
         g_assert_cmpint(sqlite3_open(path, &db), ==, SQLITE_OK);
         g_assert_cmpint(sqlite3_exec(db, sql, NULL, NULL, NULL), ==, SQLITE_OK);
         g_assert_cmpint(sqlite3_close(db), ==, SQLITE_OK);
+}
+
+/* As many, but cut elsewhere: some lines would be mapped twice, and others never. */
+static void test_a_job_that_would_be_cut_elsewhere_fails(void)
+{
+        g_autofree char *reason = NULL;
+        uint64_t length = 0;
+        FakeWorker *w;
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, quick);
+        w = fake_worker(&f, "w1", 1);
+        w->deed = hold_and_tell;
+        w->userdata = &length;
+        submit_sparse(&f, MIB(190), id);
+        fixture_wait(&f, is_told, &length, "map 0");
+        fixture_kill_master(&f, SIGTERM);
+        change_state(&f, "UPDATE jobs SET description = CAST(replace(CAST(description AS TEXT), "
+                         "'PlannedSlots=1', 'PlannedSlots=3') AS BLOB)");
+        fixture_start_master(&f);
+        wait_for_state(&f, id, "failed");
+        reason = job_text(&f, id, "StateReason");
+        assert_contains(reason, "planned by another version, which cut its input elsewhere");
+        fixture_done(&f);
 }
 
 static bool master_is_gone(void *userdata)
@@ -643,6 +673,7 @@ int main(int argc, char *argv[])
         T("a-killed-master-goes-on-where-it-was", test_a_killed_master_goes_on_where_it_was);
         T("a-command-has-the-same-splits-after-a-restart",
           test_a_command_has_the_same_splits_after_a_restart);
+        T("a-job-that-would-be-cut-elsewhere-fails", test_a_job_that_would_be_cut_elsewhere_fails);
         T("maps-of-a-worker-that-did-not-come-back-run-again",
           test_maps_of_a_worker_that_did_not_come_back_run_again);
         T("jobs-that-are-over-are-there-after-a-restart",

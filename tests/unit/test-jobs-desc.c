@@ -385,6 +385,7 @@ static void test_what_is_stored_is_read_back(void)
         ((JobShippedFile *) a->files->pdata[0])->size_bytes = 77;
         ((JobShippedFile *) a->files->pdata[0])->executable = true;
         a->planned_slots = 4711; /* a master that starts again must cut the same splits */
+        a->cuts = UINT64_MAX;
 
         blob = job_desc_serialize(a);
         g_assert_cmpint(job_desc_deserialize(blob->data, blob->len, &b), ==, 0);
@@ -395,6 +396,7 @@ static void test_what_is_stored_is_read_back(void)
         g_assert_cmpuint(b->split_size_bytes, ==, UINT64_C(5000000000));
         g_assert_true(((JobShippedFile *) b->files->pdata[0])->executable);
         g_assert_cmpuint(b->planned_slots, ==, 4711);
+        g_assert_cmpuint(b->cuts, ==, UINT64_MAX);
 }
 
 static void test_a_torn_blob_is_refused(void)

@@ -222,6 +222,27 @@ static void test_half_of_what_is_left_is_dealt_out(void)
         }
 }
 
+static void test_a_digest_knows_every_cut(void)
+{
+        SplitFile files[] = {{.path = "a", .size_bytes = MIB(190)}, {.path = "b", .size_bytes = 1}};
+        _cleanup_(split_plan_freep) SplitPlan *plan = NULL, *same = NULL, *other = NULL;
+        uint64_t digest;
+
+        g_assert_cmpint(split_plan_new_for_slots(files, 2, 1, &plan), ==, 0);
+        g_assert_cmpint(split_plan_new_for_slots(files, 2, 1, &same), ==, 0);
+        g_assert_cmpint(split_plan_new_for_slots(files, 2, 2, &other), ==, 0);
+        g_assert_cmpuint(plan->split_count, ==, other->split_count);
+        digest = split_plan_digest(plan);
+        g_assert_cmpuint(split_plan_digest(same), ==, digest);
+        g_assert_cmpuint(split_plan_digest(other), !=, digest);
+        for (size_t i = 0; i < plan->piece_count; i++) {
+                same->pieces[i].offset++;
+                g_assert_cmpuint(split_plan_digest(same), !=, digest);
+                same->pieces[i].offset--;
+        }
+        g_assert_cmpuint(split_plan_digest(same), ==, digest);
+}
+
 static void test_every_byte_is_some_slots(void)
 {
         for (int round = 0; round < 500; round++) {
@@ -270,6 +291,7 @@ int main(int argc, char *argv[])
                         test_impossible_sizes_are_refused);
         g_test_add_func("/records/split/half-of-what-is-left-is-dealt-out",
                         test_half_of_what_is_left_is_dealt_out);
+        g_test_add_func("/records/split/a-digest-knows-every-cut", test_a_digest_knows_every_cut);
         g_test_add_func("/records/split/every-byte-is-some-slots", test_every_byte_is_some_slots);
         return g_test_run();
 }

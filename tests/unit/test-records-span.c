@@ -83,7 +83,7 @@ static void write_run(int fd, const GByteArray *records, Shape shape, uint32_t p
         size_t record_bytes = shape.key_bytes + shape.value_bytes;
         Scratch scratch = {.fd = empty_file()};
         SorterOptions o = {.partitions = 1,
-                           .memory_bytes = MIB(4),
+                           .memory_bytes = MIB(5), /* so that they fit, the longest, too */
                            .record_bytes = record_bytes,
                            .key_bytes = shape.key_bytes,
                            .scratch = &scratch};

@@ -208,14 +208,18 @@ class Commands(mr.Scratch):
         """a command's splits become smaller to the end; those of outputs that are to be known again are equally long"""
         data = self.dir / "in"
         with open(data, "wb") as f:
-            for _ in range(190):
-                f.write(b"0123456\n" * (1 << 17))
-        for slots, options, lines in (("1", (), [95 << 17, 95 << 16, 95 << 16]), ("2", (), [64 << 17, 63 << 17, 63 << 17]),
-                                      ("1", ("--reuse", "yes"), [-(-190 << 17) // 3] * 3)):
-            p = self.local("--mapper", "wc -l", "--reduces", "0", "--slots", slots, *options, "--input", data, "-q")
+            f.truncate(190 << 20)
+        tell = "echo $mapreduce_map_input_start $mapreduce_map_input_length"
+        for slots, options, mib in (("1", (), [95, 47.5, 47.5]), ("2", (), [64, 63, 63]), ("1", ("--reuse", "yes"), [190 / 3] * 3)):
+            p = self.local("--mapper", tell, "--reduces", "0", "--slots", slots, *options, "--input", data, "-q")
             self.assertOk(p)
-            for have, want in zip(p.stdout.split(), lines, strict=True):
-                self.assertAlmostEqual(int(have), want, delta=2, msg=(slots, options, p.stdout))
+            at = 0
+            for line, want in zip(p.stdout.splitlines(), mib, strict=True):
+                start, length = (int(n) for n in line.split())
+                self.assertEqual(start, at)
+                self.assertAlmostEqual(length / (1 << 20), want, places=5)
+                at += length
+            self.assertEqual(at, 190 << 20)
 
     def test_batch(self):
         """what tasks run is scheduled as batch jobs are, and does as whoever starts them says otherwise"""

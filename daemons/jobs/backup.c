@@ -172,12 +172,12 @@ void backup_view_done(BackupView *v)
 
 double backup_deserved_sec(const BackupView *v, const BackupAttempt *a)
 {
-        double elapsed_sec = seconds(a->elapsed_usec), left_sec = 0,
-               typical_sec = v->typical_sec * weight(a->size);
+        double elapsed_sec = seconds(a->elapsed_usec), left_sec = 0, tasks = weight(a->size),
+               typical_sec = v->typical_sec * tasks;
 
         if (!a->single || a->elapsed_usec < BACKUP_MIN_USEC || elapsed_sec < typical_sec / 4)
                 return 0;
-        if (backup_rate(a->score * weight(a->size), a->elapsed_usec) > v->slow_task_rate)
+        if (backup_rate(a->score * tasks, a->elapsed_usec) > v->slow_task_rate)
                 return 0;
         if (a->score > 0)
                 left_sec = backup_time_left_sec(a->score, a->elapsed_usec);

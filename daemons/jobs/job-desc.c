@@ -673,16 +673,20 @@ static void put(GByteArray *out, const char *key, const char *value)
         g_byte_array_append(out, (const guint8 *) value, (guint) strlen(value) + 1);
 }
 
+static void put_u64(GByteArray *out, const char *key, uint64_t v)
+{
+        g_autofree char *text = g_strdup_printf("%" PRIu64, v);
+
+        put(out, key, text);
+}
+
 static void put_number(GByteArray *out, const Key *k, const JobDesc *d)
 {
-        g_autofree char *text = NULL;
         uint64_t v;
 
         v = k->max > UINT32_MAX ? *(uint64_t *) field(d, k) : *(uint32_t *) field(d, k);
-        if (v < k->min) /* nobody has said it yet, nor has job_desc_check() */
-                return;
-        text = g_strdup_printf("%" PRIu64, v);
-        put(out, k->name, text);
+        if (v >= k->min) /* else nobody has said it yet, nor has job_desc_check() */
+                put_u64(out, k->name, v);
 }
 
 static void put_bound(GByteArray *out, GBytes *bound)
@@ -725,16 +729,10 @@ GByteArray *job_desc_serialize(const JobDesc *d)
         }
         for (guint i = 0; i < d->bounds->len; i++)
                 put_bound(out, d->bounds->pdata[i]);
-        if (d->planned_slots > 0) {
-                g_autofree char *text = g_strdup_printf("%u", d->planned_slots);
-
-                put(out, "PlannedSlots", text);
-        }
-        if (d->cuts > 0) {
-                g_autofree char *text = g_strdup_printf("%" PRIu64, d->cuts);
-
-                put(out, "Cuts", text);
-        }
+        if (d->planned_slots > 0)
+                put_u64(out, "PlannedSlots", d->planned_slots);
+        if (d->cuts > 0)
+                put_u64(out, "Cuts", d->cuts);
         return out;
 }
 

@@ -512,6 +512,11 @@ static bool try_job(Scheduler *s, SchedJob *job, uint64_t now_usec, Assignment *
 
 /* ---- Backup attempts ---- */
 
+static uint64_t elapsed_usec(const Attempt *a, uint64_t now_usec)
+{
+        return now_usec > a->since_usec ? now_usec - a->since_usec : 0;
+}
+
 /* Its running attempts that can be compared: of reduces, those past their shuffle. */
 static void look_at_attempts(Scheduler *s, const SchedJob *job, TaskKind kind, uint64_t now_usec)
 {
@@ -528,8 +533,7 @@ static void look_at_attempts(Scheduler *s, const SchedJob *job, TaskKind kind, u
                                 .worker = a->worker,
                                 .score = a->phase == ATTEMPT_RUNNING ? (double) a->fraction : 0,
                                 .size = (double) task->size,
-                                .elapsed_usec =
-                                        now_usec > a->since_usec ? now_usec - a->since_usec : 0,
+                                .elapsed_usec = elapsed_usec(a, now_usec),
                                 .single = task->running_count == 1,
                         };
 
@@ -792,8 +796,7 @@ int scheduler_end(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint
                 worker_pool_failed(&s->pool, w);
         if (job && end == ATTEMPT_KILLED && !a->backup &&
             task_table_get(t, kind, task)->state == TASK_DONE)
-                backup_pace_overtaken(job->pace[kind], a->worker,
-                                      now_usec > a->since_usec ? now_usec - a->since_usec : 0,
+                backup_pace_overtaken(job->pace[kind], a->worker, elapsed_usec(a, now_usec),
                                       (double) task_table_get(t, kind, task)->size);
         account(s, job, kind, a, -1);
         return task_table_end(t, kind, task, attempt, end, now_usec);
@@ -852,8 +855,6 @@ int scheduler_commit(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, u
         judge_workers(s, &seen, before.worker, now_usec);
         if (job)
                 backup_pace_committed(job->pace[kind], before.worker,
-                                      now_usec > before.since_usec ? now_usec - before.since_usec
-                                                                   : 0,
-                                      (double) seen.size);
+                                      elapsed_usec(&before, now_usec), (double) seen.size);
         return 0;
 }

@@ -159,9 +159,9 @@ static int set_fd(const char *value, int *ret, Error *e)
 
 static int set_slots(const char *value, uint32_t *ret, Error *e)
 {
-        return parse_u32_range(value, 1, 4096, ret) < 0
-                       ? error_setf(e, EINVAL,
-                                    "not a number of slots, 1 to 4096: --expect-slots=%s", value)
+        return parse_u32_range(value, 1, MASTER_SLOTS_MAX, ret) < 0
+                       ? error_setf(e, EINVAL, "not a number of slots, 1 to %u: --expect-slots=%s",
+                                    MASTER_SLOTS_MAX, value)
                        : 0;
 }
 

@@ -6,6 +6,8 @@
 #include "base/error.h"
 #include "pki/key-dir.h"
 
+#define MASTER_SLOTS_MAX 4096U /* of a worker, as RegisterRequest.slots says */
+
 typedef struct MasterConf {
         GPtrArray *listen; /* char *: "HOST:PORT", "unix:PATH", "fd:N" */
         char *state_dir;

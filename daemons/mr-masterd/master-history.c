@@ -140,7 +140,7 @@ static int load_plan(MasterJob *j)
         if (r >= 0)
                 r = job_make_splits(j, m->plan_files, &m->plan_splits, NULL);
         if (r >= 0 && (m->plan_splits->split_count != j->maps || !job_has_cuts(j, m->plan_splits)))
-                r = -ENODATA; /* too many files to keep, or it never came so far */
+                r = -ENODATA; /* too many files to keep, it never came so far, or others cut */
         if (r < 0) {
                 manager_forget_plan(m);
                 return r;

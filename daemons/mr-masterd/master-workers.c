@@ -441,8 +441,9 @@ static int check_registration(const Manager *m, const Mapreduced__V1__RegisterRe
 
                 return error_setf(e, EINVAL, "not HOST:PORT or unix:PATH: %s", shown);
         }
-        if (r->slots < 1 || r->slots > 4096)
-                return error_setf(e, EINVAL, "a worker has 1 to 4096 slots, not %u", r->slots);
+        if (r->slots < 1 || r->slots > MASTER_SLOTS_MAX)
+                return error_setf(e, EINVAL, "a worker has 1 to %u slots, not %u", MASTER_SLOTS_MAX,
+                                  r->slots);
         if (address_is_tcp(r->address) && !m->keys &&
             !(m->conf->insecure_plain_tcp && address_is_loopback(r->address)))
                 return error_setf(e, EPERM,
@@ -680,7 +681,8 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
         w->load = request->load;
         take_keys_report(w, request);
         worker_clock_update(w, request);
-        if (request->slots >= 1 && request->slots <= 4096 && request->slots != w->slots) {
+        if (request->slots >= 1 && request->slots <= MASTER_SLOTS_MAX &&
+            request->slots != w->slots) {
                 w->slots = request->slots;
                 apply_slots(w);
                 worker_changed(w, CHANGED_NUMBERS);

@@ -74,6 +74,14 @@ static int add_piece(Planner *p, const SplitPiece *piece)
         return 0;
 }
 
+/* In a split of its own. */
+static int add_alone(Planner *p, const SplitPiece *piece)
+{
+        int r = open_split(p);
+
+        return r < 0 ? r : add_piece(p, piece);
+}
+
 /* Pieces of one file differ by one byte at most. */
 static int cut_file(Planner *p, size_t index, const SplitFile *f)
 {
@@ -93,9 +101,7 @@ static int cut_file(Planner *p, size_t index, const SplitFile *f)
                         .length = base + (i < longer ? 1 : 0),
                 };
 
-                r = open_split(p);
-                if (r >= 0)
-                        r = add_piece(p, &piece);
+                r = add_alone(p, &piece);
                 if (r < 0)
                         return r;
                 offset += piece.length;
@@ -255,10 +261,8 @@ static int cut_for_slots(Planner *p, size_t index, Factoring *f)
 
         while (at < file->size_bytes) {
                 uint64_t length = next_length(f, file->size_bytes - at, file->whole);
-                int r = open_split(p);
+                int r = add_alone(p, &(SplitPiece){index, at, length});
 
-                if (r >= 0)
-                        r = add_piece(p, &(SplitPiece){index, at, length});
                 if (r < 0)
                         return r;
                 at += length;

@@ -426,35 +426,39 @@ static bool is_told(void *userdata)
         return *(uint64_t *) userdata > 0;
 }
 
-/* Of maps alone, for a reduce would hold a slot. */
-static void submit_sparse(Fixture *f, uint64_t size_bytes, char id[static 16])
+/*
+ * A command's job on a worker with a slot, of maps alone, for a reduce would hold one. 190 MiB on one slot are 95 and two
+ * halves of 95 (split.h). On three slots they would be 64, 63 and 63: as many.
+ */
+static FakeWorker *hold_a_command(Fixture *f, char id[static 16])
 {
         g_autofree char *path = g_build_filename(f->dir, "sparse", NULL),
                         *input = setting("Input", path);
+        FakeWorker *w = fake_worker(f, "w1", 1);
         int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        uint64_t length = 0;
 
-        g_assert_cmpint(ftruncate(fd, (off_t) size_bytes), ==, 0);
+        w->deed = hold_and_tell;
+        w->userdata = &length;
+        g_assert_cmpint(ftruncate(fd, MIB(190)), ==, 0);
         (void) close(fd);
         submit(f, SETTINGS("Mapper=cat", "Reduces=0", input), id);
+        fixture_wait(f, is_told, &length, "map 0");
+        w->deed = hold_all;
+        g_assert_cmpuint(length, ==, MIB(95));
+        g_assert_cmpuint(job_number(f, id, "Maps"), ==, 3);
+        return w;
 }
 
-/* 190 MiB on one slot are 95 and two halves of 95 (split.h). On three slots they would be 64, 63 and 63: as many. */
 static void test_a_command_has_the_same_splits_after_a_restart(void)
 {
-        uint64_t before = 0, after = 0;
         FakeWorker *w1, *w2;
+        uint64_t after = 0;
         char id[16];
         Fixture f;
 
         fixture_init(&f, quick);
-        w1 = fake_worker(&f, "w1", 1);
-        w1->deed = hold_and_tell;
-        w1->userdata = &before;
-        submit_sparse(&f, MIB(190), id);
-        fixture_wait(&f, is_told, &before, "map 0");
-        g_assert_cmpuint(before, ==, MIB(95));
-        g_assert_cmpuint(job_number(&f, id, "Maps"), ==, 3);
-
+        w1 = hold_a_command(&f, id);
         fixture_kill_master(&f, SIGKILL);
         fake_kill(w1);
         fixture_start_master(&f);
@@ -531,17 +535,11 @@ static void change_state(Fixture *f, const char *sql)
 static void test_a_job_that_would_be_cut_elsewhere_fails(void)
 {
         g_autofree char *reason = NULL;
-        uint64_t length = 0;
-        FakeWorker *w;
         char id[16];
         Fixture f;
 
         fixture_init(&f, quick);
-        w = fake_worker(&f, "w1", 1);
-        w->deed = hold_and_tell;
-        w->userdata = &length;
-        submit_sparse(&f, MIB(190), id);
-        fixture_wait(&f, is_told, &length, "map 0");
+        (void) hold_a_command(&f, id);
         fixture_kill_master(&f, SIGTERM);
         change_state(&f, "UPDATE jobs SET description = CAST(replace(CAST(description AS TEXT), "
                          "'PlannedSlots=1', 'PlannedSlots=3') AS BLOB)");

@@ -64,12 +64,15 @@ ssize_t pread_full(int fd, void *data, size_t size_bytes, uint64_t offset)
         return (ssize_t) got;
 }
 
-static int make_ancestors(const char *path, mode_t mode)
+int mkdir_parents(const char *path, mode_t mode)
 {
-        _cleanup_free_ char *copy = strdup(path);
+        _cleanup_free_ char *copy = NULL;
+        struct stat st;
 
+        copy = strdup(path);
         if (!copy)
                 return -ENOMEM;
+
         for (char *p = copy + 1; *p; p++) {
                 if (*p != '/')
                         continue;
@@ -78,28 +81,15 @@ static int make_ancestors(const char *path, mode_t mode)
                         return -errno;
                 *p = '/';
         }
-        return 0;
-}
-
-int mkdir_parents(const char *path, mode_t mode)
-{
-        struct stat st;
-        int r;
-
-        if (mkdir(path, mode) >= 0) /* most often all above it is there */
-                return 0;
-        if (errno == ENOENT && *path) {
-                r = make_ancestors(path, mode);
-                if (r < 0)
-                        return r;
-                if (mkdir(path, mode) >= 0)
-                        return 0;
+        if (mkdir(copy, mode) < 0) {
+                if (errno != EEXIST)
+                        return -errno;
+                if (stat(path, &st) < 0)
+                        return -errno;
+                if (!S_ISDIR(st.st_mode))
+                        return -ENOTDIR;
         }
-        if (errno != EEXIST)
-                return -errno;
-        if (stat(path, &st) < 0)
-                return -errno;
-        return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
+        return 0;
 }
 
 int fsync_dir(const char *path)

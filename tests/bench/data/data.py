@@ -9,7 +9,8 @@ slower. Printed are medians, the least, and the ratio to the job's yardstick (el
 Answers are compared with those of an independent program before anything is timed, all of them at full size; a sort's by
 valsort.c. Nothing passes or fails by time.
 
---text        default: the kernel's source, where Debian's linux-source package is installed; else words by Zipf's law
+--text        default: the kernel's source, where Debian's linux-source package is installed (all 1.2 GB of it from 1024 MiB on);
+              else words by Zipf's law
 --yardsticks  a folder of C programs to build: wcpart.c sortshuf.c logmax.c mapper.c; default: ../shared/limit beside the repo
 --data         where the data is made, and kept for the next run; default: in the scratch folder, and removed
 --check        no: only measure; only: only compare answers
@@ -20,7 +21,8 @@ valsort.c. Nothing passes or fails by time.
                out, and said to be. Of up to 4 GiB also with tasks whose data is four times their memory. Printed are time
                by size, peak memory and what of the disk was used
 
-Peers are used where they are installed: coreutils, mawk, ripgrep, ClickHouse embedded, DuckDB. MR-MPI (Debian's libmrmpi-dev) has no program to run.
+Peers are used where they are installed: coreutils, mawk, ripgrep, GNU parallel, ClickHouse embedded, DuckDB, MR-MPI (Debian's libmrmpi-dev,
+openmpi-bin and libopenmpi-dev; its program is built from the yardsticks' peers/mrmpi_wc.cpp). What is not there is said before the table.
 The peak memory of a sort is that of all its processes together (PSS), looked at 50 times a second. It is measured in a run
 that is not timed.
 """
@@ -37,16 +39,24 @@ import subprocess
 import sys
 import tempfile
 import time
+import xml.etree.ElementTree
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "lib"))
 import mr  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 LETTERS_TR = "tr -cs A-Za-z '\\n'"
+# name, source, compiler and libraries
+YARDSTICKS = (("wcpart", "wcpart.c", ["gcc"]), ("sortshuf", "sortshuf.c", ["gcc"]), ("logmax", "logmax.c", ["gcc", "-lpcre2-8"]),
+              ("mapper", "mapper.c", ["gcc"]), ("MR-MPI", "peers/mrmpi_wc.cpp", ["mpicxx", "-lMapReduceMPI"]))
 DATABASES = (("ClickHouse", "chdb", "clickhouse.mjs"), ("DuckDB", "@duckdb/node-api", "duckdb.mjs"))
+KERNEL_BYTES = 1 << 30  # about what its source has; of larger sizes, and of this one, all is taken
 BIG_COPIES = 3.1  # of the input: itself, the run files, the output; and indices
-BIG_DISK_LEFT_BYTES = 8 << 30  # for everybody else
+# The yardstick has room for parts of 84 MiB, and bounds from 8192 records: with fewer parts one of 24 GiB's would not fit.
+BIG_PARTS_PER_GIB = 40
+BIG_DISK_LEFT_BYTES = 4 << 30  # for everybody else
 COMMANDS = {"command output": "tr a-z A-Z", "cat": "cat", "grep": "grep -F '\" 50'", "mawk": "mawk '{print $1 \"\\t\" 1}'"}
+COUNT_WORDS = "{for (i = 1; i <= NF; i++) n[$i]++} END {for (w in n) print w, n[w]}"
 REDUCER = "cut -f1 | uniq -c"
 SWAP = "sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/'"  # of what uniq -c says
 
@@ -77,18 +87,23 @@ class Bench:
         subprocess.run(cc, check=True)
         for name in ("bare", "valsort"):
             subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", str(self.scratch / name), str(HERE / f"{name}.c")], check=True)
-        found = {}
-        folder = pathlib.Path(self.args.yardsticks)
-        for name, libs in (("wcpart", []), ("sortshuf", []), ("logmax", ["-lpcre2-8"]), ("mapper", [])):
-            source, to = folder / f"{name}.c", self.scratch / name
-            if not source.exists():
-                continue
-            p = subprocess.run(["gcc", "-O3", "-march=native", "-w", "-pthread", str(source), "-o", str(to), *libs],
-                               stderr=subprocess.DEVNULL, check=False)
-            # Some need instructions that this processor may not have.
-            if p.returncode == 0 and "avx512bw" in pathlib.Path("/proc/cpuinfo").read_text():
-                found[name] = str(to)
-        return found
+        return {name: to for name, source, compiler in YARDSTICKS if (to := self.build_yardstick(name, source, compiler))}
+
+    def build_yardstick(self, name, source, compiler):
+        """Return: the program's path; None if it is not for this machine, which is said before the table."""
+        path, to = pathlib.Path(self.args.yardsticks) / source, self.scratch / name
+        if not path.exists():
+            self.absent.add(f"{name}: not here, for there is no {path} (--yardsticks)")
+        elif not shutil.which(compiler[0]):
+            self.absent.add(f"{name}: not here, for there is no {compiler[0]}")
+        else:
+            p = subprocess.run([*compiler[:1], "-O3", "-march=native", "-w", "-pthread", str(path), "-o", str(to), *compiler[1:]],
+                               stderr=subprocess.PIPE, text=True, check=False)
+            if p.returncode == 0:
+                return str(to)
+            # Some use instructions that this processor may not have.
+            self.absent.add(f"{name}: not here, for it does not compile: {(p.stderr.splitlines() or ['no reason'])[0]}")
+        return None
 
     def make_data(self):
         size = self.args.size << 20
@@ -135,7 +150,8 @@ class Bench:
             return None
         to = self.data / "kernel"
         if not to.exists():
-            sh(f"tar -xOJf {tars[-1]} --wildcards '*.c' '*.h' '*.rst' | head -c {size} > {to}", self.env)
+            some = f"head -c {size}" if size < KERNEL_BYTES else "cat"
+            sh(f"tar -xOJf {tars[-1]} --wildcards '*.c' '*.h' '*.rst' | {some} > {to}", self.env)
         return str(to)
 
     def ours(self, app, data, *args, reduces=2, options=""):
@@ -148,6 +164,11 @@ class Bench:
         return [(name, f"rm -rf {self.scratch}/y; mkdir {self.scratch}/y; {self.yardsticks[name]} {arguments}")] \
             if name in self.yardsticks else []
 
+    def mr_mpi(self, text):
+        """With its combiner, in pages of 512 MiB, and 64 maps."""
+        return [("MR-MPI", f"OUT={self.scratch} mpirun --allow-run-as-root --oversubscribe -np {os.cpu_count()} {self.yardsticks['MR-MPI']} "
+                           f"'{text}' {self.scratch}/mpi 64 512 1")] if "MR-MPI" in self.yardsticks else []
+
     def peer(self, program, command):
         return [(program, command)] if shutil.which(program.split()[0]) else []
 
@@ -158,7 +179,9 @@ class Bench:
                                    *self.yard("wcpart", f"-s -o {s}/y '{text}'"),
                                    *self.databases("word count"),
                                    ("coreutils", f"tr -s '[:space:]' '\\n' < '{text}' | {sort_u}"),
-                                   *self.peer("mawk", f"mawk '{{for (i = 1; i <= NF; i++) n[$i]++}} END {{for (w in n) print w, n[w]}}' '{text}' > {s}/c")]
+                                   *self.mr_mpi(text),
+                                   *self.peer("parallel", f"parallel -q --pipepart --block 64M -j {os.cpu_count()} -a '{text}' mawk '{COUNT_WORDS}' | mawk '{{n[$1] += $2}} END {{for (w in n) print w, n[w]}}' > {s}/c"),
+                                   *self.peer("mawk", f"mawk '{COUNT_WORDS}' '{text}' > {s}/c")]
         self.jobs["letters only"] = [("mrctl", self.ours("--app wordcount", text, "letters")),
                                             *self.yard("wcpart", f"-l -s -o {s}/y '{text}'"),
                                             ("coreutils", f"{LETTERS_TR} < '{text}' | {sort_u}")]
@@ -226,8 +249,8 @@ class Bench:
                 continue
             records = self.generate("records", gib << 30, self.scratch / "big")
             self.want = sh(f"{self.scratch}/valsort {records} | sed 's/, not sorted.*/, sorted/'", self.env, subprocess.PIPE)
-            programs = [("mrctl", self.sort_command(records, 32 * gib)),
-                        *self.yard("sortshuf", f"{records} {self.scratch}/y 64 {32 * gib}")]
+            programs = [("mrctl", self.sort_command(records, BIG_PARTS_PER_GIB * gib)),
+                        *self.yard("sortshuf", f"{records} {self.scratch}/y 64 {BIG_PARTS_PER_GIB * gib}")]
             if gib <= 4:  # a task has 64 MiB
                 programs.append(("mrctl, 256 MiB a task", self.sort_command(records, 4 * gib, "--split-size 256M")))
             taken = {name: [] for name, _ in programs}
@@ -236,16 +259,20 @@ class Bench:
                 for name, command in programs:
                     taken[name].append(self.run_one_big(gib, name, command))
             records.unlink()
+            self.remove_answers()
             for name in sorted(taken):
                 median = statistics.median(taken[name])
                 print(f"sort of {gib} GiB, {name}: median of {len(taken[name])} {median:.1f} s, {median / gib:.2f} s/GiB; "
                       f"{median / statistics.median(taken.get('sortshuf', taken['mrctl'])):.2f} x the yardstick", flush=True)
 
+    def remove_answers(self):
+        for folder in ("out", "y"):
+            shutil.rmtree(self.scratch / folder, ignore_errors=True)
+
     def run_one_big(self, gib, name, command):
         """Return: seconds, of an answer that is right in bounded memory."""
         limit = 512
-        for folder in ("out", "y"):
-            shutil.rmtree(self.scratch / folder, ignore_errors=True)
+        self.remove_answers()
         free = shutil.disk_usage(self.scratch).free
         start = time.perf_counter()
         peak, least_free = peak_memory(command, self.env, self.scratch)
@@ -353,6 +380,10 @@ class Bench:
                     sh(programs[other], self.env)
             self.check(job, got, want)
             print(f"{job}: the answers are the same", flush=True)
+        programs = dict(self.jobs.get("one line", []))
+        if programs:
+            self.check("one line", f"{programs['mrctl']} | sort", f"{programs['coreutils']} | {SWAP} | sort")
+            print("one line: the answers are the same", flush=True)
 
     def run(self):
         taken = {(job, name): [] for job, programs in self.jobs.items() for name, _ in programs}
@@ -415,14 +446,16 @@ def tree(pid):
 
 def peak_memory(command, env, disk):
     """Return: the most bytes that all processes held together, and the least that were free on the disk."""
-    p = subprocess.Popen(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
-    peak, free = 0, shutil.disk_usage(disk).free
-    while p.poll() is None:
-        peak = max(peak, sum(pss_bytes(x) for x in tree(p.pid)))
-        free = min(free, shutil.disk_usage(disk).free)
-        time.sleep(0.02)
-    if p.returncode:
-        sys.exit(f"failed: {command}")
+    with tempfile.TemporaryFile() as said:
+        p = subprocess.Popen(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said, env=env)
+        peak, free = 0, shutil.disk_usage(disk).free
+        while p.poll() is None:
+            peak = max(peak, sum(pss_bytes(x) for x in tree(p.pid)))
+            free = min(free, shutil.disk_usage(disk).free)
+            time.sleep(0.02)
+        if p.returncode:
+            said.seek(0)
+            sys.exit(f"failed with status {p.returncode}, and at least {free >> 20} MiB free on the disk: {command}\n{said.read(1000).decode(errors='replace')}")
     return peak, free
 
 
@@ -469,6 +502,15 @@ def svg(rows, path):
     x = left + scale * math.log10(1 / 0.25)
     out.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="6" y2="{10 + height * len(rows)}" stroke="black" stroke-dasharray="3"/></svg>')
     pathlib.Path(path).write_text("\n".join(out) + "\n")
+    check_svg(rows, path)
+
+
+def check_svg(rows, path):
+    """It is XML, and has a bar and a ratio for each row."""
+    drawn = [e.text for e in xml.etree.ElementTree.parse(path).iter() if e.tag.endswith("}text")]
+    wanted = [text for job, name, _, _, ratio, first in rows for text in ([job] if first else []) + [name, f"{ratio:.2f}"]]
+    if drawn != wanted:
+        sys.exit(f"{path} does not show the table: {drawn} instead of {wanted}")
 
 
 def main():
@@ -495,11 +537,12 @@ def main():
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="mr-bench-", dir=args.scratch))
     try:
         bench = Bench(args, scratch)
+        if not args.big:
+            bench.plan()
+        print("".join(f"{line}\n" for line in sorted(bench.absent)), end="")
         if args.big:
             bench.run_big()
             return
-        bench.plan()
-        print("".join(f"{line}\n" for line in sorted(bench.absent)), end="")
         if args.check != "no":
             bench.check_answers()
             bench.check_databases()

@@ -49,6 +49,36 @@ def options_of_page(text):
     return found
 
 
+def tokens(text):
+    return " ".join(re.findall(r"\w+|[^\w\s]", text))
+
+
+def declarations(text):
+    """What C text declares: of each type its members in their order, of each macro, function and constant all of it."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+    found = {name: tokens(value) for name, value in re.findall(r"(?m)^#define (\w+) (.+)$", text)}
+    text = re.sub(r"(?m)^\s*#.*$", "", text)
+    text = re.sub(r"(?m)^static inline (\w[^{;]*?)\n?\{.*?^\}", r"\1;", text, flags=re.S)
+    for whole, kind, name, body in re.findall(r"((struct|enum) (\w+)\s*\{(.*?)\}(?: \w+)?;)", text, re.S):
+        text = text.replace(whole, "")
+        found[name] = [kind, *(tokens(m) for m in re.split("[;,]" if kind == "enum" else ";", body) if m.strip())]
+    text = re.sub(r'(?m)^(?:typedef\s*|extern "C" \{|\})$', "", text)
+    for rest in filter(None, map(tokens, text.split(";"))):
+        found.setdefault(re.findall(r"\w+", rest.split("(")[0])[-1] + (" type" if rest.startswith("typedef") else ""), rest)
+    return found
+
+
+def names_within(declared):
+    """Every name that somebody who writes a plugin can use, but for arguments and MrHost's, which has a function for each."""
+    names = set()
+    for name, what in declared.items():
+        names.add(name.split()[0])
+        for member in what[1:] if isinstance(what, list) and name not in ("MrHost", "MrTask") else []:
+            pointer = re.search(r"\( \* (\w+) \)", member)
+            names.add(pointer.group(1) if pointer else member.split()[-1])
+    return names
+
+
 class Man(unittest.TestCase):
     def test_options(self):
         """each page has the options of its program's --help, and no others"""
@@ -93,6 +123,28 @@ class Man(unittest.TestCase):
                             self.assertRegex(text, rf"{member.get('name')}\W")
                         for arg in member.findall("arg"):
                             self.assertIn(f"{arg.get('type')} {arg.get('name')}", text)
+
+    def test_header(self):
+        """the page of mapreduce.h declares what the header does, describes each name in words, and has no others"""
+        blocks = re.findall(r"(?ms)^```\n(.*?)^```$", page("mapreduce.h.3"))
+        declared = declarations((SOURCE / "include/mapreduce.h").read_text())
+        names = names_within(declared)
+        self.assertGreater(len(declared), 20)
+        self.assertTrue({"MR_OP_SUM", "mr_emit", "map_end", "is_map", "MR_PLUGIN_HEADER", "mapreduce_plugin"} <= names, names)
+        self.assertEqual(declarations("".join(b for b in blocks if "#include" not in b)), declared)
+        words = re.sub(r"(?ms)^```\n.*?^```$", "", page("mapreduce.h.3"))
+        bold = set(re.findall(r"\*([A-Za-z]\w*)\*(?!\(\d)", words))
+        self.assertEqual(bold, names - {"MrHost"})
+
+    def test_another_header_would_be_seen(self):
+        """a member, a macro, a function, a constant or a type that is another is found"""
+        header = (SOURCE / "include/mapreduce.h").read_text()
+        for old, new in (("size_t size, uint64_t number)\n{", "size_t size, int64_t number)\n{"), ("MR_ABI 1u", "MR_ABI 2u"),
+                         ("MR_OP_MIN,", "MR_OP_LEAST,"), ("int is_map;", "int is_map, is_last;"), ("const MrPlugin map", "MrPlugin map"),
+                         ("int ordered; ", ""), ("static inline void mr_status", "static inline void mr_state"),
+                         ("int (*map_end)(MrTask *t, void *state);", "int (*map_end)(MrTask *t);")):
+            self.assertIn(old, header)
+            self.assertNotEqual(declarations(header.replace(old, new)), declarations(header), old)
 
     def test_lint(self):
         """every page that was built is read by mandoc without an error and by groff without a warning"""

@@ -11,6 +11,7 @@
 #include "mr-task/app.h"
 #include "mr-task/app-columns.h"
 #include "mr-task/map-plugin.h"
+#include "mr-task/reserve.h"
 #include "records/sort-key.h"
 
 #define READ_BYTES (1024 * 1024)
@@ -206,18 +207,9 @@ static void sort_sorter(Plugin *p, SorterOptions *options)
         options->key_bytes = s->spec.key_bytes > 0 ? s->spec.key_bytes : s->record_bytes;
 }
 
-static int reserve(MrTask *t, uint8_t **buffer, size_t *capacity, size_t size)
+static int reserve_key(MrTask *t, uint8_t **buffer, size_t *capacity, size_t size)
 {
-        uint8_t *grown;
-
-        if (size <= *capacity)
-                return 0;
-        grown = realloc(*buffer, MAX(size, 2 * *capacity));
-        if (!grown)
-                return mr_fail(t, "out of memory for a sort key");
-        *capacity = MAX(size, 2 * *capacity);
-        *buffer = grown;
-        return 0;
+        return reserve(buffer, capacity, size) < 0 ? mr_fail(t, "out of memory for a sort key") : 0;
 }
 
 static int sort_map_in_place(Plugin *p, PieceReader *piece)
@@ -261,7 +253,7 @@ static int sort_map(MrTask *t, void *state, const void *record, size_t size)
                                size - s->spec.key_bytes);
         if (sort_is_plain(&s->spec))
                 return mr_emit(t, bytes, size, NULL, 0);
-        r = reserve(t, &s->buffer, &s->capacity, sort_key_size_max(size));
+        r = reserve_key(t, &s->buffer, &s->capacity, sort_key_size_max(size));
         if (r < 0)
                 return r;
         key_size = sort_key_put(&s->spec, bytes, size, s->buffer);
@@ -279,7 +271,7 @@ static int keep_key(Plugin *p, Sort *s, const Record *record)
 {
         int r;
 
-        r = reserve(&p->task, &s->last, &s->last_capacity, record->key_size);
+        r = reserve_key(&p->task, &s->last, &s->last_capacity, record->key_size);
         if (r < 0)
                 return r;
         copy_small(s->last, record->key, record->key_size);
@@ -309,7 +301,7 @@ static int write_record(Plugin *p, Sort *s, const Record *record, Output *out)
         int r;
 
         if (!sort_is_plain(&s->spec)) {
-                r = reserve(&p->task, &s->buffer, &s->capacity, size);
+                r = reserve_key(&p->task, &s->buffer, &s->capacity, size);
                 if (r < 0)
                         return r;
                 memcpy(s->buffer, record->key, size);

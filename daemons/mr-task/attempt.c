@@ -64,7 +64,21 @@ int attempt_failf(Attempt *a, int code, const char *format, ...)
         va_start(ap, format);
         text = g_strdup_vprintf(format, ap);
         va_end(ap);
+        if (!a->error.message)
+                a->error_is_named = true;
         return error_setf(&a->error, code, "%s: %s", a->name, text);
+}
+
+int attempt_name_error(Attempt *a, int code, const char *where)
+{
+        g_autofree char *sentence = NULL;
+
+        if (code >= 0 || code == LINK_ENDED || !a->error.message || a->error_is_named)
+                return code;
+        sentence = g_strdup(a->error.message);
+        error_done(&a->error);
+        return where ? attempt_failf(a, code, "%s: %s", where, sentence)
+                     : attempt_failf(a, code, "%s", sentence);
 }
 
 int attempt_fail_write(Attempt *a, int code, const char *what)
@@ -94,6 +108,14 @@ void attempt_count_user(Attempt *a, const char *name, uint64_t n)
         }
         if (__builtin_add_overflow(*value, n, value))
                 *value = UINT64_MAX;
+}
+
+void attempt_count_named(Attempt *a, const char *group, const char *name, uint64_t n)
+{
+        g_autofree char *full = g_strdup_printf("%s:%s", group, name);
+        g_autofree char *valid = attempt_valid_text(full, strlen(full), COUNTER_NAME_MAX);
+
+        attempt_count_user(a, valid, n);
 }
 
 char *attempt_valid_text(const char *text, size_t size, size_t max_bytes)

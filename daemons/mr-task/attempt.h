@@ -59,6 +59,7 @@ typedef struct Attempt {
         uint64_t cpu_usec;      /* used before this attempt */
 
         Error error;
+        bool error_is_named; /* its sentence has the attempt's name before it */
         const char *
                 cause; /* how the last command ended, as cause_of_status() has it; NULL: none has */
         bool permanent;
@@ -89,11 +90,20 @@ uint64_t attempt_now_usec(void);
 /* "NAME: sentence". Return: -|code|. */
 int attempt_failf(Attempt *a, int code, const char *format, ...) _printf_(3, 4);
 
+/*
+ * Puts the name, and @where if that is not NULL, before a sentence that has none yet: one of records/, or a
+ * program's. Return: @code.
+ */
+int attempt_name_error(Attempt *a, int code, const char *where);
+
 /* A failure to write output or scratch: says "disk full" when it is. */
 int attempt_fail_write(Attempt *a, int code, const char *what);
 
-/* reporter:counter:group,name,@n. Beyond USER_COUNTERS_MAX new names are not taken. */
+/* Adds to the counter "GROUP:NAME". Beyond USER_COUNTERS_MAX new names are not taken. */
 void attempt_count_user(Attempt *a, const char *name, uint64_t n);
+
+/* The same of a program's own words, which may be any. */
+void attempt_count_named(Attempt *a, const char *group, const char *name, uint64_t n);
 
 /* Valid UTF-8 of at most @max_bytes, also where replacing invalid bytes makes it longer. Caller frees. */
 char *attempt_valid_text(const char *text, size_t size, size_t max_bytes);

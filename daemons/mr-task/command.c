@@ -193,10 +193,7 @@ static char *describe_end(int status)
 
 static void on_counter(void *userdata, const char *group, const char *name, uint64_t n)
 {
-        g_autofree char *full = g_strdup_printf("%s:%s", group, name);
-        g_autofree char *valid = attempt_valid_text(full, strlen(full), COUNTER_NAME_MAX);
-
-        attempt_count_user(userdata, valid, n);
+        attempt_count_named(userdata, group, name, n);
 }
 
 static void on_status(void *userdata, const char *text, size_t size)

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "mr-task/fold.h"
 #include "mr-task/map-command.h"
+#include "mr-task/reserve.h"
 #include "records/fields.h"
 
 #define VALUE_SHOWN_BYTES 64
@@ -22,18 +23,18 @@ static uint32_t partition(void *userdata, const uint8_t *key, size_t size)
                              a->start->partitions);
 }
 
-static int find_app(Attempt *a, Fold *ret)
+static int find_app(Fold *f, Attempt *a)
 {
         const char *name = a->start->program->reducer_app;
 
-        *ret = (Fold){.attempt = a, .app = catalog_find_reducer(name)};
-        if (ret->app)
+        *f = (Fold){.attempt = a, .app = catalog_find_reducer(name)};
+        if (f->app)
                 return 0;
         a->permanent = true;
         return attempt_failf(a, ENOENT, "no app that reduces is named \"%s\"", name);
 }
 
-int fold_open_map(Attempt *a, Fold *ret)
+int fold_init_map(Fold *f, Attempt *a)
 {
         CombinerOptions options = {
                 .partitions = a->start->partitions,
@@ -46,14 +47,14 @@ int fold_open_map(Attempt *a, Fold *ret)
         };
         int r;
 
-        r = find_app(a, ret);
+        r = find_app(f, a);
         if (r < 0)
                 return r;
-        options.op = combine_op(ret->app->op);
-        return combiner_new(&options, &ret->combiner);
+        options.op = combine_op(f->app->op);
+        return combiner_new(&options, &f->combiner);
 }
 
-void fold_close(Fold *f)
+void fold_done(Fold *f)
 {
         combiner_free(f->combiner);
         free(f->key);
@@ -62,16 +63,10 @@ void fold_close(Fold *f)
 
 static int copy_key(Fold *f, const Record *record)
 {
-        size_t size = record->key_size + WORDS_PADDING;
+        int r = reserve(&f->key, &f->key_capacity, record->key_size + WORDS_PADDING);
 
-        if (size > f->key_capacity) {
-                uint8_t *grown = realloc(f->key, MAX(size, 2 * f->key_capacity));
-
-                if (!grown)
-                        return -ENOMEM;
-                f->key = grown;
-                f->key_capacity = MAX(size, 2 * f->key_capacity);
-        }
+        if (r < 0)
+                return r;
         if (record->key_size > 0)
                 memcpy(f->key, record->key, record->key_size);
         return 0;
@@ -116,13 +111,13 @@ int fold_write_run(Fold *f)
         return map_write_run(a, stream, false, &a->counters[COUNTER_COMBINE_OUTPUT_RECORDS]);
 }
 
-int fold_open_reduce(Attempt *a, Fold *ret, CombineOp *ret_op)
+int fold_init_reduce(Fold *f, Attempt *a, CombineOp *ret_op)
 {
         int r;
 
-        r = find_app(a, ret);
+        r = find_app(f, a);
         if (r >= 0)
-                *ret_op = combine_op(ret->app->op);
+                *ret_op = combine_op(f->app->op);
         return r;
 }
 

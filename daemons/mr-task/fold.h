@@ -23,8 +23,8 @@ typedef struct Fold {
 } Fold;
 
 /* For a map. An error says itself. */
-int fold_open_map(Attempt *a, Fold *ret);
-void fold_close(Fold *f);
+int fold_init_map(Fold *f, Attempt *a);
+void fold_done(Fold *f);
 
 /* A line of the mapper's: its key and its value. */
 int fold_add(Fold *f, const Record *record);
@@ -33,7 +33,7 @@ int fold_add(Fold *f, const Record *record);
 int fold_write_run(Fold *f);
 
 /* In a reduce: which operator @a's job reduces by, or that it is none of ours. */
-int fold_open_reduce(Attempt *a, Fold *ret, CombineOp *ret_op);
+int fold_init_reduce(Fold *f, Attempt *a, CombineOp *ret_op);
 
 /* What a reduce's combiner has: each key once, in order. */
 int fold_write_part(Fold *f, RecordStream *stream, Output *out);

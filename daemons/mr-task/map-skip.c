@@ -319,7 +319,9 @@ int map_skip_piece(Attempt *a, const MapSink *to, const Mapreduced__V1__Piece *p
         free(s.buffer);
         if (r >= 0)
                 r = ticker_tick(&a->ticker, piece->length);
+        if (r < 0)
+                return r;
         *ret_lines = s.lines;
         *ret_bytes = s.bytes;
-        return r;
+        return 0;
 }

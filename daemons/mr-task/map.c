@@ -34,31 +34,12 @@ static int check_file(Attempt *a, int fd, const Mapreduced__V1__Piece *piece, co
                              path, piece->file_size, (uint64_t) st.st_size);
 }
 
-/* A sentence of a program has no attempt's name before it; ours have. */
-static int name_error(Attempt *a, int code)
-{
-        g_autofree char *cause = NULL;
-
-        if (code >= 0 || code == LINK_ENDED || !a->error.message ||
-            g_str_has_prefix(a->error.message, a->name))
-                return code;
-        cause = g_strdup(a->error.message);
-        error_done(&a->error);
-        return attempt_failf(a, code, "%s", cause);
-}
-
-/* An error from records/ has no name before it; ours have. */
+/* Of one piece: an error of records/ names neither the attempt nor the input. */
 static int name_piece_error(Attempt *a, int code, const char *path)
 {
-        g_autofree char *cause = NULL;
-
-        if (code == LINK_ENDED || !a->error.message || g_str_has_prefix(a->error.message, a->name))
-                return code;
-        cause = g_strdup(a->error.message);
-        error_done(&a->error);
-        if (code == -ESTALE)
+        if (code == -ESTALE && a->error.message && !a->error_is_named)
                 a->permanent = true;
-        return attempt_failf(a, code, "%s: %s", path, cause);
+        return attempt_name_error(a, code, path);
 }
 
 static int open_reader(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd,
@@ -92,6 +73,29 @@ static int open_reader(Attempt *a, const MapSink *sink, const Mapreduced__V1__Pi
         return 0;
 }
 
+/* Are records left out that the mapper fails on? */
+static bool skips_records(const Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece)
+{
+        return !sink->plugin && a->start->skip_records > 0 &&
+               !g_str_equal(a->start->program->mapper, MAPPER_IDENTITY) &&
+               codec_of_path(piece->path) == CODEC_NONE;
+}
+
+/* @reader: of no piece yet; says what was read. */
+static int read_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd,
+                      const char *path, PieceReader *reader)
+{
+        int r;
+
+        if (skips_records(a, sink, piece))
+                return map_skip_piece(a, sink, piece, fd, path, &reader->lines, &reader->bytes);
+        r = open_reader(a, sink, piece, fd, path, reader);
+        if (r < 0)
+                return r;
+        return sink->plugin ? map_plugin_piece(sink->plugin, piece, reader)
+                            : map_command_piece(a, sink, piece, path, reader);
+}
+
 static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd)
 {
         g_autofree char *path = text_escape(piece->path, strlen(piece->path), PATH_SHOWN_BYTES);
@@ -103,20 +107,7 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
                 return r;
         (void) posix_fadvise(fd, (off_t) piece->offset, (off_t) piece->length,
                              POSIX_FADV_SEQUENTIAL);
-        if (!sink->plugin && a->start->skip_records > 0 &&
-            !g_str_equal(a->start->program->mapper, MAPPER_IDENTITY) &&
-            codec_of_path(piece->path) == CODEC_NONE) {
-                r = map_skip_piece(a, sink, piece, fd, path, &reader.lines, &reader.bytes);
-                goto read;
-        }
-        r = open_reader(a, sink, piece, fd, path, &reader);
-        if (r < 0)
-                return name_piece_error(a, r, path);
-        if (sink->plugin)
-                r = map_plugin_piece(sink->plugin, piece, &reader);
-        else
-                r = map_command_piece(a, sink, piece, path, &reader);
-read:
+        r = read_piece(a, sink, piece, fd, path, &reader);
         a->counters[COUNTER_MAP_INPUT_RECORDS] += reader.lines;
         a->counters[COUNTER_MAP_INPUT_BYTES] += reader.bytes;
         if (r < 0)
@@ -232,23 +223,23 @@ int map_write_run(Attempt *a, RecordStream *stream, bool sorted, uint64_t *ret_r
 
 static int map_plugin(Attempt *a)
 {
-        _cleanup_(plugin_close) Plugin plugin = {};
+        _cleanup_(plugin_done) Plugin plugin = {};
         MapSink sink = {.plugin = &plugin};
         int r;
 
-        r = plugin_open(a, &plugin);
+        r = plugin_init(&plugin, a);
         if (r < 0)
-                return name_error(a, r);
+                return attempt_name_error(a, r, NULL);
         r = map_plugin_begin(&plugin);
         if (r >= 0)
                 r = map_all_input(a, &sink);
-        return r < 0 ? r : name_error(a, map_plugin_finish(&plugin));
+        return r < 0 ? r : attempt_name_error(a, map_plugin_finish(&plugin), NULL);
 }
 
 /* Without reduces: what the maps say is the result. */
 static int map_part(Attempt *a)
 {
-        _cleanup_(plugin_close) Plugin plugin = {};
+        _cleanup_(plugin_done) Plugin plugin = {};
         _cleanup_(packed_output_done) PackedOutput packed = {};
         MapSink sink = {.out = &packed.out};
         int r;
@@ -256,7 +247,7 @@ static int map_part(Attempt *a)
         r = packed_output_init(&packed, a);
         if (r >= 0 && a->start->program->app[0] != '\0') {
                 sink.plugin = &plugin;
-                r = plugin_open(a, &plugin);
+                r = plugin_init(&plugin, a);
                 if (r >= 0)
                         r = map_plugin_begin_part(&plugin, &packed.out);
         }
@@ -265,7 +256,7 @@ static int map_part(Attempt *a)
         if (r >= 0 && sink.plugin)
                 r = plugin.failed;
         if (r < 0)
-                return name_error(a, r);
+                return attempt_name_error(a, r, NULL);
         a->counters[COUNTER_MAP_OUTPUT_BYTES] = packed.out.bytes;
         return packed_output_finish(&packed, a);
 }
@@ -300,11 +291,11 @@ static int map_command(Attempt *a)
 
 static int map_fold(Attempt *a)
 {
-        _cleanup_(fold_close) Fold fold = {};
+        _cleanup_(fold_done) Fold fold = {};
         MapSink sink = {.fold = &fold};
         int r;
 
-        r = fold_open_map(a, &fold);
+        r = fold_init_map(&fold, a);
         if (r >= 0)
                 r = map_all_input(a, &sink);
         return r < 0 ? r : fold_write_run(&fold);

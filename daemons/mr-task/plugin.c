@@ -8,6 +8,7 @@
 #include "apps/catalog.h"
 #include "mr-task/app.h"
 #include "mr-task/plugin.h"
+#include "mr-task/reserve.h"
 #include "records/pair.h"
 
 #define RECORD_PARAMETER "record"
@@ -69,21 +70,6 @@ uint32_t plugin_partition(Plugin *p, const uint8_t *key, size_t size)
 }
 
 /* ---- what the program calls ---- */
-
-static int reserve(uint8_t **buffer, size_t *capacity, size_t size)
-{
-        uint8_t *grown;
-
-        if (size <= *capacity)
-                return 0;
-        size = MAX(size, 2 * *capacity);
-        grown = realloc(*buffer, size);
-        if (!grown)
-                return -ENOMEM;
-        *buffer = grown;
-        *capacity = size;
-        return 0;
-}
 
 /* For the sorter. */
 static int collect(Plugin *p, const Record *record)
@@ -263,10 +249,7 @@ static const MrInfo *host_info(MrTask *t)
 
 static void host_count(MrTask *t, const char *group, const char *name, uint64_t n)
 {
-        g_autofree char *full = g_strdup_printf("%s:%s", group, name);
-        g_autofree char *valid = attempt_valid_text(full, strlen(full), COUNTER_NAME_MAX);
-
-        attempt_count_user(plugin_of(t)->attempt, valid, n);
+        attempt_count_named(plugin_of(t)->attempt, group, name, n);
 }
 
 static void host_status(MrTask *t, const char *text)
@@ -297,11 +280,16 @@ static int check_code(Plugin *p, const char *name)
 {
         const MrPlugin *code = p->code;
 
-        if (code->abi != MR_ABI || code->size < PLUGIN_SIZE_MIN)
+        if (code->abi != MR_ABI)
                 return refusef(p, -ELIBBAD,
                                "%s is built for version %u of mapreduce.h, this is %u: build it "
                                "again",
                                name, code->abi, MR_ABI);
+        if (code->size < PLUGIN_SIZE_MIN)
+                return refusef(p, -ELIBBAD,
+                               "%s has a table of %u bytes, MrPlugin has %zu: begin it with "
+                               "MR_PLUGIN_HEADER",
+                               name, code->size, sizeof(MrPlugin));
         if (!code->map || !code->name)
                 return refusef(p, -ELIBBAD, "%s has no name, or no map()", name);
         if (code->op > MR_OP_MAX || (code->op != MR_OP_NONE && (code->combine || code->ordered)) ||
@@ -386,7 +374,7 @@ static int plugin_begin(Plugin *p, const char *name)
         return r;
 }
 
-int plugin_open(Attempt *a, Plugin *p)
+int plugin_init(Plugin *p, Attempt *a)
 {
         const Mapreduced__Task__V1__AttemptStart *s = a->start;
         int r;
@@ -410,7 +398,7 @@ int plugin_open(Attempt *a, Plugin *p)
         return r;
 }
 
-void plugin_close(Plugin *p)
+void plugin_done(Plugin *p)
 {
         if (p->is_set_up && p->code->teardown)
                 p->code->teardown(&p->task, p->state);

@@ -54,10 +54,10 @@ typedef struct Plugin {
 } Plugin;
 
 /* Finds the program of the attempt, checks its parameters and calls its setup(). */
-int plugin_open(Attempt *a, Plugin *ret);
+int plugin_init(Plugin *p, Attempt *a);
 
 /* teardown(), and all that is owned. Takes a zeroed one, too. */
-void plugin_close(Plugin *p);
+void plugin_done(Plugin *p);
 
 /* What a function of the program returned, and what was refused meanwhile. @what: "map()" */
 int plugin_result(Plugin *p, int r, const char *what);

@@ -83,8 +83,6 @@ static int write_failed(Attempt *a, int code)
 /* Puts the attempt's name before a sentence that has none. */
 static int plugin_failed(Attempt *a, Merge *merge, int code)
 {
-        g_autofree char *cause = NULL;
-
         if (code >= 0 || code == LINK_ENDED)
                 return code;
         if (!a->error.message && merge && merge->error.message)
@@ -94,11 +92,7 @@ static int plugin_failed(Attempt *a, Merge *merge, int code)
                                      "records that are not as the maps should have made them");
         if (!a->error.message)
                 return attempt_fail_write(a, code, "the scratch file");
-        if (g_str_has_prefix(a->error.message, a->name))
-                return code;
-        cause = g_strdup(a->error.message);
-        error_done(&a->error);
-        return attempt_failf(a, code, "%s", cause);
+        return attempt_name_error(a, code, NULL);
 }
 
 /* One map's records of this partition into the table; nothing has to be in order. */
@@ -193,12 +187,12 @@ static int reduce_numbers(Attempt *a, Plugin *p, Output *out)
 
 static int reduce_fold(Attempt *a, Output *out)
 {
-        _cleanup_(fold_close) Fold fold = {};
+        _cleanup_(fold_done) Fold fold = {};
         RecordStream *stream;
         CombineOp op;
         int r;
 
-        r = fold_open_reduce(a, &fold, &op);
+        r = fold_init_reduce(&fold, a, &op);
         if (r >= 0)
                 r = combine_all(a, op, &fold.combiner, &stream);
         if (r >= 0)
@@ -367,10 +361,10 @@ static int reduce_merged(Attempt *a, Plugin *p, Output *out)
 
 static int reduce_plugin(Attempt *a, Output *out)
 {
-        _cleanup_(plugin_close) Plugin plugin = {};
+        _cleanup_(plugin_done) Plugin plugin = {};
         int r;
 
-        r = plugin_open(a, &plugin);
+        r = plugin_init(&plugin, a);
         if (r < 0)
                 return plugin_failed(a, NULL, r);
         return plugin.code->op != MR_OP_NONE
@@ -378,20 +372,25 @@ static int reduce_plugin(Attempt *a, Output *out)
                        : reduce_merged(a, &plugin, out);
 }
 
+static int reduce_to(Attempt *a, Output *out)
+{
+        const Mapreduced__V1__Program *p = a->start->program;
+
+        if (p->app[0] != '\0')
+                return reduce_plugin(a, out);
+        return p->reducer_app[0] != '\0' ? reduce_fold(a, out) : reduce_merged(a, NULL, out);
+}
+
 int reduce_run(Attempt *a)
 {
         _cleanup_(packed_output_done) PackedOutput packed = {};
-        const Mapreduced__V1__Program *p = a->start->program;
-        Output *out = &packed.out;
         int r;
 
         r = packed_output_init(&packed, a);
         if (r >= 0)
-                r = p->app[0] != '\0'           ? reduce_plugin(a, out)
-                    : p->reducer_app[0] != '\0' ? reduce_fold(a, out)
-                                                : reduce_merged(a, NULL, out);
+                r = reduce_to(a, &packed.out);
         if (r < 0)
                 return r;
-        a->counters[COUNTER_REDUCE_OUTPUT_BYTES] = out->bytes;
+        a->counters[COUNTER_REDUCE_OUTPUT_BYTES] = packed.out.bytes;
         return packed_output_finish(&packed, a);
 }

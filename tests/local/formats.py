@@ -157,6 +157,12 @@ const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "whole", .map = map
         p = self.local("--app", so, "--input", self.dir / "in", "-q", "--input-format", "whole")
         self.assertOk(p)
         self.assertEqual(p.stdout.decode(), "".join(want))
+        p = self.local("--app", so, "--input", self.dir / "in", "--json=short", "--input-format", "whole", "--output", self.dir / "out")
+        self.assertOk(p)
+        self.assertEqual((self.dir / "out/part-00000").read_text(), "".join(want))
+        job = json.loads(p.stdout)
+        # Compressed ones too: together they are far below a split, of 32 MiB.
+        self.assertEqual((job["Maps"], job["Counters"]["map_input_records"]), (1, len(want)))
 
 
 tap.main()

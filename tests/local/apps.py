@@ -1,9 +1,13 @@
 """The built-in programs by `mrctl --local run`, each compared with another program: awk, sort, uniq, grep, join."""
 
+import bisect
+import functools
+import gzip
 import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +64,22 @@ class Apps(mr.Scratch):
                      self.file("csv", "a,b,c\n,x,\nq,,\nno\nz,b\nz,\n"))
         self.assertEqual(sorted(self.run_app("count", "2", "delimiter=,", inputs=[self.dir / "csv"]).splitlines()),
                          sorted(want.splitlines()))
+
+    def test_delimiter_of_others(self):
+        """sum, min, max, distinct, top: fields between commas with blanks in them, as awk, cut and sort have them"""
+        rng = random.Random(6)
+        csv = self.file("csv", "".join(f"{rng.choice(['', 'x', 'x y'])},{rng.choice(['a b', 'a', ' a', '', 'c  d'])},"
+                                       f"{rng.choice(['7', '12', '100', 'no', '', ' 5'])}{rng.choice(['', ', 1 2'])}\n" for _ in range(900))
+                        + "no comma at all 1 2 3\none,comma 7\n")
+        for app, how in (("sum", "n[$2] += $3"), ("min", "if (!($2 in n) || $3 + 0 < n[$2]) n[$2] = $3 + 0"),
+                         ("max", "if (!($2 in n) || $3 + 0 > n[$2]) n[$2] = $3 + 0")):
+            want = shell("""awk -F, 'NF >= 3 && $3 ~ /^[0-9]+$/ {""" + how + """} END {for (k in n) print k "\t" n[k]}' "$1" | sort""", csv)
+            self.assertGreater(len(want.splitlines()), 4)
+            self.assertSameLines(self.run_app(app, "3", "key=2", "delimiter=,", inputs=[csv]), in_key_order(want))
+        want = shell("""cut -s -d, -f2 "$1" | sort -u""", csv)
+        self.assertSameLines(self.run_app("distinct", "2", "delimiter=,", inputs=[csv]), want)
+        want = shell("""cut -s -d, -f2 "$1" | sort | uniq -c | sort -s -k1,1rn | sed -E 's/^ *([0-9]+) (.*)$/\\2\\t\\1/' | head -n 4""", csv)
+        self.assertSameLines(self.run_app("top", "4", "key=2", "delimiter=,", inputs=[csv]), want)
 
     def test_sum_min_max(self):
         """sum, min, max: as awk over the lines that have a number there; a sum stops at 2^64 - 1"""
@@ -208,13 +228,28 @@ class Apps(mr.Scratch):
                 want.setdefault(word, []).append(os.fsencode(f))
         if any(b >= 0x80 for f in files for b in open(f, "rb").read()):
             want = {w: v for w, v in want.items() if all(b < 0x80 for b in w)}
+        got = self.index_of(files)
+        for word, paths in want.items():
+            self.assertEqual(got.get(word), sorted(paths), word)
+
+    def index_of(self, files, *args):
         got = {}
-        for row in self.run_app("index", inputs=files, options=("--split-size", "16K")).splitlines():
+        for row in self.run_app("index", *args, inputs=files, options=("--split-size", "16K")).splitlines():
             word, *paths = row.split(b"\t")
             self.assertNotIn(word, got)
             got[word] = paths
-        for word, paths in want.items():
-            self.assertEqual(got.get(word), sorted(paths), word)
+        return got
+
+    def test_index_of_letters(self):
+        """index words=letters: each run of letters with its files, as tr -cs A-Za-z finds them, and no others"""
+        want = {}
+        files = [self.file(name, text) for name, text in
+                 (("a", "x-1, y;Z\n" * 4000), ("b", "don't x\u00e9z\n"), ("c", "\n12 34\n"), ("d", "z2Z x\0q"))]
+        for f in files:
+            for word in shell("""tr -cs A-Za-z '\\n' < "$1" | grep -v '^$' | sort -u || true""", f).splitlines():
+                want.setdefault(word, []).append(os.fsencode(f))
+        self.assertIn(b"don", want)
+        self.assertEqual(self.index_of(files, "letters"), want)
 
     def test_join(self):
         """join: as join(1) over sorted inputs, inner and left"""
@@ -227,6 +262,19 @@ class Apps(mr.Scratch):
             got = self.run_app("join", "right.*", "delimiter=\\t", *extra, inputs=[self.dir / "in"])
             self.assertEqual(sorted(got.splitlines()), sorted(want.splitlines()))
 
+    def test_join_by_other_fields(self):
+        """join key= and right-key=: as join -1 and -2"""
+        rng = random.Random(10)
+        l = self.file("in/left.tsv", "".join(f"l{i}\t{rng.randrange(300)}\tm\n" for i in range(900)) + "one field\n")
+        r = self.file("in/right.tsv", "".join(f"r{i}\ts\t{rng.randrange(400)}\n" for i in range(500)) + "two\tfields\n")
+        for args, options, left, right in ((("key=2", "right-key=3"), "-1 2 -2 3", 2, 3), (("key=1", "right-key=2"), "-1 1 -2 2", 1, 2),
+                                           (("key=2", "right-key=3", "outer=left"), "-a 1 -1 2 -2 3", 2, 3)):
+            # Lines without the field are nobody's here; join(1) has them as an empty key.
+            want = shell(f"""join -t $'\\t' {options} <(awk -F '\\t' 'NF >= {left}' "$1" | sort -t $'\\t' -k{left},{left}) \
+                             <(awk -F '\\t' 'NF >= {right}' "$2" | sort -t $'\\t' -k{right},{right})""", l, r)
+            got = self.run_app("join", "right.*", "delimiter=\\t", *args, inputs=[self.dir / "in"])
+            self.assertEqual(sorted(got.splitlines()), sorted(want.splitlines()), args)
+
     def test_wrong_parameters(self):
         """a parameter that is unknown, twice, missing or out of range is named"""
         for app, args, needle in (("top", ["n=3"], "k=n=3"), ("grep", [], "pattern="), ("grep", ["("], "pattern"),
@@ -236,19 +284,51 @@ class Apps(mr.Scratch):
             self.assertEqual(p.returncode, 1, (app, args))
             self.assertIn(needle, p.stderr.decode())
 
+    # Of each app, what it needs, and of each parameter its default and what makes another result than base.
+    KEYS = {"key": ("0", [], "key=2"), "delimiter": ("", ["key=1"], "delimiter=,")}
+    NUMBERS = {"value": (None, ["value=3"], "value=4"), "key": ("0", ["3"], "key=2"), "delimiter": ("", ["3", "key=1"], "delimiter=,")}
+    LIST = {
+        "count": KEYS,
+        "distinct": KEYS,
+        "grep": {"pattern": (None, ["pattern=a"], "pattern=x"), "output": ("lines", ["a"], "output=count"),
+                 "ignore-case": ("no", ["a"], "ignore-case=yes"), "invert": ("no", ["a"], "invert=yes")},
+        "index": {"words": ("all", [], "words=letters")},
+        "join": {"right": (None, ["right=right"], "right=*"), "key": ("1", ["right"], "key=2"), "right-key": ("1", ["right"], "right-key=2"),
+                 "delimiter": ("", ["right"], "delimiter=,"), "outer": ("no", ["right"], "outer=left")},
+        "max": NUMBERS,
+        "min": NUMBERS,
+        "sort": {"key": ("0", [], "key=3"), "delimiter": ("", ["key=2"], "delimiter=,"), "numeric": ("no", ["key=3"], "numeric=yes"),
+                 "reverse": ("no", [], "reverse=yes"), "record": ("0", [], "record=1"), "key-bytes": ("0", ["record=4"], "key-bytes=1")},
+        "sum": NUMBERS,
+        "top": {"k": ("10", [], "k=1"), "key": ("0", [], "key=2"), "delimiter": ("", ["key=1"], "delimiter=,")},
+        "wordcount": {"words": ("all", [], "words=letters")},
+    }
+
     def test_list(self):
-        """mrctl apps: every app with its parameters, and each of them runs"""
+        """mrctl apps: every app with its parameters and their defaults; each is taken by its app and makes another result"""
         p = self.mrctl("apps", "--json=short")
         self.assertOk(p)
-        rows = json.loads(p.stdout)
-        apps = {row["App"] for row in rows}
-        self.assertEqual(apps, {"count", "distinct", "grep", "index", "join", "max", "min", "sort", "sum", "top", "wordcount"})
-        needed = {"grep": ["x"], "join": ["right"], "max": ["1"], "min": ["1"], "sum": ["1"]}
-        few = self.file("few", "a 1\nb 2\n")
-        for app in sorted(apps):
-            self.run_app(app, *needed.get(app, []), inputs=[few])
-        p = self.mrctl("apps")
-        self.assertIn(b"regular expression", p.stdout)
+        rows = [(row["App"], row["Parameter"], row["Default"]) for row in json.loads(p.stdout)]
+        self.assertEqual(rows, [row for app, parameters in self.LIST.items() for row in
+                                [(app, "", ""), *((app, name, "(must be given)" if default is None else default)
+                                                  for name, (default, _, _) in parameters.items())]])
+        text = self.mrctl("apps").stdout.decode()
+        for app, name, _ in rows:
+            self.assertRegex(text, f"(?m)^{app} +{name}")
+        self.assertIn("regular expression (PCRE2)", text)
+        inputs = [self.file("left", "b,2 a 5 1\nb,2 a 30 2\nA,1 y 30 1\nc,0 x 4 7  \n"), self.file("right", "b,2 y 70 3\na b 10 4    \n")]
+        for app, parameters in self.LIST.items():
+            some = self.list_parameters(app, inputs, parameters)
+            self.assertEqual(self.run_app(app, *some, inputs=inputs),
+                             self.run_app(app, *some, *(f"{name}={d}" for name, (d, _, _) in parameters.items() if d is not None), inputs=inputs))
+
+    def list_parameters(self, app, inputs, parameters):
+        """Those that must be given."""
+        result = functools.cache(lambda *args: self.run_app(app, *args, inputs=inputs, options=("--reduces", "1")))
+        for default, base, other in parameters.values():
+            given = [other] if default is None else [*base, other]
+            self.assertNotEqual(result(*base), result(*given), f"{app}: {given}")
+        return [base[0] for default, base, _ in parameters.values() if default is None]
 
 
 class Plugins(mr.Scratch):
@@ -292,13 +372,22 @@ class Plugins(mr.Scratch):
             "range": (head + fine + "static uint32_t part(MrTask *t, void *s, const void *k, size_t n, uint32_t p) { return p; }\n"
                       + plugin % "MR_PLUGIN_HEADER, .partition = part,", "sent a key to reduce 1"),
             "old": (head + fine + plugin % ".abi = 99, .size = sizeof(MrPlugin),", "version 99"),
+            "small": (head + fine + plugin % ".abi = MR_ABI, .size = sizeof(MrPlugin) - 1,", "a table of 103 bytes"),
             "other": ("int x;\n", "mapreduce_plugin"),
+            # Begins as the attempt's name does, and is none.
+            "named": (head + "static int map(MrTask *t, void *s, const void *l, size_t n) { return mr_fail(t, \"map-01 is lost\"); }\n"
+                      + plugin % "MR_PLUGIN_HEADER,", f"map-0: {self.dir}/in: map-01 is lost, on the record at byte 0"),
         }
         data = self.file("in", "a\nb\n")
         for name, (source, needle) in cases.items():
             so = self.build(self.file(f"{name}.c", source), f"{name}.so")
             p = self.local("--app", so, "--input", data, "--max-attempts", "1")
             self.assertFails(p, needle)
+        # Of a header with more members at the end: they are not looked at.
+        so = self.build(self.file("new.c", head + fine + plugin % ".abi = MR_ABI, .size = sizeof(MrPlugin) + 8,"), "new.so")
+        p = self.local("--app", so, "--input", data, "-q")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"a\ta\nb\tb\n")
         self.assertFails(self.local("--app", self.file("text.so", "not an object"), "--input", data, "--max-attempts", "1"), "text.so")
         self.assertNothingLeft()
 
@@ -395,7 +484,13 @@ static int map(MrTask *t, void *s, const void *l, size_t n)
         mr_count(t, "seen", "lines", 1);
         return mr_emit_ordered(t, p, tab - p, tab + 1, n - (tab + 1 - p), "v", 1);
 }
-static int map_end(MrTask *t, void *s) { mr_count(t, "seen", "pieces", 1); mr_status(t, "done"); return 0; }
+static int map_end(MrTask *t, void *s)
+{
+        char at[16];
+        mr_count(t, "seen", "pieces", 1);
+        mr_status(t, "done");
+        return mr_emit_ordered(t, "~piece", 6, at, snprintf(at, sizeof(at), "%08d", (int) mr_info(t)->offset), "", 0);
+}
 static int reduce(MrTask *t, void *s, const void *k, size_t n)
 {
         const void *v, *o;
@@ -424,9 +519,107 @@ const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "o", .ordered = 1, 
         out = self.dir / "out"
         p = self.local("--app", so, "--input", path, "--split-size", "4K", "--output", out, "-q", "--json=short")
         self.assertOk(p)
-        self.assertSameLines((out / "part-00000").read_bytes(), want + b"~end\n")
+        *got, pieces, end = (out / "part-00000").read_bytes().splitlines(True)
+        self.assertSameLines(b"".join([*got, end]), want + b"~end\n")
+        count = -(-os.path.getsize(path) // 4096)
+        self.assertGreater(count, 2)
+        self.assertRegex(pieces, rb"\A~piece:00000000(:[0-9]{8}){%d}\n\Z" % (count - 1))
+        self.assertEqual(pieces.split(b":")[1:], sorted(set(pieces.split(b":")[1:])))
         counters = json.loads(p.stdout)["Counters"]
-        self.assertEqual(counters["seen:lines"], 4000)
+        self.assertEqual((counters["seen:lines"], counters["seen:pieces"]), (4000, count))
+
+    def test_records(self):
+        """record=: map() has so many bytes at a time, whatever is in them, also of more than a block; sort has longer ones than 64 KiB"""
+        so = self.build(self.file("r.c", """
+#include <mapreduce.h>
+#include <stdio.h>
+static int map(MrTask *t, void *s, const void *record, size_t n)
+{
+        const unsigned char *p = record;
+        char value[64];
+        unsigned sum = 0;
+        for (size_t i = 0; i < n; i++)
+                sum = sum * 31 + p[i];
+        return mr_emit(t, p, 4, value, snprintf(value, sizeof(value), "%zu %u", n, sum));
+}
+static const MrParameter parameters[] = {{"record", "0", "bytes of a record; 0: lines"}, {}};
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "r", .parameters = parameters, .map = map};
+"""), "r.so")
+
+        def value(record):
+            n = 0
+            for b in record:
+                n = (n * 31 + b) % 2**32
+            return n
+
+        rng = random.Random(12)
+        for size, count in ((1000, 300), (70001, 8), (300000, 3)):
+            records = [b"%04d" % i + rng.randbytes(7) + b"\n\0\r\n" * (size // 4) for i in range(count)]
+            records = [r[:size - 1] + bytes([rng.randrange(256)]) for r in records]
+            rng.shuffle(records)
+            path = self.file(f"records-{size}", b"".join(records))
+            p = self.local("--json=short", "--app", so, "--input", path, "--split-size", "50000", "--reduces", "1", "--output",
+                           self.dir / f"out-{size}", "--", f"record={size}")
+            self.assertOk(p)
+            self.assertSameLines((self.dir / f"out-{size}/part-00000").read_bytes(),
+                                 b"".join(b"%s\t%d %d\n" % (r[:4], size, value(r)) for r in sorted(records)))
+            job = json.loads(p.stdout)
+            self.assertEqual((job["Counters"]["map_input_records"], job["Counters"]["map_input_bytes"]), (count, count * size))
+            self.assertEqual(job["Maps"], -(-count * size // 50000))
+            for args, key in (([], None), (["key-bytes=4"], 4)):
+                p = self.local("--app", "sort", "-q", "--reduces", "3" if size <= 32768 else "1", "--split-size", "100K", "--input", path,
+                               "--", f"record={size}", *args)
+                self.assertOk(p)
+                self.assertEqual(p.stdout, b"".join(sorted(records, key=lambda r: r[:key])), (size, args))
+        self.assertFails(self.local("--app", so, "--input", path, "--max-attempts", "1", "--", "record=299999"), "no whole number of records")
+        packed = self.file("z.gz", gzip.compress(b"x" * 100))
+        self.assertFails(self.local("--app", so, "--input", packed, "--max-attempts", "1", "--", "record=10"), "record= takes plain files")
+
+    def test_no_reduce(self):
+        """--reduces 0: what map() and map_end() emit are the lines of the parts, as they come"""
+        so = self.build(self.file("n.c", """
+#include <mapreduce.h>
+#include <stdio.h>
+#include <string.h>
+static int map(MrTask *t, void *s, const void *line, size_t n)
+{
+        const char *p = line, *blank = memchr(p, ' ', n);
+        int r = blank ? mr_emit(t, blank + 1, n - (blank + 1 - p), p, blank - p) : mr_emit(t, p, n, "", 0);
+        return r < 0 ? r : mr_emit_number(t, "size", 4, n);
+}
+static int map_end(MrTask *t, void *s)
+{
+        char text[64];
+        const MrInfo *i = mr_info(t);
+        return mr_emit(t, "end", 3, text, snprintf(text, sizeof(text), "%d of %d, %d", (int) i->offset, (int) i->length, (int) i->partitions));
+}
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "n", .map = map, .map_end = map_end};
+"""), "n.so")
+        rng = random.Random(13)
+        rows = [rng.choice(["z", "a b", "x  y", " q", ""]) + "c" * rng.randrange(50) for _ in range(900)]
+        data = "".join(r + "\n" for r in rows)
+        path, out = self.file("in", data), self.dir / "out"
+        p = self.local("--json=short", "--app", so, "--input", path, "--reduces", "0", "--split-size", "4096", "--output", out)
+        self.assertOk(p)
+        parts = [(out / f"part-{i:05}").read_text() for i in range(-(-len(data) // 4096))]
+        self.assertGreater(len(parts), 2)
+        self.assertEqual(sorted(os.listdir(out)), ["_SUCCESS", *(f"part-{i:05}" for i in range(len(parts)))])
+        ends = [re.search(r"(?<=\n)end\t(\d+) of (\d+), 0\n\Z", part) for part in parts]
+        begins = [int(m.group(1)) for m in ends]
+        self.assertEqual([0, *(b + int(m.group(2)) for b, m in zip(begins, ends))], [*begins, len(data)])
+        want, offset = ["" for _ in parts], 0
+        for row in rows:
+            key, value = row.split(" ", 1)[::-1] if " " in row else (row, "")
+            # A line is of the piece that has the newline before it.
+            piece = bisect.bisect_right(begins, max(offset - 1, 0)) - 1
+            want[piece] += (f"{key}\t{value}\n" if value else f"{key}\n") + f"size\t{len(row)}\n"
+            offset += len(row) + 1
+        self.assertEqual(parts, [lines + m.group() for lines, m in zip(want, ends)])
+        job = json.loads(p.stdout)
+        self.assertEqual(job["Counters"]["map_output_records"], 2 * len(rows) + len(parts))
+        p = self.local("-q", "--app", so, "--input", path, "--reduces", "0", "--split-size", "4096")
+        self.assertOk(p)
+        self.assertEqual(p.stdout.decode(), "".join(parts))
 
 
 tap.main(at_once=2)

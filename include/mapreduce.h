@@ -202,7 +202,7 @@ static inline void mr_count(MrTask *t, const char *group, const char *name, uint
         t->host->count(t, group, name, n);
 }
 
-/* What the attempt is doing, for those who watch the job. */
+/* What the attempt is doing, for those who watch the job. Both are signs of life during a record that takes long. */
 static inline void mr_status(MrTask *t, const char *text)
 {
         t->host->status(t, text);

@@ -152,15 +152,25 @@ static int send_progress(Attempt *a)
         return link_send(a->link, &m, true);
 }
 
-/* Between blocks: is the worker still there, and is it time to tell it how far we are? */
-int attempt_idle(Attempt *a)
+static bool progress_is_due(Attempt *a)
 {
         uint64_t now = attempt_now_usec();
 
         if (now < a->progress_usec + PROGRESS_INTERVAL_USEC)
-                return link_check(a->link);
+                return false;
         a->progress_usec = now;
-        return send_progress(a);
+        return true;
+}
+
+int attempt_tell(Attempt *a)
+{
+        return progress_is_due(a) ? send_progress(a) : 0;
+}
+
+/* Between blocks: is the worker still there, and is it time to tell it how far we are? */
+int attempt_idle(Attempt *a)
+{
+        return progress_is_due(a) ? send_progress(a) : link_check(a->link);
 }
 
 static int attempt_tick(void *userdata, uint64_t bytes)

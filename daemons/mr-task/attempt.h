@@ -81,6 +81,9 @@ int attempt_next_input(Attempt *a, Message *ret);
 /* Nothing has happened, but time passes: says how far we are, which is no sign of life. */
 int attempt_idle(Attempt *a);
 
+/* Says how far we are and what we do, if that was not said a moment ago. */
+int attempt_tell(Attempt *a);
+
 /* Tells the worker of a record that is done without. */
 int attempt_skip_record(Attempt *a, Mapreduced__V1__SkippedRecord *record);
 

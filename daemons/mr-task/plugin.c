@@ -247,14 +247,26 @@ static const MrInfo *host_info(MrTask *t)
         return &plugin_of(t)->info;
 }
 
+/* During a record nothing else says that the attempt is alive. */
+static void tell(Plugin *p)
+{
+        int r;
+
+        r = attempt_tell(p->attempt);
+        if (r < 0)
+                (void) refuse(p, r);
+}
+
 static void host_count(MrTask *t, const char *group, const char *name, uint64_t n)
 {
         attempt_count_named(plugin_of(t)->attempt, group, name, n);
+        tell(plugin_of(t));
 }
 
 static void host_status(MrTask *t, const char *text)
 {
         attempt_set_status(plugin_of(t)->attempt, text, strlen(text));
+        tell(plugin_of(t));
 }
 
 static const MrHost host = {

@@ -5,8 +5,10 @@ They are made to happen to real processes; see tests/lib/fault.py.
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import time
 import unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -208,6 +210,50 @@ class Limits(fault.FaultCase):
         job = self.count_job("--task-timeout", f"{mr.SLOW}s", mapper=slow)
         self.breaks(job)
         self.assertRight(job, maps=2, reduces=2)
+
+    def test_plugin_shows_life(self):
+        """a plugin that is slow with a record is not ended while it says what it does, which mrctl tasks shows, or counts"""
+        source = """
+#include <mapreduce.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static int map(MrTask *t, void *state, const void *line, size_t size)
+{
+        char text[100];
+
+        for (int i = 0; i < STEPS && size == 5; i++) {
+                mr_count(t, "slow", "steps", 1);
+                usleep(20000);
+        }
+        for (int i = 0; access("HOLD", F_OK) < 0; i++) {
+                snprintf(text, sizeof(text), "line %.*s: step %d \\xc3\\xa9\\xff", (int) size, (const char *) line, i);
+                mr_status(t, text);
+                usleep(20000);
+        }
+        return mr_emit_number(t, line, size, 1);
+}
+
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "slow", .op = MR_OP_SUM, .map = map};
+"""
+        steps = 75 * mr.SLOW  # longer than TaskTimeout=
+        source = source.replace("HOLD", str(self.dir / "hold")).replace("STEPS", str(steps))
+        so = self.dir / "slow.so"
+        p = subprocess.run(["cc", "-shared", "-fPIC", f"-I{mr.SOURCE}/include", "-o", so, self.file("slow.c", source)], stderr=subprocess.PIPE, check=False)
+        self.assertEqual(p.returncode, 0, p.stderr)
+        data = self.file("in", "one\nthree\n")
+        self.want, self.lines = mr.coreutils_wordcount([data]), 2
+        self.out = self.dir / "out"
+        job = self.submit("--app", so, "--input", data, "--task-timeout", f"{mr.SLOW}s", "--output", self.out)
+        self.breaks(job)
+        seen = "line one: step [0-9]+ \u00e9\ufffd$"
+        mr.wait_for("the status", lambda: re.search(f"(?m)^map .*{seen}", self.ctl("tasks", job).stdout.decode()))
+        time.sleep(1.5 * mr.SLOW)
+        (status,) = [row["Status"] for row in self.tasks(job, "map")]
+        self.assertRegex(status, f"^{seen}")
+        self.file("hold")
+        self.assertRight(job, maps=1, reduces=1)
+        self.assertRegex(self.ctl("counters", job).stdout.decode(), f"(?m)^slow:steps +{steps}$")
 
     def test_memory_limit(self):
         """a mapper that takes more than MemoryLimit= is ended with that word; the next attempt, content with less, counts"""

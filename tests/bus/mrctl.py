@@ -1,10 +1,12 @@
 """mrctl against a master that only speaks the bus contract: every verb, every way a job can end."""
 
+import hashlib
 import json
 import os
 import pathlib
 import pty
 import re
+import resource
 import select
 import shutil
 import signal
@@ -179,6 +181,38 @@ class Verbs(FakeMaster):
         p = self.ctl(*RUN, "-q", preexec_fn=lambda: __import__("resource").setrlimit(7, (96, 96)))
         self.assertOk(p)
         self.assertSameLines(p.stdout, want)
+
+    @unittest.skipIf(mr.SANITIZED, "sanitizers have memory of their own")
+    def test_cat_in_little_memory(self):
+        """cat and run print 24 parts that are merged, of 160 MiB, and one value of 64 MiB, in less than 48 MiB, also by way of a temporary file"""
+        parts, lines, value = 24, 96 << 10, 64 << 20
+        want = hashlib.sha256(b"000000\t")
+        files = [open(self.dir / f"part-{i:05}", "wb") for i in range(parts)]
+        files[0].write(b"000000\t")
+        files[0].seek(value, os.SEEK_CUR)  # a hole: NULs
+        files[0].write(b"\n")
+        for _ in range(64):
+            want.update(bytes(value // 64))
+        want.update(b"\n")
+        for i in range(1, lines):
+            row = b"%06d\t%01000d\n" % (i, i)
+            want.update(row)
+            files[i * 7919 % parts].write(row)
+        for f in files:
+            f.close()
+        for args, limit in ((RUN + ("-q",), 1024), (("cat", "1"), 80)):
+            out = self.dir / "printed"
+            with open(out, "wb") as f:
+                p = subprocess.Popen([mr.MRCTL, f"--bus={self.bus}", *args], stdin=subprocess.DEVNULL, stdout=f, env=self.env, cwd=self.dir,
+                                     preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+                _, status, usage = os.wait4(p.pid, 0)
+            p.returncode = status
+            self.assertEqual(status, 0)
+            with open(out, "rb") as f:
+                self.assertEqual(hashlib.file_digest(f, "sha256").hexdigest(), want.hexdigest())
+            print(f"# {args[0]}: {usage.ru_maxrss} KiB")
+            # Before it was mrctl, this process was a copy of this one, which must be small for that.
+            self.assertLess(usage.ru_maxrss, 48 << 10, "KiB")
 
     def test_list(self):
         """list as a table and as JSON"""

@@ -575,6 +575,36 @@ const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "r", .parameters = 
         packed = self.file("z.gz", gzip.compress(b"x" * 100))
         self.assertFails(self.local("--app", so, "--input", packed, "--max-attempts", "1", "--", "record=10"), "record= takes plain files")
 
+    @unittest.skipIf(mr.SANITIZED, "sanitizers have memory of their own")
+    def test_little_memory(self):
+        """a result of 96 MiB in three parts is merged and printed while none of our processes ever holds half of it"""
+        so = self.build(self.file("m.c", """
+#include <mapreduce.h>
+#include <stdio.h>
+#define ROWS 98304
+static int map(MrTask *t, void *s, const void *line, size_t n) { return mr_emit(t, line, n, "", 0); }
+static int reduce(MrTask *t, void *s, const void *key, size_t n)
+{
+        char row[1100];
+        int r = 0;
+        for (int i = *(const char *) key - '0'; i < ROWS && r >= 0; i += 3)
+                r = mr_write(t, row, snprintf(row, sizeof(row), "%06d\\t%01000d\\n", i, i));
+        return r;
+}
+static uint32_t partition(MrTask *t, void *s, const void *k, size_t n, uint32_t partitions) { return *(const char *) k % partitions; }
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "m", .map = map, .reduce = reduce, .partition = partition};
+"""), "m.so")
+        out = self.dir / "printed"
+        with open(out, "wb") as f:
+            p = subprocess.Popen([mr.MRCTL, "--local", "run", "-q", "--app", so, "--reduces", "3", "--input", self.file("in", "0\n1\n2\n")],
+                                 stdin=subprocess.DEVNULL, stdout=f, env=self.env, cwd=self.dir)
+            _, p.returncode, usage = os.wait4(p.pid, 0)
+        self.assertEqual(p.returncode, 0)
+        shell("""seq -f '%06.0f' 0 98303 | awk '{printf "%s\\t%01000d\\n", $1, $1}' | cmp - "$1" """, out)
+        # Of mrctl and of all that it waited for: the most that one of them had.
+        print(f"# {usage.ru_maxrss} KiB")
+        self.assertLess(usage.ru_maxrss, 48 << 10, "KiB")
+
     def test_no_reduce(self):
         """--reduces 0: what map() and map_end() emit are the lines of the parts, as they come"""
         so = self.build(self.file("n.c", """

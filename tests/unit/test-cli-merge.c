@@ -9,6 +9,12 @@
 #include "base/fs.h"
 #include "cli/merge.h"
 
+#ifdef __SANITIZE_ADDRESS__ /* which has memory of its own */
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 typedef struct Parts {
         GPtrArray *texts; /* of GString *, each sorted */
 } Parts;
@@ -52,21 +58,51 @@ static void parts_done(Parts *p)
         g_ptr_array_unref(p->texts);
 }
 
-/* What comes out, and its size. */
-static char *merge(Parts *p, const MergeOptions *o, size_t *ret_size)
+/* A line of /proc/self/status: VmRSS, or VmHWM, the most it ever was. */
+static uint64_t memory_bytes(const char *name)
+{
+        g_autofree char *text = NULL;
+        const char *line;
+
+        g_assert_true(g_file_get_contents("/proc/self/status", &text, NULL, NULL));
+        line = strstr(text, name);
+        g_assert_nonnull(line);
+        return KIB(g_ascii_strtoull(line + strlen(name) + 1, NULL, 10));
+}
+
+/* From here on VmHWM is anew: proc(5), clear_refs. */
+static void forget_peak(void)
+{
+        _cleanup_close_ int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+
+        g_assert_cmpint(write(fd, "5", 1), ==, 1);
+}
+
+/* What comes out, and its size. Merging takes little memory, but for a key that is long. */
+static char *merge_in(Parts *p, const MergeOptions *o, uint64_t memory_max_bytes, size_t *ret_size)
 {
         _cleanup_close_ int to = memfd_create("to", MFD_CLOEXEC);
         _cleanup_error_ Error e = {};
+        uint64_t before;
         char *out;
         off_t size;
 
+        forget_peak();
+        before = memory_bytes("VmRSS:");
         g_assert_cmpint(merge_parts(open_text, p, p->texts->len, to, o, &e), ==, 0);
         g_assert_null(e.message);
+        if (!SANITIZED)
+                g_assert_cmpuint(memory_bytes("VmHWM:"), <=, before + memory_max_bytes);
         size = lseek(to, 0, SEEK_END);
         out = g_malloc0((gsize) size + 1);
         g_assert_cmpint(pread_full(to, out, (size_t) size, 0), ==, size);
         *ret_size = (size_t) size;
         return out;
+}
+
+static char *merge(Parts *p, const MergeOptions *o, size_t *ret_size)
+{
+        return merge_in(p, o, MERGE_BUFFERS_BYTES, ret_size);
 }
 
 static void assert_merges_to(const char *const *texts, const char *expected)
@@ -184,7 +220,7 @@ static void test_any_buffers_and_any_number_of_open_files_give_the_same(void)
         }
 }
 
-/* A value of 8 MiB streams through a buffer of 64 bytes. */
+/* A value of 8 MiB streams through a buffer of 64 bytes and one of 256 KiB for what is written. */
 static void test_a_value_need_not_fit_the_buffer(void)
 {
         g_autofree char *value = g_strnfill(8 << 20, 'x'), *out = NULL;
@@ -198,7 +234,7 @@ static void test_a_value_need_not_fit_the_buffer(void)
         parts_add(&p, line, strlen(line));
         parts_add(&p, "a\t1\nb\t2\n", 8);
         parts_add(&p, unfinished, strlen(unfinished));
-        out = merge(&p, &(MergeOptions){.buffer_bytes = 64}, &size);
+        out = merge_in(&p, &(MergeOptions){.buffer_bytes = 64}, MIB(1), &size);
         g_assert_cmpmem(out, size, expected, strlen(expected));
         parts_done(&p);
 }

@@ -40,7 +40,7 @@ class TapResult(unittest.TestResult):
         super().addError(test, err)
 
     def addSkip(self, test, reason):
-        self.skip = reason
+        self.skip = " ".join(reason.split()) # TAP's line is one
         super().addSkip(test, reason)
 
     def addSubTest(self, test, subtest, err):

@@ -172,10 +172,13 @@ static int read_head(int fd, uint32_t partitions, uint8_t **ret, Error *e)
         if ((size_t) n < sizeof(h) || memcmp(head, run_magic, sizeof(run_magic)) != 0)
                 return error_setf(e, EBADMSG, "not a run file");
         memcpy(&h, head, sizeof(h));
-        if (GUINT32_FROM_LE(h.version) != RUN_FILE_VERSION ||
-            (GUINT64_FROM_LE(h.flags) & ~(uint64_t) RUN_FILE_UNSORTED) != 0)
+        if (GUINT32_FROM_LE(h.version) != RUN_FILE_VERSION)
                 return error_setf(e, EBADMSG, "a run file of version %u, which is unknown",
                                   GUINT32_FROM_LE(h.version));
+        if ((GUINT64_FROM_LE(h.flags) & ~(uint64_t) RUN_FILE_UNSORTED) != 0)
+                return error_setf(e, EBADMSG,
+                                  "a run file with flags %#" PRIx64 ", some of them unknown",
+                                  GUINT64_FROM_LE(h.flags));
         if (GUINT32_FROM_LE(h.partitions) != partitions)
                 return error_setf(e, EBADMSG, "a run file of %u partitions, not of %u",
                                   GUINT32_FROM_LE(h.partitions), partitions);

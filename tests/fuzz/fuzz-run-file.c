@@ -1,6 +1,7 @@
 /*
- * Run files and their blocks. The first byte says how the input is read: as it is, or as the payload of a
- * block whose header is made right, since no mutation guesses a checksum. Records lie within the
+ * Run files and their blocks. The first byte says how the input is read: as it is, as a file whose head is given a right
+ * magic and checksum, or as the payload of a block whose header is made right, since no mutation guesses a checksum. What
+ * is not of this version is refused, and a segment lies within its file. Records lie within the
  * bytes that were read, and reading ends. Such a payload as many runs is also sorted again in memory: in order, with
  * all its records as often as there are runs, or with an error.
  */
@@ -107,9 +108,36 @@ static void sort_again(int fd, size_t length, ssize_t count)
         error_done(&e);
 }
 
-static void try_file(const uint8_t *data, size_t size)
+/* docs/run-file.md: the version at 8, flags at 24, R + 1 offsets from 32 on, then XXH3 of all these. */
+static void mend_head(uint8_t *file, size_t size, uint32_t partitions)
 {
-        uint32_t partitions = 1 + (size > 0 ? data[0] % 8u : 0);
+        static const uint8_t magic[] = {'M', 'R', 'R', 'U', 'N', '\r', '\n', 0x1a};
+        size_t sum_at = 32 + 8 * ((size_t) partitions + 1);
+        uint64_t sum;
+
+        if (size < sum_at + sizeof(sum))
+                return;
+        memcpy(file, magic, sizeof(magic));
+        sum = GUINT64_TO_LE(XXH3_64bits(file, sum_at));
+        memcpy(file + sum_at, &sum, sizeof(sum));
+}
+
+static void check_believed(const uint8_t *file, size_t size, uint32_t partitions)
+{
+        uint32_t version, count;
+        uint64_t flags;
+
+        CLAIM(size >= 40 + 8 * ((size_t) partitions + 1));
+        memcpy(&version, file + 8, sizeof(version));
+        memcpy(&count, file + 12, sizeof(count));
+        memcpy(&flags, file + 24, sizeof(flags));
+        CLAIM(GUINT32_FROM_LE(version) == 1);
+        CLAIM(GUINT32_FROM_LE(count) == partitions);
+        CLAIM(GUINT64_FROM_LE(flags) <= 1);
+}
+
+static void try_file(const uint8_t *data, size_t size, uint32_t partitions)
+{
         int fd = file_of(data, size);
 
         for (uint32_t p = 0; p < partitions; p++) {
@@ -117,7 +145,8 @@ static void try_file(const uint8_t *data, size_t size)
                 Error e = {};
 
                 if (run_file_segment(fd, partitions, p, &offset, &length, &e) == 0) {
-                        CLAIM(offset + length <= size);
+                        check_believed(data, size, partitions);
+                        CLAIM(offset <= size && length <= size - offset);
                         (void) read_blocks(fd, offset, length, p);
                 } else
                         CLAIM(e.message);
@@ -125,6 +154,17 @@ static void try_file(const uint8_t *data, size_t size)
         }
         (void) read_blocks(fd, 0, size, BLOCK_ANY_PARTITION);
         (void) close(fd);
+}
+
+static void try_mended(const uint8_t *data, size_t size, uint32_t partitions)
+{
+        uint8_t *copy = malloc(size > 0 ? size : 1);
+
+        CLAIM(copy);
+        memcpy(copy, data, size);
+        mend_head(copy, size, partitions);
+        try_file(copy, size, partitions);
+        free(copy);
 }
 
 /* docs/run-file.md: magic, partition, payload bytes, records, then XXH3 of these and the payload. */
@@ -165,7 +205,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 return 0;
         if (data[0] & 1)
                 try_payload(data + 1, size - 1, magics[(data[0] >> 1) % 3]);
+        else if (data[0] & 2)
+                try_mended(data + 1, size - 1, 1 + (data[0] >> 2) % 8u);
         else
-                try_file(data + 1, size - 1);
+                try_file(data + 1, size - 1, 1 + (data[0] >> 2) % 8u);
         return 0;
 }

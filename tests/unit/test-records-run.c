@@ -272,6 +272,136 @@ static void test_a_truncated_file_is_bad_at_every_length(void)
         sample_done(&s);
 }
 
+/* From docs/run-file.md by hand: a head of two partitions in 64 bytes, and one block of 29 in the second one. */
+typedef struct Head {
+        uint32_t version;
+        uint32_t partitions;
+        uint64_t flags;
+        uint64_t index[3];
+} Head;
+
+#define GOOD_HEAD                                                                                  \
+        {                                                                                          \
+                .version = 1, .partitions = 2, .index = {64, 64, 93},                              \
+        }
+
+static void put_number(uint8_t *to, uint64_t n, size_t size)
+{
+        for (size_t i = 0; i < size; i++)
+                to[i] = (uint8_t) (n >> 8 * i);
+}
+
+/* A file with this head, whose checksum is right whatever else it says. */
+static int file_of_head(const Head *h)
+{
+        static const uint8_t block[] = {'R', 'B', 'L', 'K', 1, 0, 0, 0, 5, 0, 0, 0, 1, 0, 0, 0};
+        static const uint8_t payload[] = {2, 1, 'k', 'y', 'v'};
+        uint8_t bytes[93] = {'M', 'R', 'R', 'U', 'N', '\r', '\n', 0x1a};
+        int fd = empty_file();
+
+        put_number(bytes + 8, h->version, 4);
+        put_number(bytes + 12, h->partitions, 4);
+        put_number(bytes + 16, 1, 8);
+        put_number(bytes + 24, h->flags, 8);
+        for (size_t i = 0; i < 3; i++)
+                put_number(bytes + 32 + 8 * i, h->index[i], 8);
+        put_number(bytes + 56, XXH3_64bits(bytes, 56), 8);
+        memcpy(bytes + 64, block, sizeof(block));
+        put_number(
+                bytes + 80,
+                XXH3_64bits_withSeed(payload, sizeof(payload), XXH3_64bits(block, sizeof(block))),
+                8);
+        memcpy(bytes + 88, payload, sizeof(payload));
+        g_assert_cmpint(write_full(fd, bytes, sizeof(bytes)), ==, 0);
+        return fd;
+}
+
+static void check_refused(const Head *h, const char *why)
+{
+        int fd = file_of_head(h);
+
+        for (uint32_t p = 0; p < 2; p++) {
+                _cleanup_error_ Error e = {};
+                uint64_t offset = 1, length = 2;
+
+                g_assert_cmpint(run_file_segment(fd, 2, p, &offset, &length, &e), ==, -EBADMSG);
+                g_assert_cmpstr(e.message, ==, why);
+                g_assert_cmpuint(offset, ==, 1);
+                g_assert_cmpuint(length, ==, 2);
+        }
+        (void) close(fd);
+}
+
+static void test_a_right_head_by_hand_is_believed(void)
+{
+        for (uint64_t flags = 0; flags <= 1; flags++) {
+                Head h = GOOD_HEAD;
+                uint64_t offset, length;
+                int fd;
+
+                h.flags = flags;
+                fd = file_of_head(&h);
+                g_assert_cmpint(run_file_segment(fd, 2, 0, &offset, &length, NULL), ==, 0);
+                g_assert_cmpuint(offset, ==, 64);
+                g_assert_cmpuint(length, ==, 0);
+                g_assert_cmpint(run_file_segment(fd, 2, 1, &offset, &length, NULL), ==, 0);
+                g_assert_cmpuint(offset, ==, 64);
+                g_assert_cmpuint(length, ==, 29);
+                g_assert_cmpint(read_all(fd, offset, length, 1, NULL), ==, 0);
+                (void) close(fd);
+        }
+}
+
+/* What a later version or a hostile worker could send: the checksum says nothing of what it is of. */
+static void test_hostile_heads_with_right_checksums_are_refused(void)
+{
+        Head h = GOOD_HEAD;
+
+        h.version = 2;
+        check_refused(&h, "a run file of version 2, which is unknown");
+        h.version = 0;
+        check_refused(&h, "a run file of version 0, which is unknown");
+
+        h = (Head) GOOD_HEAD;
+        h.flags = 2;
+        check_refused(&h, "a run file with flags 0x2, some of them unknown");
+        h.flags = UINT64_C(1) << 63 | 1;
+        check_refused(&h, "a run file with flags 0x8000000000000001, some of them unknown");
+
+        h = (Head) GOOD_HEAD;
+        h.partitions = 3;
+        check_refused(&h, "a run file of 3 partitions, not of 2");
+        h.partitions = 0;
+        check_refused(&h, "a run file of 0 partitions, not of 2");
+}
+
+static void test_an_index_that_falls_or_leaves_the_file_is_refused(void)
+{
+        static const struct {
+                uint64_t index[3];
+                const char *why;
+        } cases[] = {
+                {{64, 93, 92}, "a run file of 93 bytes with a partition at 92, behind one at 93"},
+                {{93, 64, 93}, "a run file of 93 bytes with a partition at 64, behind one at 93"},
+                {{63, 64, 93}, "a run file of 93 bytes with a partition at 63, behind one at 64"},
+                {{0, 64, 93}, "a run file of 93 bytes with a partition at 0, behind one at 64"},
+                {{64, 64, 94}, "a run file of 93 bytes with a partition at 94, behind one at 64"},
+                {{64, 64, UINT64_MAX},
+                 "a run file of 93 bytes with a partition at 18446744073709551615, behind one at "
+                 "64"},
+                {{UINT64_C(1) << 63, UINT64_C(1) << 63, UINT64_C(1) << 63},
+                 "a run file of 93 bytes with a partition at 9223372036854775808, behind one at "
+                 "64"},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                Head h = GOOD_HEAD;
+
+                memcpy(h.index, cases[i].index, sizeof(h.index));
+                check_refused(&h, cases[i].why);
+        }
+}
+
 /* Blocks with a right checksum and wrong content: what a hostile worker could send. */
 static void test_hostile_blocks_with_right_checksums_are_refused(void)
 {
@@ -350,6 +480,11 @@ int main(int argc, char *argv[])
         ADD("every-flipped-bit-is-noticed", test_every_flipped_bit_is_noticed);
         ADD("a-truncated-file-is-bad-at-every-length",
             test_a_truncated_file_is_bad_at_every_length);
+        ADD("a-right-head-by-hand-is-believed", test_a_right_head_by_hand_is_believed);
+        ADD("hostile-heads-with-right-checksums-are-refused",
+            test_hostile_heads_with_right_checksums_are_refused);
+        ADD("an-index-that-falls-or-leaves-the-file-is-refused",
+            test_an_index_that_falls_or_leaves_the_file_is_refused);
         ADD("hostile-blocks-with-right-checksums-are-refused",
             test_hostile_blocks_with_right_checksums_are_refused);
         ADD("numbers-over-64-bits-are-refused", test_numbers_over_64_bits_are_refused);

@@ -45,6 +45,7 @@ typedef struct Try {
         int *input_fds; /* of the pieces, or of the run files */
         size_t inputs;
         int output;
+        int scratch; /* the attempt's own file, which grows with what it spills and with every pass over that */
         size_t progresses;
         FromTask *end; /* holds the Done */
 } Try;
@@ -117,8 +118,9 @@ static inline void try_start(TaskProcess *t, Try *y)
 {
         Mapreduced__Task__V1__AttemptStart start = MAPREDUCED__TASK__V1__ATTEMPT_START__INIT;
         ToTask m = MAPREDUCED__TASK__V1__TO_TASK__INIT;
-        int scratch = file_of("", 0), cwd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        int cwd = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+        y->scratch = file_of("", 0);
         if (y->output <= 0)
                 y->output = file_of("", 0);
         start.kind = y->pieces ? MAPREDUCED__V1__TASK_KIND__MAP : MAPREDUCED__V1__TASK_KIND__REDUCE;
@@ -132,8 +134,7 @@ static inline void try_start(TaskProcess *t, Try *y)
         start.maps = (uint32_t) y->inputs;
         m.kind_case = MAPREDUCED__TASK__V1__TO_TASK__KIND_START;
         m.start = &start;
-        tell(t, &m, (int[]){y->output, scratch, cwd}, 3);
-        (void) close(scratch);
+        tell(t, &m, (int[]){y->output, y->scratch, cwd}, 3);
         (void) close(cwd);
 }
 
@@ -210,6 +211,8 @@ static inline void try_done(Try *y)
                 mapreduced__task__v1__from_task__free_unpacked(y->end, NULL);
         if (y->output > 0)
                 (void) close(y->output);
+        if (y->scratch > 0)
+                (void) close(y->scratch);
         *y = (Try){};
 }
 
@@ -219,6 +222,14 @@ static inline void must_succeed(TaskProcess *t, Try *y)
 
         g_assert_cmpstr(d->error, ==, "");
         g_assert_cmpint(d->outcome, ==, MAPREDUCED__V1__TASK_OUTCOME__SUCCEEDED);
+}
+
+static inline uint64_t scratch_bytes(const Try *y)
+{
+        struct stat st;
+
+        g_assert_cmpint(fstat(y->scratch, &st), ==, 0);
+        return (uint64_t) st.st_size;
 }
 
 static inline uint64_t counter(const Try *y, const char *name)
@@ -296,10 +307,12 @@ typedef struct Job {
         uint32_t partitions;
         uint64_t memory_bytes;
         bool sort_output;
+        /* What all maps, and all reduces, have written to their scratch files. */
+        uint64_t map_scratch_bytes, reduce_scratch_bytes;
 } Job;
 
 /* Runs a job over @text, its maps each over a run of lines; returns its parts, one after another. */
-static inline char *run_job(TaskProcess *t, const Job *job, const char *text, size_t size)
+static inline char *run_job(TaskProcess *t, Job *job, const char *text, size_t size)
 {
         g_autofree int *runs = g_new(int, job->maps);
         GString *out = g_string_new(NULL);
@@ -317,6 +330,7 @@ static inline char *run_job(TaskProcess *t, const Job *job, const char *text, si
                 set_text(&y, text + at, end - at, job->piece_bytes);
                 at = end;
                 must_succeed(t, &y);
+                job->map_scratch_bytes += scratch_bytes(&y);
                 runs[i] = fcntl(y.output, F_DUPFD_CLOEXEC, 0);
                 try_done(&y);
         }
@@ -333,6 +347,7 @@ static inline char *run_job(TaskProcess *t, const Job *job, const char *text, si
                 for (size_t i = 0; i < job->maps; i++)
                         y.input_fds[i] = fcntl(runs[i], F_DUPFD_CLOEXEC, 0);
                 must_succeed(t, &y);
+                job->reduce_scratch_bytes += scratch_bytes(&y);
                 part = content(y.output, NULL);
                 g_string_append(out, part);
                 try_done(&y);

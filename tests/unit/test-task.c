@@ -41,11 +41,13 @@ static int compare_rows(const void *a, const void *b, void *userdata)
 {
         const Rows *rows = userdata;
         size_t x = *(const size_t *) a, y = *(const size_t *) b;
-        size_t x_size = row_size(rows->text + x) - 1, y_size = row_size(rows->text + y) - 1;
+        size_t x_size = rows->key_bytes, y_size = rows->key_bytes;
         int r;
 
-        if (rows->key_bytes > 0)
-                x_size = y_size = rows->key_bytes;
+        if (rows->key_bytes == 0) {
+                x_size = row_size(rows->text + x) - 1;
+                y_size = row_size(rows->text + y) - 1;
+        }
         r = memcmp(rows->text + x, rows->text + y, MIN(x_size, y_size));
         if (r == 0)
                 r = (x_size > y_size) - (x_size < y_size);
@@ -75,8 +77,11 @@ static char *random_rows(size_t count, size_t size, GArray *ret_begins)
                 size_t n = size > 0 ? size - 1 : (size_t) g_test_rand_int_range(0, 60);
 
                 g_array_append_val(ret_begins, s->len);
-                for (size_t j = 0; j < n; j++)
-                        g_string_append_c(s, "ab\x01\xff"[g_test_rand_int_range(0, j < 9 ? 2 : 4)]);
+                for (size_t j = 0, bits = 0; j < n; j++, bits >>= 2) {
+                        if (j % 16 == 0)
+                                bits = (uint32_t) g_test_rand_int();
+                        g_string_append_c(s, "ab\x01\xff"[bits & (j < 9 ? 1 : 3)]);
+                }
                 g_string_append_c(s, '\n');
         }
         return g_string_free(s, FALSE);
@@ -275,7 +280,7 @@ static void test_a_long_word_costs_its_own_memory_alone(void)
         task_end(&t);
 }
 
-static void test_a_reduce_of_hundreds_of_maps_merges_in_passes(void)
+static void test_numbers_of_hundreds_of_maps_are_combined(void)
 {
         TaskProcess t = task_new();
         g_autofree char *text = random_text(30000, 3000), *want = expected_counts(text);
@@ -290,6 +295,138 @@ static void test_a_reduce_of_hundreds_of_maps_merges_in_passes(void)
         sorted = sorted_lines(got);
         g_assert_cmpstr(sorted, ==, want);
         task_end(&t);
+}
+
+/*
+ * In 4 MiB, 16 runs are open together, and of 140 kB each, 16 fit in memory, but no 32. So of 303 runs each 16 become
+ * one of the scratch file; when there are 16 of these they become one again; and that one, the two that came after it and
+ * the 15 runs left are too many to be given. Most records are written three times. Many keys are equal: their records stay
+ * in the order of the maps through all of it.
+ */
+static void test_a_reduce_of_hundreds_of_maps_merges_in_passes(void)
+{
+        enum { MAPS = 303, RUN_ROWS = 350, ROW_BYTES = 400, KEY_BYTES = 12 };
+        TaskProcess t = task_new();
+        char *args[] = {(char *) "record=400", (char *) "key-bytes=12"};
+        g_autoptr(GArray) begins = g_array_new(FALSE, FALSE, sizeof(size_t));
+        g_autofree char *text = random_rows((size_t) MAPS * RUN_ROWS, ROW_BYTES, begins);
+        Rows rows = {.text = text, .begins = begins, .key_bytes = KEY_BYTES};
+        g_autofree char *want = sorted_rows(&rows), *got = NULL;
+        size_t size = strlen(text);
+        Job job = {.program = app("sort"),
+                   .maps = MAPS,
+                   .piece_bytes = size,
+                   .partitions = 1,
+                   .memory_bytes = MIB(4)};
+
+        job.program.args = args;
+        job.program.n_args = ELEMENTSOF(args);
+        got = run_job(&t, &job, text, size);
+        g_assert_true(g_str_equal(got, want)); /* of 40 MB no message tells anything */
+        g_test_message("%.2f times its input in the scratch file",
+                       (double) job.reduce_scratch_bytes / (double) size);
+        g_assert_cmpuint(job.map_scratch_bytes, ==, 0);
+        g_assert_cmpuint(job.reduce_scratch_bytes, >, size * 5 / 2);
+        task_end(&t);
+}
+
+/* ---- data of many times the memory ---- */
+
+#define BEYOND_ROW_BYTES 32
+#define BEYOND_BYTES (SANITIZED ? MIB(24) : MIB(64))
+
+/* Rows of one word each; every number below half of how many they are stands in two of them, far apart. */
+static void beyond_row(char *row, size_t number)
+{
+        char text[BEYOND_ROW_BYTES + 1];
+
+        (void) snprintf(text, sizeof(text), "%010zu-a-word-of-some-bytes\n", number);
+        g_assert_cmpuint(strlen(text), <=, BEYOND_ROW_BYTES);
+        memset(row, 'x', BEYOND_ROW_BYTES);
+        memcpy(row, text, strlen(text) - 1);
+        row[BEYOND_ROW_BYTES - 1] = '\n';
+}
+
+static char *beyond_text(void)
+{
+        size_t rows = BEYOND_BYTES / BEYOND_ROW_BYTES;
+        char *text = g_malloc(BEYOND_BYTES + 1);
+
+        for (size_t i = 0; i < rows; i++)
+                beyond_row(text + i * BEYOND_ROW_BYTES, i * 48271 % (rows / 2));
+        text[BEYOND_BYTES] = '\0';
+        return text;
+}
+
+/* All numbers in order: each row twice, or each word with its count. */
+static void check_beyond(const char *got, bool counted)
+{
+        size_t numbers = BEYOND_BYTES / BEYOND_ROW_BYTES / 2;
+
+        for (size_t n = 0; n < numbers; n++) {
+                char row[BEYOND_ROW_BYTES];
+
+                beyond_row(row, n);
+                for (int i = 0; i < (counted ? 1 : 2); i++) {
+                        size_t size = BEYOND_ROW_BYTES - counted;
+
+                        g_assert_cmpint(strncmp(got, row, size), ==, 0);
+                        got += size;
+                }
+                if (counted) {
+                        g_assert_cmpint(strncmp(got, "\t2\n", 3), ==, 0);
+                        got += 3;
+                }
+        }
+        g_assert_cmpint(*got, ==, '\0');
+}
+
+/*
+ * 64 MiB in 4 MiB of memory, in maps of 16 MiB and one reduce. Beside its memory a process has what it is itself, buffers
+ * of input and output, and what malloc() keeps: together 11 MiB. Whoever held the data of a map, or of the reduce, would
+ * have more than 24.
+ */
+static void check_in_bounded_memory(const Program *program, bool counted)
+{
+        TaskProcess t = task_new();
+        g_autofree char *text = beyond_text(), *got = NULL;
+        Job job = {.program = *program,
+                   .maps = 4,
+                   .piece_bytes = MIB(8),
+                   .partitions = 1,
+                   .memory_bytes = MIB(4),
+                   .sort_output = true}; /* where that is a command's, it is sorted as well */
+
+        got = run_job(&t, &job, text, BEYOND_BYTES);
+        check_beyond(got, counted);
+        g_test_message("peak %lu KiB; %.2f and %.2f times the data in scratch files", peak_kib(&t),
+                       (double) job.map_scratch_bytes / (double) BEYOND_BYTES,
+                       (double) job.reduce_scratch_bytes / (double) BEYOND_BYTES);
+        g_assert_cmpuint(job.map_scratch_bytes, >, BEYOND_BYTES);
+        if (!SANITIZED)
+                g_assert_cmpuint(peak_kib(&t), <, 24 * 1024);
+        task_end(&t);
+}
+
+static void test_a_count_of_many_times_its_memory_stays_within_it(void)
+{
+        Program program = app("wordcount");
+
+        check_in_bounded_memory(&program, true);
+}
+
+static void test_a_sort_of_many_times_its_memory_stays_within_it(void)
+{
+        Program program = app("sort");
+
+        check_in_bounded_memory(&program, false);
+}
+
+static void test_commands_over_many_times_their_memory_stay_within_it(void)
+{
+        Program program = commands("cat", "", "tr -d '\\t'");
+
+        check_in_bounded_memory(&program, false);
 }
 
 static void test_no_input_is_an_empty_part(void)
@@ -351,8 +488,16 @@ int main(int argc, char *argv[])
         ADD("a-bad-segment-is-told-apart", test_a_bad_segment_is_told_apart);
         ADD("long-lines-and-words-pass", test_long_lines_and_words_pass);
         ADD("a-long-word-costs-its-own-memory-alone", test_a_long_word_costs_its_own_memory_alone);
+        ADD("numbers-of-hundreds-of-maps-are-combined",
+            test_numbers_of_hundreds_of_maps_are_combined);
         ADD("a-reduce-of-hundreds-of-maps-merges-in-passes",
             test_a_reduce_of_hundreds_of_maps_merges_in_passes);
+        ADD("a-count-of-many-times-its-memory-stays-within-it",
+            test_a_count_of_many_times_its_memory_stays_within_it);
+        ADD("a-sort-of-many-times-its-memory-stays-within-it",
+            test_a_sort_of_many_times_its_memory_stays_within_it);
+        ADD("commands-over-many-times-their-memory-stay-within-it",
+            test_commands_over_many_times_their_memory_stay_within_it);
         ADD("no-input-is-an-empty-part", test_no_input_is_an_empty_part);
         ADD("a-process-serves-many-attempts-in-steady-memory",
             test_a_process_serves_many_attempts_in_steady_memory);

@@ -83,13 +83,25 @@ void block_writer_done(BlockWriter *w)
 
 int block_writer_set_codec(BlockWriter *w, BlockCodec codec, Error *e)
 {
+        const CodecModule *codecs = w->codecs;
+        BlockPacker *packer = NULL;
         int r;
 
-        w->codec = codec;
-        if (codec == BLOCK_PLAIN || w->packer)
+        if (codec == w->codec)
                 return 0;
-        r = codec_module_get(&w->codecs, e);
-        return r < 0 ? r : w->codecs->block_packer_new(codec, BLOCK_HEADER_BYTES, &w->packer);
+        if (codec != BLOCK_PLAIN) {
+                r = codec_module_get(&codecs, e);
+                if (r >= 0)
+                        r = codecs->block_packer_new(codec, BLOCK_HEADER_BYTES, &packer);
+                if (r < 0)
+                        return r;
+        }
+        if (w->packer)
+                w->codecs->block_packer_free(w->packer);
+        w->codec = codec;
+        w->codecs = codecs;
+        w->packer = packer;
+        return 0;
 }
 
 /* Writes @size bytes of the closed blocks, and moves the rest of them to the front; no block is open. */

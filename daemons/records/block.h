@@ -50,8 +50,8 @@ typedef struct BlockWriter {
 int block_writer_init(BlockWriter *w, int fd, uint64_t offset);
 void block_writer_done(BlockWriter *w);
 
-/* Blocks written from now on are compressed where that makes them smaller. Return: 0, -ENOMEM, or -ELIBACC with a
- * message. */
+/* Blocks closed from now on are compressed where that makes them smaller. Return: 0; -ENOMEM, or -ELIBACC with a message,
+ * and it goes on as before. */
 int block_writer_set_codec(BlockWriter *w, BlockCodec codec, Error *e);
 
 /**

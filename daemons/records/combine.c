@@ -143,46 +143,15 @@ static void reset_memory(Combiner *c)
         c->item_count = 0;
 }
 
-static int write_run(Combiner *c, RecordStream *stream)
-{
-        Scratch *scratch = c->options.scratch;
-        BlockWriter w;
-        Record record;
-        int r;
-
-        r = block_writer_init(&w, scratch->fd, scratch->end);
-        if (r < 0)
-                return r;
-        while ((r = stream->next(stream, &record)) > 0) {
-                r = block_writer_add(&w, &record);
-                if (r < 0)
-                        break;
-        }
-        if (r >= 0)
-                r = block_writer_flush(&w);
-        if (r >= 0) {
-                Segment run = {
-                        .fd = scratch->fd,
-                        .offset = scratch->end,
-                        .length = w.offset - scratch->end,
-                        .tag = MERGE_TAG_NONE,
-                };
-
-                scratch->end = w.offset;
-                c->spilled = true;
-                r = merge_add(&c->merge, &run);
-        }
-        block_writer_done(&w);
-        return r;
-}
-
 static int spill(Combiner *c)
 {
         int r;
 
         r = arrange(c);
-        if (r >= 0)
-                r = write_run(c, &c->memory_stream);
+        if (r < 0)
+                return r;
+        c->spilled = true;
+        r = merge_spill(&c->merge, &c->memory_stream);
         if (r < 0)
                 return r;
         reset_memory(c);
@@ -238,22 +207,6 @@ static int make_arena_room(Combiner *c)
         return r < 0 || c->arena_used <= c->arena_size / 2 ? r : spill(c);
 }
 
-typedef struct SingleStream {
-        RecordStream stream;
-        const Record *record;
-} SingleStream;
-
-static int single_next(RecordStream *stream, Record *ret)
-{
-        SingleStream *s = (SingleStream *) (void *) stream;
-
-        if (!s->record)
-                return 0;
-        *ret = *s->record;
-        s->record = NULL;
-        return 1;
-}
-
 /* A key too large for the arena is a run of its own. */
 static int spill_single(Combiner *c, const uint8_t *key, size_t size, uint64_t value)
 {
@@ -265,9 +218,9 @@ static int spill_single(Combiner *c, const uint8_t *key, size_t size, uint64_t v
                 .value_size = varint_put(encoded, value),
                 .partition = combiner_partition(c, key, size),
         };
-        SingleStream s = {.stream.next = single_next, .record = &record};
 
-        return write_run(c, &s.stream);
+        c->spilled = true;
+        return merge_spill_single(&c->merge, &record);
 }
 
 /* ---- adding ---- */

@@ -187,7 +187,8 @@ static void forget_scratch(const Segment *s)
                                  (off_t) s->offset, (off_t) s->length);
 }
 
-static int write_pass(Merge *m, RecordStream *stream, Segment *ret)
+/* All of @stream, at the end of the scratch file. */
+static int write_run(Merge *m, RecordStream *stream, Segment *ret)
 {
         Scratch *scratch = m->state->options.scratch;
         BlockWriter w;
@@ -222,7 +223,7 @@ static int pass(Merge *m, GArray *from, size_t count)
 
         r = tournament_init(m, &t, (Segment *) (void *) from->data, count);
         if (r >= 0)
-                r = write_pass(m, &t.stream, &merged);
+                r = write_run(m, &t.stream, &merged);
         tournament_done(&t);
         if (r < 0)
                 return r;
@@ -276,7 +277,7 @@ static int spill_memory(Merge *m)
 
         if (!s->memory || resort_mark(s->memory).count == 0)
                 return 0;
-        r = write_pass(m, resort_sorted(s->memory), &run);
+        r = write_run(m, resort_sorted(s->memory), &run);
         if (r < 0)
                 return r;
         g_array_append_val(s->merged, run);
@@ -390,6 +391,38 @@ int merge_add(Merge *m, const Segment *segment)
         if (r < 0)
                 return r;
         return s->merged->len < s->fan_in ? 0 : pass(m, s->merged, s->fan_in);
+}
+
+int merge_spill(Merge *m, RecordStream *stream)
+{
+        Segment run;
+        int r;
+
+        r = write_run(m, stream, &run);
+        return r < 0 ? r : merge_add(m, &run);
+}
+
+typedef struct SingleStream {
+        RecordStream stream;
+        const Record *record;
+} SingleStream;
+
+static int single_next(RecordStream *stream, Record *ret)
+{
+        SingleStream *s = (SingleStream *) (void *) stream;
+
+        if (!s->record)
+                return 0;
+        *ret = *s->record;
+        s->record = NULL;
+        return 1;
+}
+
+int merge_spill_single(Merge *m, const Record *record)
+{
+        SingleStream s = {.stream.next = single_next, .record = record};
+
+        return merge_spill(m, &s.stream);
 }
 
 int merge_start(Merge *m)

@@ -53,6 +53,17 @@ void merge_done(Merge *m);
 int merge_add(Merge *m, const Segment *segment);
 
 /**
+ * merge_spill() - the same of a run that is written to the scratch file first
+ * @stream: sorted; read to its end
+ *
+ * Return: as above, and the errors of @stream and of writing (-ENOSPC, …).
+ */
+int merge_spill(Merge *m, RecordStream *stream);
+
+/* The same of one record, which is written from where it lies when it is large. */
+int merge_spill_single(Merge *m, const Record *record);
+
+/**
  * merge_start() - no more runs; m->stream gives the records, by partition, then key, then order of adding
  *
  * Return: 0; -EBADMSG with m->bad_tag for a bad segment (also from the stream); -ENOSPC and others

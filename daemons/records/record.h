@@ -13,6 +13,8 @@
 #define RECORD_MAX_BYTES GIB(1)     /* of a key, of a value, and of a line or a word */
 #define RECORD_MAX_PARTITIONS 65536 /* the index of a run file stays below 1 MiB */
 #define VARINT_MAX_BYTES 10
+#define CACHE_LINE_BYTES                                                                           \
+        64 /* what one prefetch brings; where lines are longer, some bring nothing new */
 
 typedef struct Record {
         const uint8_t *key;

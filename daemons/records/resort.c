@@ -12,7 +12,6 @@
 
 #define READ_BYTES ((uint64_t) 1024 * 1024) /* between two ticks */
 #define FETCH_AHEAD 16
-#define CACHE_LINE_BYTES 64
 #define SIZE_MAX_BYTES ((size_t) UINT32_MAX & ~(size_t) 4095) /* a ref is 32 bits */
 
 struct Resort {

@@ -11,7 +11,6 @@
 #define RECORD_ALIGN 8
 #define MEMORY_MAX (GIB(4) * RECORD_ALIGN)
 #define FETCH_AHEAD 16 /* records on their way into the cache before they are given */
-#define CACHE_LINE_BYTES 64
 #define LINES_AHEAD_MAX ((size_t) 3)
 
 /* Followed by key and value. */
@@ -192,39 +191,6 @@ static int sorter_sort(Sorter *s)
         return items_sort(items, items - s->count, s->count, s->options.partitions, &keys);
 }
 
-static int add_scratch_run(Sorter *s, BlockWriter *w)
-{
-        Scratch *scratch = s->options.scratch;
-        Segment run = {
-                .fd = scratch->fd,
-                .offset = scratch->end,
-                .length = w->offset - scratch->end,
-                .tag = MERGE_TAG_NONE,
-        };
-
-        scratch->end = w->offset;
-        s->spilled = true;
-        return merge_add(&s->merge, &run);
-}
-
-/* Writes the records in memory, or @single alone, as one run. */
-static int sorter_write_run(Sorter *s, const Record *single)
-{
-        BlockWriter w;
-        int r;
-
-        r = block_writer_init(&w, s->options.scratch->fd, s->options.scratch->end);
-        if (r < 0)
-                return r;
-        r = single ? block_writer_add(&w, single) : block_writer_add_all(&w, &s->stream);
-        if (r >= 0)
-                r = block_writer_flush(&w);
-        if (r >= 0)
-                r = add_scratch_run(s, &w);
-        block_writer_done(&w);
-        return r;
-}
-
 static int sorter_spill(Sorter *s)
 {
         int r;
@@ -234,7 +200,8 @@ static int sorter_spill(Sorter *s)
         r = sorter_sort(s);
         if (r < 0)
                 return r;
-        r = sorter_write_run(s, NULL);
+        s->spilled = true;
+        r = merge_spill(&s->merge, &s->stream);
         if (r < 0)
                 return r;
         s->used = 0;
@@ -263,8 +230,10 @@ int sorter_add(Sorter *s, const Record *record)
                 r = sorter_spill(s);
                 if (r < 0)
                         return r;
-                if (size + 2 * sizeof(Item) > s->size)
-                        return sorter_write_run(s, record);
+                if (size + 2 * sizeof(Item) > s->size) {
+                        s->spilled = true;
+                        return merge_spill_single(&s->merge, record);
+                }
         }
         p = (Packed *) (void *) (s->region + s->used);
         p->key_size = (uint32_t) record->key_size;

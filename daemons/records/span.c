@@ -5,7 +5,6 @@
 
 #define FETCH_AHEAD 32 /* records on their way into the cache before they are copied */
 #define FETCH_BYTES_MAX ((size_t) 256)
-#define CACHE_LINE_BYTES 64
 
 static inline void fetch(const uint8_t *record, size_t size)
 {

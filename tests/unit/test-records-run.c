@@ -7,7 +7,19 @@
 
 #include "base/fs.h"
 #include "records/block-sum.h"
+#include "records/codec-module.h"
 #include "records/run-file.h"
+
+/* Instead of codec-linked.c: a module that may be gone. */
+static bool codecs_are_gone;
+
+int codec_module_get(const CodecModule **ret, Error *e)
+{
+        if (codecs_are_gone)
+                return error_setf(e, ELIBACC, "gone");
+        *ret = &codec_module;
+        return 0;
+}
 
 static int empty_file(void)
 {
@@ -139,6 +151,74 @@ static void test_what_was_written_is_read_from_any_file_and_offset(void)
                 (void) close(copy);
                 sample_done(&s);
         }
+}
+
+static uint32_t block_magic(int fd, uint64_t offset)
+{
+        uint32_t magic;
+
+        g_assert_cmpint(pread(fd, &magic, sizeof(magic), (off_t) offset), ==, sizeof(magic));
+        return GUINT32_FROM_LE(magic);
+}
+
+/* One block by each, and what all of them hold is read. A codec that is not there changes nothing. */
+static void test_a_codec_may_change_from_block_to_block(void)
+{
+        static const BlockCodec codecs[] = {BLOCK_LZ4, BLOCK_ZSTD, BLOCK_PLAIN, BLOCK_LZ4};
+        static const uint32_t magics[] = {BLOCK_MAGIC_LZ4, BLOCK_MAGIC_ZSTD, BLOCK_MAGIC,
+                                          BLOCK_MAGIC_LZ4};
+        static const uint8_t zeros[1000];
+        Record record = {.key = zeros, .key_size = 1000, .value = zeros}, got;
+        _cleanup_error_ Error e = {};
+        int fd = empty_file();
+        BlockWriter w;
+        BlockCursor c;
+
+        g_assert_cmpint(block_writer_init(&w, fd, 0), ==, 0);
+        for (size_t i = 0; i < ELEMENTSOF(codecs); i++) {
+                uint64_t at = w.offset;
+
+                g_assert_cmpint(block_writer_set_codec(&w, codecs[i], NULL), ==, 0);
+                codecs_are_gone = true;
+                g_assert_cmpint(block_writer_set_codec(
+                                        &w, codecs[i] == BLOCK_LZ4 ? BLOCK_ZSTD : BLOCK_LZ4, &e),
+                                ==, -ELIBACC);
+                g_assert_cmpstr(e.message, ==, "gone");
+                codecs_are_gone = false;
+                error_done(&e);
+                g_assert_cmpint(block_writer_add(&w, &record), ==, 0);
+                g_assert_cmpint(block_writer_flush(&w), ==, 0);
+                g_assert_cmpuint(block_magic(fd, at), ==, magics[i]);
+        }
+        block_cursor_init(&c, fd, 0, w.offset, BLOCK_ANY_PARTITION, NULL);
+        for (size_t i = 0; i < ELEMENTSOF(codecs); i++) {
+                g_assert_cmpint(block_cursor_next(&c, &got, NULL), ==, 1);
+                g_assert_cmpmem(got.key, got.key_size, zeros, sizeof(zeros));
+                g_assert_cmpuint(got.value_size, ==, 0);
+        }
+        g_assert_cmpint(block_cursor_next(&c, &got, NULL), ==, 0);
+        block_cursor_done(&c);
+        block_writer_done(&w);
+        (void) close(fd);
+}
+
+/* Where codecs are gone from the first one on, what is written is plain. */
+static void test_a_codec_that_is_not_there_leaves_blocks_plain(void)
+{
+        static const uint8_t zeros[1000];
+        Record record = {.key = zeros, .key_size = 1000, .value = zeros};
+        int fd = empty_file();
+        BlockWriter w;
+
+        g_assert_cmpint(block_writer_init(&w, fd, 0), ==, 0);
+        codecs_are_gone = true;
+        g_assert_cmpint(block_writer_set_codec(&w, BLOCK_LZ4, NULL), ==, -ELIBACC);
+        codecs_are_gone = false;
+        g_assert_cmpint(block_writer_add(&w, &record), ==, 0);
+        g_assert_cmpint(block_writer_flush(&w), ==, 0);
+        g_assert_cmpuint(block_magic(fd, 0), ==, BLOCK_MAGIC);
+        block_writer_done(&w);
+        (void) close(fd);
 }
 
 static void test_partitions_may_be_empty(void)
@@ -473,6 +553,9 @@ int main(int argc, char *argv[])
         g_test_init(&argc, &argv, NULL);
         ADD("what-was-written-is-read-from-any-file-and-offset",
             test_what_was_written_is_read_from_any_file_and_offset);
+        ADD("a-codec-may-change-from-block-to-block", test_a_codec_may_change_from_block_to_block);
+        ADD("a-codec-that-is-not-there-leaves-blocks-plain",
+            test_a_codec_that_is_not_there_leaves_blocks_plain);
         ADD("partitions-may-be-empty", test_partitions_may_be_empty);
         ADD("the-bytes-are-those-of-the-specification",
             test_the_bytes_are_those_of_the_specification);

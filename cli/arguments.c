@@ -30,6 +30,7 @@ enum {
         OPT_MAP_FIELD_SEPARATOR,
         OPT_MAP_KEY_FIELDS,
         OPT_PARTITION_KEY_FIELDS,
+        OPT_SORT_KEY_FIELDS,
         OPT_REDUCE_FIELD_SEPARATOR,
         OPT_SPLIT_SIZE,
         OPT_FILE,
@@ -91,6 +92,7 @@ static const OptionInfo options[] = {
         {"map-field-separator", required_argument, OPT_MAP_FIELD_SEPARATOR, JOB},
         {"map-key-fields", required_argument, OPT_MAP_KEY_FIELDS, JOB},
         {"partition-key-fields", required_argument, OPT_PARTITION_KEY_FIELDS, JOB},
+        {"sort-key-fields", required_argument, OPT_SORT_KEY_FIELDS, JOB},
         {"reduce-field-separator", required_argument, OPT_REDUCE_FIELD_SEPARATOR, JOB},
         {"split-size", required_argument, OPT_SPLIT_SIZE, JOB},
         {"file", required_argument, OPT_FILE, JOB},
@@ -292,6 +294,9 @@ static int parse_field_option(int value, const char *s, JobArguments *j, Error *
                 return 0;
         case OPT_REDUCE_FIELD_SEPARATOR:
                 j->reduce_separator = s;
+                return 0;
+        case OPT_SORT_KEY_FIELDS:
+                j->sort_key_fields = s;
                 return 0;
         case OPT_MAP_KEY_FIELDS:
                 return parse_number("map-key-fields", s, 1, KEY_FIELDS_MAX, &j->map_key_fields, e);

@@ -35,7 +35,7 @@ typedef struct JobArguments {
         uint64_t memory_limit_bytes;
         const char *backups, *priority;
         const char *intermediate_compression, *output_compression, *input_format;
-        const char *map_separator, *reduce_separator;
+        const char *map_separator, *reduce_separator, *sort_key_fields;
         uint32_t map_key_fields, partition_key_fields;
         uint64_t split_size_bytes;
         const char *exec_directory; /* commands are looked for there; NULL: here */

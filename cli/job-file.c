@@ -13,7 +13,7 @@ struct JobFile {
         char *name, *output, *app, *mapper, *combiner, *reducer, *reducer_app, *reuse,
                 *intermediate;
         char *backups, *priority;
-        char *map_separator, *reduce_separator;
+        char *map_separator, *reduce_separator, *sort_key_fields;
         char *intermediate_compression, *output_compression, *input_format;
         GPtrArray *inputs, *args, *env, *ship, *archives; /* of char *; NULL: none was given */
         uint32_t reduces, max_attempts;
@@ -44,6 +44,7 @@ JobFile *job_file_free(JobFile *f)
         g_free(f->output_compression);
         g_free(f->input_format);
         g_free(f->reduce_separator);
+        g_free(f->sort_key_fields);
         g_clear_pointer(&f->inputs, g_ptr_array_unref);
         g_clear_pointer(&f->args, g_ptr_array_unref);
         g_clear_pointer(&f->env, g_ptr_array_unref);
@@ -237,6 +238,7 @@ static void fill(JobArguments *a, JobFile *f)
         a->input_format = a->input_format ? a->input_format : f->input_format;
         a->map_separator = a->map_separator ? a->map_separator : f->map_separator;
         a->reduce_separator = a->reduce_separator ? a->reduce_separator : f->reduce_separator;
+        a->sort_key_fields = a->sort_key_fields ? a->sort_key_fields : f->sort_key_fields;
         a->map_key_fields = a->map_key_fields ? a->map_key_fields : f->map_key_fields;
         a->partition_key_fields =
                 a->partition_key_fields ? a->partition_key_fields : f->partition_key_fields;
@@ -278,6 +280,7 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Map", "FieldSeparator", conf_parse_string, &f->map_separator},
                 {"Map", "KeyFields", parse_key_fields, &f->map_key_fields},
                 {"Map", "PartitionKeyFields", parse_key_fields, &f->partition_key_fields},
+                {"Map", "SortKeyFields", conf_parse_string, &f->sort_key_fields},
                 {"Map", "Ship", conf_parse_strv, &f->ship},
                 {"Combine", "Exec", conf_parse_string, &f->combiner},
                 {"Combine", "App", parse_combine_app, f},
@@ -423,11 +426,12 @@ static void put_commands(Writer *w, const JobRequest *q)
 
         if (put_header(w, "Map",
                        q->mapper || a->map_separator || a->map_key_fields > 0 ||
-                               a->partition_key_fields > 0)) {
+                               a->partition_key_fields > 0 || a->sort_key_fields)) {
                 put(w, "Exec", q->mapper);
                 put(w, "FieldSeparator", a->map_separator);
                 put_number(w, "KeyFields", a->map_key_fields);
                 put_number(w, "PartitionKeyFields", a->partition_key_fields);
+                put(w, "SortKeyFields", a->sort_key_fields);
         }
         if (put_header(w, "Combine", q->combiner))
                 put(w, "Exec", q->combiner);

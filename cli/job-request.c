@@ -386,6 +386,7 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                      {"OutputCompression", a->output_compression},
                      {"InputFormat", a->input_format},
                      {"MapFieldSeparator", a->map_separator},
+                     {"SortKeyFields", a->sort_key_fields},
                      {"ReduceFieldSeparator", a->reduce_separator}};
         int r = 0;
 

@@ -83,6 +83,7 @@ static const char help_text[] =
         "     --map-field-separator=S  Between the fields of the mapper's lines (TAB)\n"
         "     --map-key-fields=N       How many of them are the key (1)\n"
         "     --partition-key-fields=N How many of these choose the reduce (all)\n"
+        "     --sort-key-fields=LIST   In whose order keys come, as 2nr,1 (the whole key, by bytes)\n"
         "     --reduce-field-separator=S  Between key and value of the reducer's input (TAB)\n"
         "     --split-size=SIZE        Input of one map task: 4K to 1T\n"
         "     --file=FILE              Ship a file to where the commands run; may be repeated\n"

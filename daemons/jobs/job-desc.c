@@ -11,6 +11,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "jobs/job-desc.h"
+#include "jobs/sort-fields.h"
 
 /* Hadoop's words (mapreduce.job.priority), from low to high; the middle is the default. */
 static const char *const priorities[] = {"very-low", "low", "normal", "high", "very-high"};
@@ -36,6 +37,7 @@ static const Key keys[] = {
         {"MapFieldSeparator", 's', offsetof(JobDesc, map_separator), 0, JOB_SEPARATOR_MAX_BYTES},
         {"MapKeyFields", 'n', offsetof(JobDesc, map_key_fields), 1, JOB_KEY_FIELDS_MAX},
         {"PartitionKeyFields", 'n', offsetof(JobDesc, partition_key_fields), 0, JOB_KEY_FIELDS_MAX},
+        {"SortKeyFields", 's', offsetof(JobDesc, sort_key_fields), 0, JOB_NAME_MAX_BYTES},
         {"ReduceFieldSeparator", 's', offsetof(JobDesc, reduce_separator), 0,
          JOB_SEPARATOR_MAX_BYTES},
         {"SplitSize", 'n', offsetof(JobDesc, split_size_bytes), JOB_SPLIT_SIZE_MIN,
@@ -155,7 +157,7 @@ static int unknown_key(const char *key, Error *e)
                 e, EINVAL,
                 "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
                 "Combiner, Reducer, ReducerApp, Reduces, MapFieldSeparator, MapKeyFields, PartitionKeyFields, "
-                "ReduceFieldSeparator, SplitSize, Env, Archives, MaxAttempts, SkipBadRecords, "
+                "SortKeyFields, ReduceFieldSeparator, SplitSize, Env, Archives, MaxAttempts, SkipBadRecords, "
                 "TaskTimeout, MemoryLimit, Reuse, Intermediate, IntermediateCompression, OutputCompression, InputFormat, Backups, Priority, RequestId)",
                 key);
 }
@@ -343,6 +345,11 @@ static int check_reducer_app(const JobDesc *d, Error *e)
                                   "ReduceFieldSeparator is for what a Reducer reads, not for "
                                   "ReducerApp=%s",
                                   d->reducer_app);
+        if (*d->sort_key_fields)
+                return error_setf(e, EINVAL,
+                                  "SortKeyFields=%s is the order in which a Reducer reads lines: "
+                                  "ReducerApp=%s adds up without any order",
+                                  d->sort_key_fields, d->reducer_app);
         if (catalog_find_reducer(d->reducer_app))
                 return 0;
         names = catalog_reducer_names();
@@ -409,6 +416,12 @@ static int check_map_only(const JobDesc *d, Error *e)
                                   *d->reducer    ? "Reducer"
                                   : *d->combiner ? "Combiner"
                                                  : "ReducerApp");
+        if (*d->sort_key_fields)
+                return error_setf(
+                        e, EINVAL,
+                        "SortKeyFields=%s: Reduces=0 sorts nothing; with Reducer=identity "
+                        "lines come out sorted",
+                        d->sort_key_fields);
         return 0;
 }
 
@@ -431,6 +444,7 @@ static int check_separator(const char *key, const char *value, Error *e)
 /* How lines are cut is for commands: apps have parameters for that. */
 static int check_fields(const JobDesc *d, Error *e)
 {
+        SortField sort[SORT_FIELDS_MAX];
         int r;
 
         r = check_separator("MapFieldSeparator", d->map_separator, e);
@@ -439,16 +453,18 @@ static int check_fields(const JobDesc *d, Error *e)
         if (r < 0)
                 return r;
         if (*d->app && (*d->map_separator || *d->reduce_separator || d->map_key_fields != 1 ||
-                        d->partition_key_fields != 0))
+                        d->partition_key_fields != 0 || *d->sort_key_fields))
                 return error_setf(e, EINVAL,
-                                  "MapFieldSeparator, MapKeyFields, PartitionKeyFields and "
-                                  "ReduceFieldSeparator go with Mapper, not with App=%s",
+                                  "MapFieldSeparator, MapKeyFields, PartitionKeyFields, "
+                                  "SortKeyFields and ReduceFieldSeparator go with Mapper, not with "
+                                  "App=%s",
                                   d->app);
         if (d->partition_key_fields > d->map_key_fields)
                 return error_setf(e, EINVAL,
                                   "PartitionKeyFields=%u: the key has MapKeyFields=%u only",
                                   d->partition_key_fields, d->map_key_fields);
-        return 0;
+        r = sort_fields_parse(d->sort_key_fields, d->map_key_fields, sort, e);
+        return MIN(r, 0);
 }
 
 static int check_inputs(const JobDesc *d, Error *e)

@@ -65,8 +65,9 @@ typedef struct JobDesc {
         char *output_compression; /* "" and "none" are one; "gzip", "bzip2", "zstd", "lz4", "xz" */
         char *input_format;       /* "" and "lines" are one; "whole" */
         char *map_separator;      /* between the fields of what commands' maps write; "" is TAB */
-        char *reduce_separator;   /* between key and value of what their reduces read; "" is TAB */
-        GPtrArray *inputs;        /* of char * */
+        char *sort_key_fields;  /* sort-fields.h; "": commands' keys in the order of their bytes */
+        char *reduce_separator; /* between key and value of what their reduces read; "" is TAB */
+        GPtrArray *inputs;      /* of char * */
         GPtrArray *args;
         GPtrArray *env;
         GPtrArray *archives; /* "FILE" or "FILE#DIRECTORY" of files, to be unpacked */

@@ -32,7 +32,8 @@ static const char *result_order(const MasterJob *j)
 {
         const CatalogApp *app = catalog_find(j->desc->app);
 
-        return j->reduces == 0 || (app && app->ordered) ? "parts" : "key";
+        return j->reduces == 0 || *j->desc->sort_key_fields || (app && app->ordered) ? "parts"
+                                                                                     : "key";
 }
 
 static int property_text(sd_bus *bus, const char *path, const char *interface, const char *property,

@@ -11,6 +11,7 @@
 
 #include "base/fs.h"
 #include "base/text.h"
+#include "jobs/sort-fields.h"
 #include "mr-masterd/master-attempt.h"
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
@@ -460,6 +461,8 @@ typedef struct Spec {
         Mapreduced__V1__Piece **piece_pointers;
         GPtrArray *files; /* Mapreduced__V1__JobFile * */
         ProtobufCBinaryData *bounds;
+        Mapreduced__V1__SortField sort_fields[SORT_FIELDS_MAX];
+        Mapreduced__V1__SortField *sort_field_pointers[SORT_FIELDS_MAX];
         uint8_t map_separator[JOB_SEPARATOR_MAX_BYTES], reduce_separator[JOB_SEPARATOR_MAX_BYTES];
         char *output_dir, *part_name, *lineage;
 } Spec;
@@ -482,6 +485,24 @@ static ProtobufCBinaryData separator(const char *text, uint8_t buffer[JOB_SEPARA
 
         (void) text_unescape(text, buffer, JOB_SEPARATOR_MAX_BYTES, &b.len);
         return b;
+}
+
+static void fill_sort_fields(Spec *s, const JobDesc *d)
+{
+        SortField fields[SORT_FIELDS_MAX];
+        int n = sort_fields_parse(d->sort_key_fields, UINT32_MAX, fields, NULL);
+
+        for (int i = 0; i < n; i++) {
+                Mapreduced__V1__SortField *to = &s->sort_fields[i];
+
+                *to = (Mapreduced__V1__SortField) MAPREDUCED__V1__SORT_FIELD__INIT;
+                to->number = fields[i].number;
+                to->numeric = fields[i].numeric;
+                to->reverse = fields[i].reverse;
+                s->sort_field_pointers[i] = to;
+        }
+        s->program.n_sort_fields = (size_t) MAX(n, 0);
+        s->program.sort_fields = s->sort_field_pointers;
 }
 
 static void fill_program(Spec *s, const JobDesc *d)
@@ -514,6 +535,7 @@ static void fill_program(Spec *s, const JobDesc *d)
         s->program.reduce_separator = separator(d->reduce_separator, s->reduce_separator);
         s->program.map_key_fields = d->map_key_fields;
         s->program.partition_key_fields = d->partition_key_fields;
+        fill_sort_fields(s, d);
         s->program.n_bounds = d->bounds->len;
         s->program.bounds = s->bounds;
 }
@@ -578,8 +600,10 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
                         return;
         }
         /* A result that comes back to the caller is merged from its parts and must be in order; what a
-         * command writes into an output directory is its own affair, and so is what maps alone write. */
-        s->spec.sort_output = a->kind == TASK_REDUCE && (*j->desc->app || !*j->desc->output);
+         * command writes into an output directory is its own affair, and so are what maps alone write and an
+         * order that was asked for. */
+        s->spec.sort_output = a->kind == TASK_REDUCE && !*j->desc->sort_key_fields &&
+                              (*j->desc->app || !*j->desc->output);
         s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task, job_part_ending(j));
         s->spec.part_name = s->part_name;
         if (!j->streamed) {

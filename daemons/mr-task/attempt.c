@@ -316,9 +316,23 @@ static int attempt_set_fields(Attempt *a, const Mapreduced__V1__Program *p)
                      : 0;
 }
 
+static int attempt_set_order(Attempt *a, const Mapreduced__V1__Program *p)
+{
+        int r = 0;
+
+        a->order.fields = &a->fields;
+        for (size_t i = 0; i < p->n_sort_fields && r >= 0; i++) {
+                const Mapreduced__V1__SortField *f = p->sort_fields[i];
+
+                r = key_order_add(&a->order, (KeyOrderField){f->number, f->numeric, f->reverse});
+        }
+        return r < 0 ? attempt_failf(a, r, "the fields to sort keys by are none") : 0;
+}
+
 static int attempt_check_start(Attempt *a)
 {
         const Mapreduced__Task__V1__AttemptStart *s = a->start;
+        int r;
 
         if (a->message.fd_count != 3 && a->message.fd_count != 5)
                 return attempt_failf(a, EPROTO, "the worker sent %zu descriptors, not 3 or 5",
@@ -328,7 +342,8 @@ static int attempt_check_start(Attempt *a)
         if (s->kind == MAPREDUCED__V1__TASK_KIND__MAP && s->partitions > RECORD_MAX_PARTITIONS)
                 return attempt_failf(a, EINVAL, "%u reduces are not possible: %d at most are",
                                      s->partitions, RECORD_MAX_PARTITIONS);
-        return attempt_set_fields(a, s->program);
+        r = attempt_set_fields(a, s->program);
+        return r < 0 ? r : attempt_set_order(a, s->program);
 }
 
 /* The page and the stderr of a plugin, which the worker sees also when it crashes. */
@@ -406,6 +421,7 @@ static void attempt_done(Attempt *a)
         g_free(a->status);
         g_string_free(a->stderr_tail, TRUE);
         g_hash_table_unref(a->user_counters);
+        key_order_done(&a->order);
 }
 
 /*

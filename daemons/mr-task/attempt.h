@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "records/key-fields.h"
+#include "records/key-order.h"
 #include "records/record.h"
 #include "records/record-page.h"
 #include "mr-task/link.h"
@@ -48,6 +49,7 @@ typedef struct Attempt {
         size_t memory_bytes;
         KeyFields fields;           /* of the lines that commands' maps write */
         KeyFields reduce_separator; /* of those that their reduces read */
+        KeyOrder order;             /* in which their keys come */
 
         uint64_t counters[_COUNTER_ID_MAX];
         GHashTable *user_counters; /* "group:name" to uint64_t* */
@@ -86,6 +88,12 @@ int attempt_tell(Attempt *a);
 
 /* Tells the worker of a record that is done without. */
 int attempt_skip_record(Attempt *a, Mapreduced__V1__SkippedRecord *record);
+
+/* NULL: keys are in the order of their bytes. */
+static inline KeyOrder *attempt_order(Attempt *a)
+{
+        return a->order.count > 0 ? &a->order : NULL;
+}
 
 /* Of the monotonic clock. */
 uint64_t attempt_now_usec(void);

@@ -63,6 +63,7 @@ TextSink map_text_sink(Attempt *a, const MapSink *to)
                 .fold = to->fold,
                 .out = to->out,
                 .fields = &a->fields,
+                .order = attempt_order(a),
                 .partitions = a->start->partitions,
                 .ends_lines = true,
                 .what = "mapper",
@@ -171,6 +172,7 @@ int map_combine_command(Attempt *a, RecordStream *stream)
                         {
                                 .attempt = a,
                                 .fields = &a->fields,
+                                .order = attempt_order(a),
                                 .partitions = a->start->partitions,
                                 .what = "combiner",
                         },
@@ -182,13 +184,14 @@ int map_combine_command(Attempt *a, RecordStream *stream)
                 .ticker = &a->ticker,
         };
         RecordStream *combined;
+        PlainKeys plain;
         int r;
 
         r = sorter_new(&options, &sorter);
         if (r < 0)
                 return r;
         io.sink.sorter = sorter;
-        r = text_source_init(&io.source, stream, &a->fields);
+        r = text_source_init(&io.source, plain_keys_init(&plain, a, stream), &a->fields);
         if (r < 0)
                 return r;
         r = run_combiner(a, &io);

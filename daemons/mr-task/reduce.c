@@ -202,12 +202,12 @@ static int reduce_fold(Attempt *a, Output *out)
 
 /* ---- no reducer ---- */
 
-static int reduce_identity(Attempt *a, Merge *merge, Output *out)
+static int reduce_identity(Attempt *a, Merge *merge, RecordStream *stream, Output *out)
 {
         Record record;
         int r;
 
-        while ((r = merge->stream.next(&merge->stream, &record)) > 0) {
+        while ((r = stream->next(stream, &record)) > 0) {
                 a->counters[COUNTER_REDUCE_INPUT_RECORDS]++;
                 r = output_line(out, record.key, record.key_size, record.value, record.value_size,
                                 true);
@@ -292,7 +292,7 @@ static int run_reducer(Attempt *a, ReducerIo *io)
 }
 
 /* What comes out is sorted by what stands before its first TAB, whatever separates the input: so it is merged. */
-static int reduce_command(Attempt *a, Merge *merge, Output *out)
+static int reduce_command(Attempt *a, Merge *merge, RecordStream *stream, Output *out)
 {
         static const KeyFields by_tab = {.separator = {'\t'}, .separator_size = 1, .count = 1};
         _cleanup_(sorter_freep) Sorter *sorter = NULL;
@@ -320,7 +320,7 @@ static int reduce_command(Attempt *a, Merge *merge, Output *out)
                         return r;
                 io.sink.sorter = sorter;
         }
-        r = text_source_init(&io.source, &merge->stream, &a->reduce_separator);
+        r = text_source_init(&io.source, stream, &a->reduce_separator);
         if (r < 0)
                 return r;
         r = run_reducer(a, &io);
@@ -343,6 +343,8 @@ static int reduce_merged(Attempt *a, Plugin *p, Output *out)
                 .ticker = &a->ticker,
                 .want_partition = a->start->task,
         };
+        RecordStream *stream;
+        PlainKeys plain;
         int r;
 
         r = merge_init(&merge, &options);
@@ -355,8 +357,9 @@ static int reduce_merged(Attempt *a, Plugin *p, Output *out)
                 return merge_failed(a, &merge, r);
         if (p)
                 return plugin_failed(a, &merge, plugin_reduce(p, &merge.stream, out));
-        return a->start->program->reducer[0] != '\0' ? reduce_command(a, &merge, out)
-                                                     : reduce_identity(a, &merge, out);
+        stream = plain_keys_init(&plain, a, &merge.stream);
+        return a->start->program->reducer[0] != '\0' ? reduce_command(a, &merge, stream, out)
+                                                     : reduce_identity(a, &merge, stream, out);
 }
 
 static int reduce_plugin(Attempt *a, Output *out)

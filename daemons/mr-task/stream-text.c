@@ -94,18 +94,45 @@ int text_source_give(TextSource *t, const uint8_t **ret, size_t *ret_size)
         return 1;
 }
 
+static int plain_keys_next(RecordStream *stream, Record *ret)
+{
+        PlainKeys *p = (PlainKeys *) ((char *) stream - offsetof(PlainKeys, stream));
+        int r;
+
+        r = p->ordered->next(p->ordered, ret);
+        if (r <= 0)
+                return r;
+        r = key_order_take(&p->attempt->order, ret);
+        return r < 0 ? attempt_failf(p->attempt, r,
+                                     "records that are not as the maps should have made them")
+                     : 1;
+}
+
+RecordStream *plain_keys_init(PlainKeys *p, Attempt *a, RecordStream *stream)
+{
+        if (a->order.count == 0)
+                return stream;
+        *p = (PlainKeys){.stream = {.next = plain_keys_next}, .ordered = stream, .attempt = a};
+        return &p->stream;
+}
+
 void text_sink_done(TextSink *t)
 {
         lines_done(&t->lines);
 }
 
-static int add_line(TextSink *t, const uint8_t *line, size_t size)
+static inline int add_line(TextSink *t, const uint8_t *line, size_t size, KeyOrder *order)
 {
         Record record;
         int r;
 
         t->records++;
         key_fields_split(t->fields, line, size, t->keep_separator, t->partitions, &record);
+        if (order) {
+                r = key_order_put(order, &record);
+                if (r < 0)
+                        return r;
+        }
         r = t->fold ? fold_add(t->fold, &record) : sorter_add(t->sorter, &record);
         if (r == -E2BIG)
                 return attempt_failf(t->attempt, r, "the %s wrote a line longer than 1 GiB",
@@ -113,18 +140,24 @@ static int add_line(TextSink *t, const uint8_t *line, size_t size)
         return r < 0 && !t->fold ? attempt_fail_write(t->attempt, r, "the scratch file") : r;
 }
 
-static int add_lines(TextSink *t, bool final)
+static inline int add_lines_by(TextSink *t, bool final, KeyOrder *order)
 {
         const uint8_t *line;
         size_t size;
         int r;
 
         while (lines_next(&t->lines, final, &line, &size)) {
-                r = add_line(t, line, size);
+                r = add_line(t, line, size, order);
                 if (r < 0)
                         return r;
         }
         return 0;
+}
+
+/* Two loops, for most jobs have no order. */
+static int add_lines(TextSink *t, bool final)
+{
+        return t->order ? add_lines_by(t, final, t->order) : add_lines_by(t, final, NULL);
 }
 
 static int pass_on(TextSink *t, const uint8_t *data, size_t size)

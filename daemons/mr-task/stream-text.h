@@ -26,6 +26,16 @@ int text_source_init(TextSource *t, RecordStream *stream, const KeyFields *field
 void text_source_done(TextSource *t);
 int text_source_give(TextSource *t, const uint8_t **ret, size_t *ret_size);
 
+/* The same records with their keys as they were, of a stream that is sorted by an order of fields. */
+typedef struct PlainKeys {
+        RecordStream stream;
+        RecordStream *ordered;
+        Attempt *attempt;
+} PlainKeys;
+
+/* @stream for who reads keys: itself, where these are in the order of their bytes. */
+RecordStream *plain_keys_init(PlainKeys *p, Attempt *a, RecordStream *stream);
+
 /* Lines that a command wrote: as records into a sorter or a fold, or as they are into a part of the result. */
 typedef struct TextSink {
         Attempt *attempt;
@@ -33,6 +43,7 @@ typedef struct TextSink {
         Fold *fold;  /* instead of the sorter */
         Output *out; /* instead of either */
         const KeyFields *fields;
+        KeyOrder *order; /* in which the sorter shall have the keys; NULL: that of their bytes */
         uint32_t partitions;
         bool keep_separator; /* the value begins with it, so that a line comes out as it went in */
         const char *what;    /* "mapper", for messages */

@@ -40,6 +40,21 @@ const uint8_t *key_fields_find(const KeyFields *k, const uint8_t *line, size_t s
         }
 }
 
+const uint8_t *key_fields_get(const KeyFields *k, const uint8_t *key, size_t size, uint32_t number,
+                              size_t *ret_size)
+{
+        const uint8_t *end = key + size, *next;
+
+        if (number > 1) {
+                const uint8_t *before = key_fields_find(k, key, size, number - 1);
+
+                key = before ? before + k->separator_size : end;
+        }
+        next = find_separator(k, key, (size_t) (end - key));
+        *ret_size = (size_t) ((next ? next : end) - key);
+        return key;
+}
+
 size_t key_fields_partition_size(const KeyFields *k, const uint8_t *key, size_t size)
 {
         const uint8_t *end;

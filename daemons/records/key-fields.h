@@ -36,6 +36,10 @@ int key_fields_init(KeyFields *k, const uint8_t *separator, size_t separator_siz
 const uint8_t *key_fields_find(const KeyFields *k, const uint8_t *line, size_t size,
                                uint32_t count);
 
+/* Field @number of @key, from 1, and its size; a field that is not there is an empty one. */
+const uint8_t *key_fields_get(const KeyFields *k, const uint8_t *key, size_t size, uint32_t number,
+                              size_t *ret_size);
+
 /* How many bytes of @key choose the partition. */
 size_t key_fields_partition_size(const KeyFields *k, const uint8_t *key, size_t size);
 

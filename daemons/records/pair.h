@@ -40,23 +40,30 @@ static inline size_t pair_put(uint8_t *to, const uint8_t *first, size_t first_si
         return at + second_size;
 }
 
-/* The bytes of the first string and what ends it; 0 when @pair is none. */
-static inline size_t pair_head_size(const uint8_t *pair, size_t size)
+/* As pair_head_size(), of a pair that was complemented where @nul is ff. */
+static inline size_t pair_head_size_of(const uint8_t *pair, size_t size, uint8_t nul)
 {
+        const uint8_t escape = (uint8_t) (0xff - nul);
         size_t at = 0;
 
         while (at + 1 < size) {
-                const uint8_t *nul = memchr(pair + at, 0, size - at - 1);
+                const uint8_t *found = memchr(pair + at, nul, size - at - 1);
 
-                if (!nul)
+                if (!found)
                         return 0;
-                at = (size_t) (nul - pair) + 2;
-                if (nul[1] == 0)
+                at = (size_t) (found - pair) + 2;
+                if (found[1] == nul)
                         return at;
-                if (nul[1] != 0xff)
+                if (found[1] != escape)
                         return 0;
         }
         return 0;
+}
+
+/* The bytes of the first string and what ends it; 0 when @pair is none. */
+static inline size_t pair_head_size(const uint8_t *pair, size_t size)
+{
+        return pair_head_size_of(pair, size, 0);
 }
 
 /* The first string of a pair whose head has @head_size bytes. Return: the bytes written, fewer than that. */

@@ -4,14 +4,12 @@
 #include "records/pair.h"
 #include "records/sort-key.h"
 
-/* Sign, count of digits and the end that a negative number has. */
-#define NUMBER_EXTRA 6
 #define SIGN_NEGATIVE 1
 #define SIGN_POSITIVE 2
 
 size_t sort_key_size_max(size_t size)
 {
-        return pair_size_max(size + NUMBER_EXTRA, pair_size_max(size, 0));
+        return pair_size_max(size + SORT_NUMBER_EXTRA, pair_size_max(size, 0));
 }
 
 static bool is_digit(const uint8_t *at, const uint8_t *end)
@@ -19,8 +17,7 @@ static bool is_digit(const uint8_t *at, const uint8_t *end)
         return at < end && *at >= '0' && *at <= '9';
 }
 
-/* As sort -n: blanks, a minus, digits, a point, digits. */
-static size_t put_number(const uint8_t *at, const uint8_t *end, uint8_t *to)
+size_t sort_number_put(const uint8_t *at, const uint8_t *end, uint8_t *to)
 {
         uint8_t *out = to + 5;
         bool negative;
@@ -69,8 +66,8 @@ size_t sort_key_put(const SortSpec *s, const uint8_t *record, size_t size, uint8
                 field_size = 0; /* sorts first */
         if (s->numeric) {
                 /* Behind what the key will need at most, then escaped into its place. */
-                number = to + sort_key_size_max(size) - size - NUMBER_EXTRA;
-                n = put_number(field, field + field_size, number);
+                number = to + sort_key_size_max(size) - size - SORT_NUMBER_EXTRA;
+                n = sort_number_put(field, field + field_size, number);
                 used = pair_put(to, number, n, NULL, 0);
         } else
                 used = pair_put(to, field, s->key == 0 ? 0 : field_size, NULL, 0);

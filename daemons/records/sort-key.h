@@ -13,6 +13,9 @@
 
 #include "records/fields.h"
 
+/* Sign, count of digits and the end that a negative number has. */
+#define SORT_NUMBER_EXTRA 6
+
 typedef struct SortSpec {
         Fields fields;
         uint64_t key;       /* field; 0: the whole line */
@@ -36,3 +39,7 @@ size_t sort_key_put(const SortSpec *s, const uint8_t *record, size_t size, uint8
 /* The record that a key was made of; in place, as it only becomes shorter. -EBADMSG for bytes that are none. */
 int sort_key_get(const SortSpec *s, uint8_t *key, size_t size, const uint8_t **ret,
                  size_t *ret_size);
+
+/* The number in [@at, @end), as sort -n reads one: blanks, a minus, digits, a point, digits. Return: the bytes written, at
+ * most as many as there were and SORT_NUMBER_EXTRA. They are no string that is ended: pair_put() makes one. */
+size_t sort_number_put(const uint8_t *at, const uint8_t *end, uint8_t *to);

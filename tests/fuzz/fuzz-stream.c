@@ -1,11 +1,12 @@
 /*
  * What commands write. Lines are cut into key and value as a plain search says, whatever the separator and the
- * numbers of fields; and what comes on stderr is the same reports and text however it is cut into reads.
+ * numbers of fields; keys come back from any order of theirs; and what comes on stderr is the same reports and text
+ * however it is cut into reads.
  *
  * Input: sizes of reads, of the separator, numbers of fields; the separator; the text.
  */
 #include "fuzz.h"
-#include "records/key-fields.h"
+#include "records/key-order.h"
 #include "records/reporter.h"
 
 /* By hand, byte by byte: where separator number @n begins; @size when there are fewer. */
@@ -38,6 +39,22 @@ static void check_line(const KeyFields *k, const uint8_t *line, size_t size, boo
         CLAIM(record.partition == XXH3_64bits(line, by) % 7);
 }
 
+/* Any key comes back from its order; and bytes that are none are refused, or the end of what they were. */
+static void check_order(const KeyFields *k, const uint8_t *line, size_t size)
+{
+        KeyOrder order = {.fields = k};
+        Record record = {.key = line, .key_size = size};
+
+        for (uint32_t i = 1; i < 4; i++)
+                CLAIM(key_order_add(&order, (KeyOrderField){i, size & i, size >> 2 & i}) == 0);
+        CLAIM(key_order_take(&order, &record) == 0 || record.key == line);
+        CLAIM(record.key + record.key_size == line + size);
+        record = (Record){.key = line, .key_size = size};
+        CLAIM(key_order_put(&order, &record) == 0 && key_order_take(&order, &record) == 0);
+        CLAIM(record.key_size == size && (size == 0 || memcmp(record.key, line, size) == 0));
+        key_order_done(&order);
+}
+
 static void check_lines(const KeyFields *k, const uint8_t *text, size_t size, bool keep)
 {
         const uint8_t *end = text + size, *newline;
@@ -46,6 +63,7 @@ static void check_lines(const KeyFields *k, const uint8_t *text, size_t size, bo
                 newline = memchr(text, '\n', (size_t) (end - text));
                 newline = newline ? newline : end;
                 check_line(k, text, (size_t) (newline - text), keep);
+                check_order(k, text, (size_t) (newline - text));
         }
 }
 

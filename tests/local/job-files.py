@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
@@ -90,7 +91,7 @@ Tasks=3
         self.assertEqual(self.mrctl("run", "--print-job", self.file("b.job", p.stdout)).stdout, p.stdout)
         self.file("a.zip")
         p = self.mrctl("run", "--print-job", "--mapper", "cat", "--map-field-separator", r"\t", "--map-key-fields=3", "--partition-key-fields=2",
-                       "--reduce-field-separator=,", "--reduces=0", "--archive", "a.zip#d", "--input=in")
+                       "--sort-key-fields=2nr,1", "--reduce-field-separator=,", "--reduces=0", "--archive", "a.zip#d", "--input=in")
         self.assertOk(p)
         self.assertEqual(p.stdout.decode(), f"""[Job]
 Input={self.dir}/in
@@ -102,6 +103,7 @@ Exec=cat
 FieldSeparator=\\t
 KeyFields=3
 PartitionKeyFields=2
+SortKeyFields=2nr,1
 
 [Reduce]
 FieldSeparator=,
@@ -109,6 +111,16 @@ Tasks=0
 """)
         self.assertEqual(self.mrctl("run", "--print-job", self.file("c.job", p.stdout)).stdout, p.stdout)
         self.assertFails(self.mrctl("run", "--print-job", "--mapper", "a\nb", "--input=x"), "holds a newline", code=1)
+
+    def test_sorted_keys(self):
+        """SortKeyFields= is the order of the reducer's lines, and --sort-key-fields= wins over it"""
+        self.file("in", "".join(f"{n} {n % 3}\n" for n in (7, 30, 200, 4, 11)))
+        job = self.file("sorted.job", "[Job]\nInput=in\n[Map]\nExec=cat\nFieldSeparator=\\x20\nKeyFields=2\nSortKeyFields=2,1nr\n"
+                        "[Reduce]\nExec=cut -f1\n")
+        for more, keys in (((), ("-k2,2", "-k1,1nr")), (("--sort-key-fields=1n",), ("-k1,1n",))):
+            p = self.local("-q", job, *more)
+            self.assertOk(p)
+            self.assertEqual(p.stdout, subprocess.run(["sort", *keys, self.dir / "in"], env={"LC_ALL": "C"}, stdout=subprocess.PIPE, check=True).stdout)
 
     def test_errors(self):
         """what is wrong in a file is named with its line"""

@@ -311,10 +311,76 @@ class Fields(mr.Scratch):
                              (["--reduce-field-separator", "a\nb"], "ReduceFieldSeparator"),
                              (["--partition-key-fields", "2"], "MapKeyFields=1"),
                              (["--reduces", "0", "--reducer", "cat"], "Reduces=0"),
+                             (["--sort-key-fields", "2"], "MapKeyFields=1"),
+                             (["--sort-key-fields", "1x"], "SortKeyFields=1x"),
+                             (["--sort-key-fields", "1", "--reduces", "0"], "Reduces=0"),
+                             (["--sort-key-fields", "1", "--reducer-app", "sum"], "ReducerApp=sum"),
                              (["--archive", __file__ + "#a/b"], "not a plain name")):
             self.assertFails(self.local(*base, *args), needle)
         self.assertFails(self.local("--input", self.input, "--app", "wordcount", "--reduces", "0"), "Reduces=0")
         self.assertFails(self.local("--input", self.input, "--app", "wordcount", "--map-key-fields", "2"), "App=wordcount")
+        self.assertFails(self.local("--input", self.input, "--app", "wordcount", "--sort-key-fields", "1"), "App=wordcount")
+
+
+class Order(mr.Scratch):
+    """--sort-key-fields, against sort -k."""
+
+    MANY = ("--map-field-separator", ",", "--reduce-field-separator", ",", "--split-size", "16K", "--reduces", "3")
+
+    def setUp(self):
+        super().setUp()
+        numbers = ["", "0", "-0", "-", "0007", "7.0", "7.10", "-7.1", "-7.10", ".5", "-.5", "+3", "1e3", " 12", "12 ", "\t-3", "x1", "--1",
+                   "123456789012345678901234567890", "-123456789012345678901234567890", "0.00000000000000000001", "\0", "\xff", "1\xff"]
+        rows = [",".join([random.choice(["a", "b", "ab", "", "\0", "\xff", "a\0"]), random.choice(numbers + [str(random.randrange(-99, 99))]),
+                          random.choice(["x", "y"])][:random.choice([1, 2, 3, 3, 3])]) for _ in range(6000)]
+        self.input = self.file("in", "".join(f"{row}\n" for row in rows).encode("latin-1"))
+
+    def test_sort_key_fields(self):
+        """keys come as sort -k has them: by text and by number, both ways; to a command, and where there is no reducer"""
+        for fields, keys in (("2n", "-k2,2n"), ("2nr", "-k2,2nr"), ("1,2rn", "-k1,1 -k2,2nr"), ("1r,3,2n", "-k1,1r -k3,3 -k2,2n"), ("2r", "-k2,2r")):
+            p = self.local("--input", self.input, "-q", "--mapper", "cat", "--map-field-separator", ",", "--map-key-fields", "3", "--split-size", "16K",
+                           "--sort-key-fields", fields, "--reducer", random.choice(["sed 's/\\t$//'", "identity"]))
+            self.assertOk(p)
+            self.assertEqual(p.stdout, shell(f'sort -t, {keys} "$1"', self.input), fields)
+
+    def test_secondary_sort(self):
+        """the first field of the key chooses the part, and the second one is the order in it; equal keys stand together"""
+        out = self.dir / "out"
+        self.assertOk(self.local("--input", self.input, "-q", "--mapper", "cat", *self.MANY, "--map-key-fields", "2", "--partition-key-fields", "1",
+                                 "--sort-key-fields", "1,2nr", "--output", out, "--reducer", "cat"))
+        rows, seen = [], {}
+        for part in range(3):
+            path = out / f"part-{part:05}"
+            shell('sort -s -c -t, -k1,1 -k2,2nr "$1"', path)
+            keys = [b",".join(row.split(b",")[:2]) for row in path.read_bytes().splitlines()]
+            self.assertEqual(sum(a != b for a, b in zip(keys, keys[1:])), len(set(keys)) - 1)
+            for key in keys:
+                self.assertEqual(seen.setdefault(key.split(b",")[0], part), part, "one first field, two parts")
+            rows += path.read_bytes().splitlines()
+        self.assertEqual(len(set(seen.values())), 3)
+        # A key without a value is followed by a separator, too.
+        self.assertEqual(sorted(row.rstrip(b",") for row in rows),
+                         sorted(row.rstrip(b",") for row in pathlib.Path(self.input).read_bytes().splitlines()))
+
+    def test_combiner(self):
+        """a combiner sees the keys as they are, in that order, and what it writes is sorted so again"""
+        combiner = self.script("sees.sh", """#!/bin/sh
+cat >"$TMPDIR/$MR_TASK"
+LC_ALL=C sort -s -c -t, -k2,2nr -k1,1 "$TMPDIR/$MR_TASK" && exec shuf "$TMPDIR/$MR_TASK"
+""")
+        p = self.local("--input", self.input, "-q", "--mapper", "cat", "--map-field-separator", ",", "--map-key-fields", "3", "--split-size", "16K",
+                       "--sort-key-fields", "2nr,1", "--combiner", combiner, "--env", f"TMPDIR={self.dir}", "--reducer", "sed 's/\t$//'")
+        self.assertOk(p)
+        # A key without a value goes to the combiner with a separator behind it, which then is the key's if there is room.
+        self.assertEqual(p.stdout, shell("sed '/,.*,/!s/$/,/' \"$1\" | sort -t, -k2,2nr -k1,1", self.input))
+
+    def test_printed(self):
+        """a result of several parts is printed part after part, as --output has it"""
+        job = ("--input", self.input, "-q", "--mapper", "cat", *self.MANY, "--map-key-fields", "3", "--sort-key-fields", "2nr", "--reducer", "cat")
+        self.assertOk(self.local(*job, "--output", "out"))
+        p = self.local(*job)
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"".join((self.dir / f"out/part-{i:05}").read_bytes() for i in range(3)))
 
 
 class MapOnly(mr.Scratch):

@@ -2,6 +2,7 @@
  * Job descriptions: every limit of dbus/org.mapreduced.Master1.xml, and sentences that name the way out.
  */
 #include "jobs/job-desc.h"
+#include "jobs/sort-fields.h"
 
 static JobDesc *wordcount(void)
 {
@@ -221,6 +222,64 @@ static void test_fields_are_cut_where_a_separator_can_be(void)
         g_assert_cmpint(job_desc_check(good, NULL), ==, 0);
 }
 
+static void test_keys_are_sorted_by_fields_that_they_have(void)
+{
+        static const struct {
+                const char *list, *words;
+        } bad[] = {{"3", "MapKeyFields=2 only"},
+                   {"0", "from 1"},
+                   {"", NULL},
+                   {"1,", "from 1"},
+                   {",1", "from 1"},
+                   {"n", "from 1"},
+                   {"1x", "from 1"},
+                   {"1nn", "from 1"},
+                   {"-k1", "from 1"},
+                   {"1 ,2", "from 1"},
+                   {"4294967297", "from 1"},
+                   {"1,2,1r", "field 1 is given twice"},
+                   {"1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "more than 16"},
+                   {"2nr,1", NULL},
+                   {"2rn", NULL}};
+        JobDesc *d;
+
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                d = command("cat", "wc");
+                g_assert_cmpint(job_desc_set_number(d, "MapKeyFields", 2, NULL), ==, 0);
+                g_assert_cmpint(job_desc_set_string(d, "SortKeyFields", bad[i].list, NULL), ==, 0);
+                if (bad[i].words) {
+                        assert_refused(d, bad[i].words);
+                        continue;
+                }
+                g_assert_cmpint(job_desc_check(d, NULL), ==, 0);
+                job_desc_free(d);
+        }
+        d = command("cat", "");
+        g_assert_cmpint(job_desc_set_string(d, "SortKeyFields", "1n", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_number(d, "Reduces", 0, NULL), ==, 0);
+        assert_refused(d, "Reduces=0 sorts nothing");
+        d = command("cat", "");
+        g_assert_cmpint(job_desc_set_string(d, "SortKeyFields", "1n", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_string(d, "ReducerApp", "sum", NULL), ==, 0);
+        assert_refused(d, "ReducerApp=sum");
+        d = wordcount();
+        g_assert_cmpint(job_desc_set_string(d, "SortKeyFields", "1n", NULL), ==, 0);
+        assert_refused(d, "not with App=wordcount");
+}
+
+static void test_a_list_of_fields_is_read(void)
+{
+        SortField f[SORT_FIELDS_MAX];
+
+        g_assert_cmpint(sort_fields_parse("", 1, f, NULL), ==, 0);
+        g_assert_cmpint(sort_fields_parse("12nr,3,4r,5n,6rn", 12, f, NULL), ==, 5);
+        g_assert_true(f[0].number == 12 && f[0].numeric && f[0].reverse);
+        g_assert_true(f[1].number == 3 && !f[1].numeric && !f[1].reverse);
+        g_assert_true(f[2].number == 4 && !f[2].numeric && f[2].reverse);
+        g_assert_true(f[3].number == 5 && f[3].numeric && !f[3].reverse);
+        g_assert_true(f[4].number == 6 && f[4].numeric && f[4].reverse);
+}
+
 static void test_archives_are_shipped_and_have_a_name_of_their_own(void)
 {
         static const struct {
@@ -435,6 +494,10 @@ int main(int argc, char *argv[])
                         test_maps_alone_are_of_programs_without_a_reduce);
         g_test_add_func("/jobs/desc/fields-are-cut-where-a-separator-can-be",
                         test_fields_are_cut_where_a_separator_can_be);
+        g_test_add_func("/jobs/desc/keys-are-sorted-by-fields-that-they-have",
+                        test_keys_are_sorted_by_fields_that_they_have);
+        g_test_add_func("/jobs/sort-fields/a-list-of-fields-is-read",
+                        test_a_list_of_fields_is_read);
         g_test_add_func("/jobs/desc/archives-are-shipped-and-have-a-name-of-their-own",
                         test_archives_are_shipped_and_have_a_name_of_their_own);
         g_test_add_func("/jobs/desc/paths-are-absolute", test_paths_are_absolute);

@@ -1,6 +1,7 @@
 /*
  * Keys that carry an order: pairs and sort keys, held against comparing what they are made of.
  */
+#include "records/key-order.h"
 #include "records/pair.h"
 #include "records/sort-key.h"
 
@@ -110,6 +111,107 @@ static void test_reverse_is_the_other_way_round(void)
         check_sort_keys(&(SortSpec){.reverse = true, .numeric = true}, "09.-");
 }
 
+/* Field @number of a key that is cut at each comma. */
+static Bytes field_of(const Bytes *key, uint32_t number)
+{
+        g_autofree char *text = g_strndup((const char *) key->data, key->size);
+        g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+        Bytes b = {};
+
+        if (number <= g_strv_length(parts)) {
+                b.size = strlen(parts[number - 1]);
+                memcpy(b.data, parts[number - 1], b.size);
+        }
+        return b;
+}
+
+static int compare_by(const KeyOrder *o, const Bytes *a, const Bytes *b)
+{
+        for (size_t i = 0; i < o->count; i++) {
+                Bytes x = field_of(a, o->by[i].number), y = field_of(b, o->by[i].number);
+                double p = number_of(&x), q = number_of(&y);
+                int r = o->by[i].numeric ? (p > q) - (p < q) : compare(&x, &y);
+
+                if (r != 0)
+                        return o->by[i].reverse ? -r : r;
+        }
+        return compare(a, b);
+}
+
+static void test_keys_sort_by_their_fields(void)
+{
+        KeyFields fields;
+        KeyOrder order = {.fields = &fields};
+
+        g_assert_cmpint(key_fields_init(&fields, (const uint8_t *) ",", 1, 3, 0), ==, 0);
+        for (unsigned i = 0; i < 4 * ROUNDS; i++) {
+                Bytes a = random_bytes(",,019.-\1\xff", 9), b = random_bytes(",,019.-\1\xff", 9);
+                Record x = {.key = a.data, .key_size = a.size},
+                       y = {.key = b.data, .key_size = b.size};
+                g_autofree uint8_t *first = NULL;
+
+                if (i % 100 == 0) {
+                        order.count = 0;
+                        for (int j = g_test_rand_int_range(1, 4); j > 0; j--)
+                                (void) key_order_add(
+                                        &order,
+                                        (KeyOrderField){(uint32_t) g_test_rand_int_range(1, 5),
+                                                        g_test_rand_bit(), g_test_rand_bit()});
+                }
+                g_assert_cmpint(key_order_put(&order, &x), ==, 0);
+                x.key = first = g_memdup2(x.key, x.key_size);
+                g_assert_cmpint(key_order_put(&order, &y), ==, 0);
+                g_assert_cmpint(sign(key_compare(x.key, x.key_size, y.key, y.key_size)), ==,
+                                sign(compare_by(&order, &a, &b)));
+                g_assert_cmpint(key_order_take(&order, &x), ==, 0);
+                g_assert_cmpint(key_order_take(&order, &y), ==, 0);
+                g_assert_cmpmem(x.key, x.key_size, a.data, a.size);
+                g_assert_cmpmem(y.key, y.key_size, b.data, b.size);
+        }
+        key_order_done(&order);
+}
+
+/* NULs are escaped, and complemented where the largest comes first: at worst each byte of the key takes three. */
+static void test_a_key_of_nothing_but_what_is_escaped_fits(void)
+{
+        static const char bytes[] = {0, '\xff'};
+
+        for (size_t size = 0; size < 5000; size += 1 + size / 3) {
+                for (unsigned i = 0; i < 8; i++) {
+                        g_autofree uint8_t *key = g_malloc(size + 1);
+                        Record record = {.key = key, .key_size = size};
+                        KeyFields fields;
+                        KeyOrder order = {.fields = &fields};
+
+                        memset(key, bytes[i & 1], size);
+                        g_assert_cmpint(key_fields_init(&fields, NULL, 0, 1, 0), ==, 0);
+                        g_assert_cmpint(key_order_add(&order, (KeyOrderField){1, i & 2, i & 4}), ==,
+                                        0);
+                        g_assert_cmpint(key_order_put(&order, &record), ==, 0);
+                        g_assert_cmpint(key_order_take(&order, &record), ==, 0);
+                        g_assert_cmpmem(record.key, record.key_size, key, size);
+                        key_order_done(&order);
+                }
+        }
+}
+
+static void test_an_order_that_is_none_is_refused(void)
+{
+        KeyFields fields;
+        KeyOrder order = {.fields = &fields};
+        Record record = {.key = (const uint8_t *) "a,7", .key_size = 3};
+
+        g_assert_cmpint(key_fields_init(&fields, NULL, 0, 1, 0), ==, 0);
+        g_assert_cmpint(key_order_add(&order, (KeyOrderField){.number = 0}), ==, -EINVAL);
+        for (uint32_t i = 1; i <= KEY_ORDER_FIELDS_MAX; i++) {
+                g_assert_cmpint(key_order_add(&order, (KeyOrderField){.number = i}), ==, 0);
+                g_assert_cmpint(key_order_add(&order, (KeyOrderField){.number = i}), ==, -EINVAL);
+        }
+        g_assert_cmpint(key_order_add(&order, (KeyOrderField){.number = UINT32_MAX}), ==, -E2BIG);
+        g_assert_cmpint(key_order_take(&order, &record), ==, -EBADMSG);
+        g_assert_cmpmem(record.key, record.key_size, "a,7", 3);
+}
+
 static void test_fields_are_cut_as_by_awk(void)
 {
         static uint8_t line[256 + LINES_PADDING];
@@ -174,6 +276,12 @@ int main(int argc, char *argv[])
         g_test_add_func("/records/sort-key/numbers-sort-as-numbers", test_numbers_sort_as_numbers);
         g_test_add_func("/records/sort-key/reverse-is-the-other-way-round",
                         test_reverse_is_the_other_way_round);
+        g_test_add_func("/records/key-order/keys-sort-by-their-fields",
+                        test_keys_sort_by_their_fields);
+        g_test_add_func("/records/key-order/a-key-of-nothing-but-what-is-escaped-fits",
+                        test_a_key_of_nothing_but_what_is_escaped_fits);
+        g_test_add_func("/records/key-order/an-order-that-is-none-is-refused",
+                        test_an_order_that_is_none_is_refused);
         g_test_add_func("/records/fields/fields-are-cut-as-by-awk", test_fields_are_cut_as_by_awk);
         g_test_add_func("/records/fields/numbers-end-at-two-to-the-64",
                         test_numbers_end_at_two_to_the_64);

@@ -27,6 +27,61 @@ static void test_commands_count_the_same_words(void)
         task_end(&t);
 }
 
+/* What sort(1) makes of @text, in the order of bytes. */
+static char *sorted_by(const char *keys, const char *text)
+{
+        g_autofree char *path = g_strdup_printf("/tmp/test-task-sorted-%d", (int) getpid());
+        g_autofree char *line = g_strdup_printf("LC_ALL=C sort -t, %s %s", keys, path);
+        const char *argv[] = {"sh", "-c", line, NULL};
+        char *sorted = NULL;
+
+        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+        g_assert_true(g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL,
+                                   &sorted, NULL, NULL, NULL));
+        (void) unlink(path);
+        return sorted;
+}
+
+#define LEAST_MEMORY MIB(4) /* of an attempt */
+#define VALUE "a value that is there to fill memory, so that maps and combiners spill"
+
+static void test_an_order_of_fields_lasts_through_spills(void)
+{
+        Mapreduced__V1__SortField by[] = {MAPREDUCED__V1__SORT_FIELD__INIT,
+                                          MAPREDUCED__V1__SORT_FIELD__INIT};
+        Mapreduced__V1__SortField *fields[] = {&by[0], &by[1]};
+        GString *text = g_string_new(NULL);
+        g_autofree char *want = NULL;
+        TaskProcess t = task_new();
+
+        by[0].number = 2;
+        by[0].numeric = by[0].reverse = true;
+        by[1].number = 1;
+        while (text->len < 3 * LEAST_MEMORY)
+                g_string_append_printf(text, "%c%x,%d," VALUE "\n", g_test_rand_int_range('a', 'f'),
+                                       (unsigned) g_test_rand_int_range(0, 1 << 20),
+                                       g_test_rand_int_range(-300, 300));
+        want = sorted_by("-k2,2nr -k1,1", text->str);
+        for (int combines = 0; combines < 2; combines++) {
+                Job job = {.program = commands("cat", combines ? "cat" : "", "sed 's/\t/,/'"),
+                           .maps = 2,
+                           .piece_bytes = 1 << 20,
+                           .partitions = 1,
+                           .memory_bytes = 1};
+                g_autofree char *got = NULL;
+
+                job.program.map_separator =
+                        (ProtobufCBinaryData){.data = (uint8_t *) ",", .len = 1};
+                job.program.map_key_fields = 2;
+                job.program.sort_fields = fields;
+                job.program.n_sort_fields = ELEMENTSOF(fields);
+                got = run_job(&t, &job, text->str, text->len);
+                g_assert_true(g_str_equal(got, want));
+        }
+        g_string_free(text, TRUE);
+        task_end(&t);
+}
+
 static void test_a_reducer_that_does_not_sort_is_sorted_when_asked(void)
 {
         TaskProcess t = task_new();
@@ -340,6 +395,8 @@ static void test_an_output_that_is_never_closed_fails_the_attempt(void)
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
+        ADD("an-order-of-fields-lasts-through-spills",
+            test_an_order_of_fields_lasts_through_spills);
         ADD("commands-count-the-same-words", test_commands_count_the_same_words);
         ADD("a-reducer-that-does-not-sort-is-sorted-when-asked",
             test_a_reducer_that_does_not_sort_is_sorted_when_asked);

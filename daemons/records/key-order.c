@@ -1,0 +1,94 @@
+/*
+ * Key order — see key-order.h.
+ */
+#include "records/key-order.h"
+#include "records/pair.h"
+#include "records/sort-key.h"
+
+void key_order_done(KeyOrder *o)
+{
+        free(o->buffer);
+        *o = (KeyOrder){};
+}
+
+int key_order_add(KeyOrder *o, KeyOrderField field)
+{
+        if (field.number == 0)
+                return -EINVAL;
+        for (size_t i = 0; i < o->count; i++)
+                if (o->by[i].number == field.number)
+                        return -EINVAL;
+        if (o->count == KEY_ORDER_FIELDS_MAX)
+                return -E2BIG;
+        o->by[o->count++] = field;
+        return 0;
+}
+
+/* No field is there twice: all of them, each byte escaped, what ends them, the key, and behind it one number as it is made. */
+static int reserve(KeyOrder *o, size_t key_size)
+{
+        size_t size =
+                4 * key_size + o->count * pair_size_max(SORT_NUMBER_EXTRA, 0) + SORT_NUMBER_EXTRA;
+        uint8_t *grown;
+
+        if (size <= o->capacity)
+                return 0;
+        grown = realloc(o->buffer, MAX(size, 2 * o->capacity));
+        if (!grown)
+                return -ENOMEM;
+        o->capacity = MAX(size, 2 * o->capacity);
+        o->buffer = grown;
+        return 0;
+}
+
+static size_t put_field(const KeyOrder *o, const KeyOrderField *by, const Record *record,
+                        uint8_t *to)
+{
+        size_t size, used;
+        const uint8_t *field =
+                key_fields_get(o->fields, record->key, record->key_size, by->number, &size);
+
+        if (by->numeric) {
+                uint8_t *number = o->buffer + o->capacity - size - SORT_NUMBER_EXTRA;
+
+                used = pair_put(to, number, sort_number_put(field, field + size, number), NULL, 0);
+        } else
+                used = pair_put(to, field, size, NULL, 0);
+        for (size_t i = 0; by->reverse && i < used; i++)
+                to[i] = (uint8_t) ~to[i];
+        return used;
+}
+
+int key_order_put(KeyOrder *o, Record *record)
+{
+        size_t used = 0;
+        int r;
+
+        r = reserve(o, record->key_size);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < o->count; i++)
+                used += put_field(o, &o->by[i], record, o->buffer + used);
+        copy_small(o->buffer + used, record->key, record->key_size);
+        record->key = o->buffer;
+        record->key_size += used;
+        return 0;
+}
+
+int key_order_take(const KeyOrder *o, Record *record)
+{
+        const uint8_t *key = record->key;
+        size_t left = record->key_size;
+
+        for (size_t i = 0; i < o->count; i++) {
+                size_t head = pair_head_size_of(key, left, o->by[i].reverse ? 0xff : 0);
+
+                if (head == 0)
+                        return -EBADMSG;
+                key += head;
+                left -= head;
+        }
+        record->key = key;
+        record->key_size = left;
+        return 0;
+}

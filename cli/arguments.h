@@ -25,7 +25,7 @@
 /* What run and submit were told of the job, as typed: nothing was looked up yet. Unset is NULL or 0. */
 typedef struct JobArguments {
         GPtrArray *inputs;   /* of const char *: --input and the operands */
-        GPtrArray *files;    /* --file */
+        GPtrArray *files;    /* --file: FILE or FILE#NAME */
         GPtrArray *env;      /* --env */
         GPtrArray *archives; /* --archive: FILE or FILE#DIRECTORY */
         const char *name, *output, *app, *mapper, *combiner, *reducer, *reducer_app, *reuse,

@@ -370,6 +370,14 @@ static void put_number(Writer *w, const char *key, uint64_t value)
                 put(w, key, text);
 }
 
+static void put_shipped(Writer *w, const ShippedFile *f)
+{
+        g_autofree char *path = path_make_absolute(f->path), *name = g_path_get_basename(path);
+        g_autofree char *renamed = g_strconcat(path, "#", f->name, NULL);
+
+        put(w, "Ship", g_str_equal(name, f->name) ? path : renamed);
+}
+
 static void put_job(Writer *w, const JobRequest *q)
 {
         const JobArguments *a = q->arguments;
@@ -384,12 +392,8 @@ static void put_job(Writer *w, const JobRequest *q)
                 put(w, "Args", *arg);
         for (guint i = 0; i < a->env->len; i++)
                 put(w, "Environment", a->env->pdata[i]);
-        for (guint i = 0; i < q->files->len; i++) {
-                g_autofree char *path =
-                        path_make_absolute(g_array_index(q->files, ShippedFile, i).path);
-
-                put(w, "Ship", path);
-        }
+        for (guint i = 0; i < q->files->len; i++)
+                put_shipped(w, &g_array_index(q->files, ShippedFile, i));
         for (guint i = 0; i < a->archives->len; i++) {
                 g_autofree char *path = path_make_absolute(a->archives->pdata[i]);
 

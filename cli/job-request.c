@@ -133,9 +133,10 @@ static bool same_file(int a, int b)
                x.st_ino == y.st_ino;
 }
 
-static int ship(JobRequest *q, const char *path, Error *e)
+/* @as: its name there; NULL: the one it has. */
+static int ship(JobRequest *q, const char *path, const char *as, Error *e)
 {
-        g_autofree char *name = g_path_get_basename(path);
+        g_autofree char *name = as ? g_strdup(as) : g_path_get_basename(path);
         _cleanup_close_ int fd = -EBADF;
         ShippedFile new;
         struct stat st;
@@ -164,6 +165,24 @@ static int ship(JobRequest *q, const char *path, Error *e)
         return 0;
 }
 
+/* "dir/FILE#NAME": the file is called so there. A file whose own name is all of that is meant itself. */
+static int ship_file(JobRequest *q, const char *file, Error *e)
+{
+        const char *mark = strrchr(file, '#');
+        g_autofree char *path = NULL;
+
+        if (!mark || access(file, F_OK) >= 0)
+                return ship(q, file, NULL, e);
+        if (!mark[1] || strchr(mark, '/') || g_str_equal(mark + 1, ".") ||
+            g_str_equal(mark + 1, ".."))
+                return error_setf(e, EINVAL,
+                                  "cannot ship %s: not a plain name behind the #, and there is no "
+                                  "file of that name",
+                                  file);
+        path = g_strndup(file, (gsize) (mark - file));
+        return ship(q, path, mark + 1, e);
+}
+
 /* "dir/FILE#DIRECTORY": the file is shipped, and unpacked there. */
 static int ship_archive(JobRequest *q, const char *archive, Error *e)
 {
@@ -173,7 +192,7 @@ static int ship_archive(JobRequest *q, const char *archive, Error *e)
         g_autofree char *name = g_path_get_basename(path);
         int r;
 
-        r = ship(q, path, e);
+        r = ship(q, path, NULL, e);
         if (r >= 0)
                 g_ptr_array_add(q->archives, g_strconcat(name, mark, NULL));
         return r;
@@ -216,7 +235,7 @@ static int ship_command(JobRequest *q, const char *command, char **ret, Error *e
                 *ret = g_strdup(command);
                 return 0;
         }
-        r = ship(q, path, e);
+        r = ship(q, path, NULL, e);
         if (r < 0)
                 return r;
         if (access(path, X_OK) < 0)
@@ -238,7 +257,7 @@ static int ship_plugin(JobRequest *q, const char *app, Error *e)
                 q->app = g_strdup(app);
                 return 0;
         }
-        r = ship(q, app, e);
+        r = ship(q, app, NULL, e);
         if (r >= 0)
                 q->app = g_path_get_basename(app);
         return r;
@@ -314,7 +333,7 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         if (a->output)
                 q->output = output_make_absolute(a->output);
         for (guint i = 0; i < a->files->len && r >= 0; i++)
-                r = ship(q, a->files->pdata[i], e);
+                r = ship_file(q, a->files->pdata[i], e);
         for (guint i = 0; i < a->archives->len && r >= 0; i++)
                 r = ship_archive(q, a->archives->pdata[i], e);
         if (r >= 0 && a->app)

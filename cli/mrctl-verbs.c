@@ -86,7 +86,7 @@ static const char help_text[] =
         "     --sort-key-fields=LIST   In whose order keys come, as 2nr,1 (the whole key, by bytes)\n"
         "     --reduce-field-separator=S  Between key and value of the reducer's input (TAB)\n"
         "     --split-size=SIZE        Input of one map task: 4K to 1T\n"
-        "     --file=FILE              Ship a file to where the commands run; may be repeated\n"
+        "     --file=FILE[#NAME]       Ship a file to where the commands run; may be repeated\n"
         "     --archive=FILE[#DIR]     Ship an archive, and unpack it in a directory there\n"
         "     --env=NAME=VALUE         Set a variable for the commands; may be repeated\n"
         "     --name=NAME              What the job is called\n"

@@ -173,6 +173,27 @@ class Commands(mr.Scratch):
         self.assertOk(p)
         self.assertEqual(p.stdout, b"2\n")
 
+    def test_shipped_under_another_name(self):
+        """--file FILE#NAME: two files of one name, one file twice, and a file whose own name has a #; what is no name is refused"""
+        for name, text in (("a/list", "x\n"), ("b/list", "x\ny\n"), ("hash#tag", "hash\n"), ("c#d", "c\n"), ("empty", "")):
+            self.file(name, text)
+        base = ("--input", self.file("in", "x\ny\nx\n"), "-q", "--mapper", "cat >/dev/null; ls; cat list other again 'hash#tag' name", "--reduces", "0")
+        ship = ("--file", "a/list", "--file", "b/list#other", "--file", "b/list#again", "--file", "hash#tag", "--file", "c#d#name", "--file", "a/list#list")
+        want = b"again\nhash#tag\nlist\nname\nother\nx\nx\ny\nx\ny\nhash\nc\n"
+        p = self.local(*base, *ship)
+        self.assertOk(p)
+        self.assertEqual(p.stdout, want)
+        p = self.mrctl("run", "--print-job", *base, *ship)
+        self.assertOk(p)
+        p = self.local("-q", self.file("elsewhere/copy.job", p.stdout), cwd="/")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, want)
+        for bad in ("a/list#", "a/list#.", "a/list#..", "a/list#x/y", "a#/list"):
+            self.assertFails(self.local(*base, "--file", bad), f"cannot ship {bad}: not a plain name behind the #")
+        for both in (("a/list", "b/list"), ("a/list#one", "b/list#one"), ("a/list#empty", "empty")):
+            self.assertFails(self.local(*base, "--file", both[0], "--file", both[1]), "cannot ship both", "both would be called")
+        self.assertFails(self.local(*base, "--file", "nothing#name"), "cannot ship nothing: No such file")
+
     def test_mapper_that_does_not_read(self):
         """a mapper that does not read its input may still succeed"""
         p = self.local("--mapper", "echo done", "--input", self.file("in", b"x\n" * 500000), "-q")

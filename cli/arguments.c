@@ -52,6 +52,7 @@ enum {
         OPT_ADVERTISE,
         OPT_SPOOL,
         OPT_BACKUPS,
+        OPT_IGNORE_EXIT_STATUS,
         OPT_PRIORITY,
 };
 
@@ -116,6 +117,7 @@ static const OptionInfo options[] = {
         {"ttl", required_argument, OPT_TTL, VERB_CLUSTER},
         {"advertise", required_argument, OPT_ADVERTISE, VERB_CLUSTER},
         {"spool", required_argument, OPT_SPOOL, VERB_CLUSTER},
+        {"ignore-exit-status", required_argument, OPT_IGNORE_EXIT_STATUS, JOB},
         {"backups", required_argument, OPT_BACKUPS, JOB},
         {"priority", required_argument, OPT_PRIORITY, JOB},
 };
@@ -267,6 +269,14 @@ static int parse_json_mode(const char *s, JsonMode *ret, Error *e)
         return 0;
 }
 
+static int parse_yes_or_no(const char *option, const char *s, const char **ret, Error *e)
+{
+        if (parse_boolean(s) < 0)
+                return error_setf(e, EINVAL, "--%s takes yes or no, not '%s'", option, s);
+        *ret = s;
+        return 0;
+}
+
 static int parse_env(const char *s, GPtrArray *env, Error *e)
 {
         const char *equals = strchr(s, '=');
@@ -363,10 +373,9 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
         case OPT_MEMORY_LIMIT:
                 return parse_memory_limit(s, &j->memory_limit_bytes, e);
         case OPT_BACKUPS:
-                if (parse_boolean(s) < 0)
-                        return error_setf(e, EINVAL, "--backups takes yes or no, not '%s'", s);
-                j->backups = s;
-                return 0;
+                return parse_yes_or_no("backups", s, &j->backups, e);
+        case OPT_IGNORE_EXIT_STATUS:
+                return parse_yes_or_no("ignore-exit-status", s, &j->ignore_exit_status, e);
         case OPT_PRIORITY:
                 j->priority = s;
                 return 0;

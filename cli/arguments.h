@@ -33,7 +33,7 @@ typedef struct JobArguments {
         uint32_t reduces, max_attempts, skip_bad_records, task_timeout_sec;
         bool has_task_timeout, has_reduces;
         uint64_t memory_limit_bytes;
-        const char *backups, *priority;
+        const char *backups, *ignore_exit_status, *priority;
         const char *intermediate_compression, *output_compression, *input_format;
         const char *map_separator, *reduce_separator, *sort_key_fields;
         uint32_t map_key_fields, partition_key_fields;

@@ -12,7 +12,7 @@ struct JobFile {
         char *directory; /* of the file */
         char *name, *output, *app, *mapper, *combiner, *reducer, *reducer_app, *reuse,
                 *intermediate;
-        char *backups, *priority;
+        char *backups, *ignore_exit_status, *priority;
         char *map_separator, *reduce_separator, *sort_key_fields;
         char *intermediate_compression, *output_compression, *input_format;
         GPtrArray *inputs, *args, *env, *ship, *archives; /* of char *; NULL: none was given */
@@ -38,6 +38,7 @@ JobFile *job_file_free(JobFile *f)
         g_free(f->reuse);
         g_free(f->intermediate);
         g_free(f->backups);
+        g_free(f->ignore_exit_status);
         g_free(f->priority);
         g_free(f->map_separator);
         g_free(f->intermediate_compression);
@@ -61,7 +62,7 @@ static int parse_range(const char *value, uint32_t min, uint32_t max, void *targ
         return 0;
 }
 
-static int parse_backups(const char *value, void *target, Error *e)
+static int parse_yes_or_no(const char *value, void *target, Error *e)
 {
         if (parse_boolean(value) < 0)
                 return error_setf(e, EINVAL, "not yes or no: %s", value);
@@ -229,6 +230,8 @@ static void fill(JobArguments *a, JobFile *f)
         }
         a->reuse = a->reuse ? a->reuse : f->reuse;
         a->intermediate = a->intermediate ? a->intermediate : f->intermediate;
+        a->ignore_exit_status =
+                a->ignore_exit_status ? a->ignore_exit_status : f->ignore_exit_status;
         a->backups = a->backups ? a->backups : f->backups;
         a->priority = a->priority ? a->priority : f->priority;
         a->intermediate_compression = a->intermediate_compression ? a->intermediate_compression
@@ -273,7 +276,8 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Job", "IntermediateCompression", conf_parse_string, &f->intermediate_compression},
                 {"Job", "OutputCompression", conf_parse_string, &f->output_compression},
                 {"Job", "InputFormat", conf_parse_string, &f->input_format},
-                {"Job", "Backups", parse_backups, &f->backups},
+                {"Job", "IgnoreExitStatus", parse_yes_or_no, &f->ignore_exit_status},
+                {"Job", "Backups", parse_yes_or_no, &f->backups},
                 {"Job", "Priority", conf_parse_string, &f->priority},
                 {"Map", "Exec", conf_parse_string, &f->mapper},
                 {"Map", "App", parse_map_app, f},
@@ -413,6 +417,7 @@ static void put_job(Writer *w, const JobRequest *q)
         put(w, "IntermediateCompression", a->intermediate_compression);
         put(w, "OutputCompression", a->output_compression);
         put(w, "InputFormat", a->input_format);
+        put(w, "IgnoreExitStatus", a->ignore_exit_status);
         put(w, "Backups", a->backups);
         put(w, "Priority", a->priority);
 }

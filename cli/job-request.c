@@ -434,6 +434,9 @@ static int append_description(const JobRequest *q, sd_bus_message *m)
                 r = sd_bus_message_append(m, "{sv}", "TaskTimeout", "u", a->task_timeout_sec);
         if (r >= 0 && a->memory_limit_bytes > 0)
                 r = sd_bus_message_append(m, "{sv}", "MemoryLimit", "t", a->memory_limit_bytes);
+        if (r >= 0 && a->ignore_exit_status)
+                r = sd_bus_message_append(m, "{sv}", "IgnoreExitStatus", "b",
+                                          parse_boolean(a->ignore_exit_status));
         if (r >= 0 && a->backups)
                 r = sd_bus_message_append(m, "{sv}", "Backups", "b", parse_boolean(a->backups));
         if (r >= 0 && a->split_size_bytes > 0)

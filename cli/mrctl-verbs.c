@@ -90,6 +90,7 @@ static const char help_text[] =
         "     --archive=FILE[#DIR]     Ship an archive, and unpack it in a directory there\n"
         "     --env=NAME=VALUE         Set a variable for the commands; may be repeated\n"
         "     --name=NAME              What the job is called\n"
+        "     --ignore-exit-status=yes|no   Whether a command that exits with 1 to 125 has done well (no)\n"
         "     --max-attempts=N         Attempts of a task before the job fails: 1 to 100\n"
         "     --skip-bad-records=N     Do without records the mapper fails on, N of each map\n"
         "     --task-timeout=TIME      Silence after which an attempt is ended; 0: never\n"

@@ -54,6 +54,7 @@ static const Key keys[] = {
          JOB_NAME_MAX_BYTES},
         {"OutputCompression", 's', offsetof(JobDesc, output_compression), 0, JOB_NAME_MAX_BYTES},
         {"InputFormat", 's', offsetof(JobDesc, input_format), 0, JOB_NAME_MAX_BYTES},
+        {"IgnoreExitStatus", 'b', offsetof(JobDesc, ignore_exit_status), 0, 1},
         {"Backups", 'b', offsetof(JobDesc, backups), 0, 1},
         {"Priority", 's', offsetof(JobDesc, priority), 0, JOB_NAME_MAX_BYTES},
         {"RequestId", 's', offsetof(JobDesc, request_id), 0, JOB_REQUEST_ID_MAX_BYTES},
@@ -158,7 +159,7 @@ static int unknown_key(const char *key, Error *e)
                 "unknown setting %.64s (known: Name, Input, Output, App, Args, Mapper, "
                 "Combiner, Reducer, ReducerApp, Reduces, MapFieldSeparator, MapKeyFields, PartitionKeyFields, "
                 "SortKeyFields, ReduceFieldSeparator, SplitSize, Env, Archives, MaxAttempts, SkipBadRecords, "
-                "TaskTimeout, MemoryLimit, Reuse, Intermediate, IntermediateCompression, OutputCompression, InputFormat, Backups, Priority, RequestId)",
+                "TaskTimeout, MemoryLimit, Reuse, Intermediate, IntermediateCompression, OutputCompression, InputFormat, IgnoreExitStatus, Backups, Priority, RequestId)",
                 key);
 }
 
@@ -360,6 +361,11 @@ static int check_reducer_app(const JobDesc *d, Error *e)
 
 static int check_program(const JobDesc *d, Error *e)
 {
+        if (*d->app && d->ignore_exit_status)
+                return error_setf(e, EINVAL,
+                                  "IgnoreExitStatus is of commands: it goes with Mapper, not with "
+                                  "App=%s",
+                                  d->app);
         if (*d->app && *d->mapper)
                 return error_setf(e, EINVAL,
                                   "both App=%s and a Mapper are given: a job has one program",

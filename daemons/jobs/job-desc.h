@@ -78,6 +78,7 @@ typedef struct JobDesc {
         uint32_t partition_key_fields; /* of the key, that choose the reduce; 0: all */
         uint32_t max_attempts;
         bool backups;
+        bool ignore_exit_status;     /* of commands: 1 to 125 are as good as 0 */
         uint64_t split_size_bytes;   /* 0: unsaid; after job_desc_check(): cut for slots */
         uint32_t planned_slots;      /* as bounds; 0: unknown */
         uint64_t cuts;               /* as bounds; the digest of its splits; 0: not planned */

@@ -536,6 +536,7 @@ static void fill_program(Spec *s, const JobDesc *d)
         s->program.map_key_fields = d->map_key_fields;
         s->program.partition_key_fields = d->partition_key_fields;
         fill_sort_fields(s, d);
+        s->program.ignore_exit_status = d->ignore_exit_status;
         s->program.n_bounds = d->bounds->len;
         s->program.bounds = s->bounds;
 }

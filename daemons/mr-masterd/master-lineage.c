@@ -239,6 +239,7 @@ static void program_key(const MasterJob *j, Key *ret)
         add_number(sum, d->map_key_fields);
         add_number(sum, d->partition_key_fields);
         add_text(sum, d->sort_key_fields);
+        add_number(sum, d->ignore_exit_status); /* done for one may be failed for another */
         add_text(sum, d->input_format);
         add_number(sum,
                    d->bounds->len); /* of a total order: they come from samples of all the input */

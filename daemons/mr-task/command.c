@@ -433,6 +433,16 @@ static int wait_for_the_rest(Command *c, const char *line)
         return r;
 }
 
+/* 126 and 127 are a shell's words for what it could not start, and those above for what a signal ended (POSIX.1-2017, XCU 2.8.2):
+ * a command itself has said none of them. */
+#define OWN_STATUS_MAX 125
+
+static bool is_ignored(const Attempt *a, int status)
+{
+        return a->start->program->ignore_exit_status && WIFEXITED(status) &&
+               WEXITSTATUS(status) <= OWN_STATUS_MAX;
+}
+
 int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, char **ret)
 {
         _cleanup_(command_done) Command c = {
@@ -460,6 +470,8 @@ int command_run(Attempt *a, const char *line, char **env, const CommandIo *io, c
                 if (r < 0)
                         return r;
         }
+        if (is_ignored(a, c.status))
+                c.status = 0;
         if (c.status == 0) {
                 r = wait_for_the_rest(&c, line);
                 if (r < 0)

@@ -24,7 +24,8 @@ typedef struct CommandIo {
 /**
  * command_run() - run `/bin/sh -c @line` to its end, without the shell where that would do nothing but start a program
  * @env:  NULL-terminated
- * @ret:  how it ended in words, "exited with status 3"; NULL when it exited with 0. Caller frees.
+ * @ret:  how it ended in words, "exited with status 3"; NULL when it exited with 0, or with what the job takes for that.
+ *        Caller frees.
  *
  * What is a copy of a file goes from the page cache into the pipe by reference (splice()); the rest is written.
  * A child that ends without reading all of its stdin has not failed for that.

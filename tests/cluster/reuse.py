@@ -164,6 +164,7 @@ class Reuse(fault.FaultCase):
                               (("--reuse", "yes"), {"app": False, "combine": SUM}),
                               (("--reuse", "yes", "--env", "X=1"), {"app": False}),
                               (("--reuse", "yes", "--sort-key-fields", "1r"), {"app": False}),
+                              (("--reuse", "yes", "--ignore-exit-status", "yes"), {"app": False}),
                               (("--reuse", "yes", "--file", ship), {"app": False})):
             run, reused, why = self.job(*args, **options)
             self.assertEqual((len(run), reused), (self.FILES, []), f"{args} {options}")

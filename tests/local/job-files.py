@@ -91,12 +91,13 @@ Tasks=3
         self.assertEqual(self.mrctl("run", "--print-job", self.file("b.job", p.stdout)).stdout, p.stdout)
         self.file("a.zip")
         p = self.mrctl("run", "--print-job", "--mapper", "cat", "--map-field-separator", r"\t", "--map-key-fields=3", "--partition-key-fields=2",
-                       "--sort-key-fields=2nr,1", "--reduce-field-separator=,", "--reduces=0", "--archive", "a.zip#d", "--input=in")
+                       "--ignore-exit-status=yes", "--sort-key-fields=2nr,1", "--reduce-field-separator=,", "--reduces=0", "--archive", "a.zip#d", "--input=in")
         self.assertOk(p)
         self.assertEqual(p.stdout.decode(), f"""[Job]
 Input={self.dir}/in
 Ship={self.dir}/a.zip
 Archive={self.dir}/a.zip#d
+IgnoreExitStatus=yes
 
 [Map]
 Exec=cat
@@ -122,6 +123,13 @@ Tasks=0
             self.assertOk(p)
             self.assertEqual(p.stdout, subprocess.run(["sort", *keys, self.dir / "in"], env={"LC_ALL": "C"}, stdout=subprocess.PIPE, check=True).stdout)
 
+    def test_exit_status(self):
+        """IgnoreExitStatus= counts, and an option wins over it"""
+        self.file("in", "x\n")
+        job = self.file("unlucky.job", "[Job]\nInput=in\nIgnoreExitStatus=yes\n[Map]\nExec=grep nothing\n[Reduce]\nTasks=0\n")
+        self.assertOk(self.local("-q", job))
+        self.assertFails(self.local("-q", job, "--ignore-exit-status=no"), "exited with status 1")
+
     def test_errors(self):
         """what is wrong in a file is named with its line"""
         for text, needle in (("[Job]\nInput=x\n\n[Map]\nExce=cat\n", "bad.job:5: unknown setting Exce= in section [Map]"),
@@ -131,6 +139,7 @@ Tasks=0
                              ("[Job]\nTaskTimeout=soon\n", "bad.job:2: TaskTimeout= is not a time span"),
                              ("[Job]\nReuse=maybe\n", "bad.job:2: Reuse= is neither yes nor no"),
                              ("[Job]\nMemoryLimit=lots\n", "bad.job:2: MemoryLimit= is not a size"),
+                             ("[Job]\nIgnoreExitStatus=maybe\n", "bad.job:2: IgnoreExitStatus= is not yes or no: maybe"),
                              ("[Job]\nEnvironment=x\n", "bad.job:2: Environment= is not NAME=VALUE")):
             with self.subTest(text=text):
                 self.assertFails(self.local(self.file("bad.job", text)), needle, code=1)

@@ -657,6 +657,34 @@ class Failures(mr.Scratch):
                        "--max-attempts", "1")
         self.assertFails(p, "reduce-0", "exited with status 7", "broken")
 
+    def test_combiner_exits(self):
+        """a combiner that fails is named with its exit status, stderr and how far it came"""
+        p = self.local("--mapper", "cat", "--combiner", "cat; echo broken >&2; exit 9", "--reducer", "cat", "--input", self.file("in", "a\nb\n"),
+                       "--max-attempts", "1")
+        self.assertFails(p, "map-0: the combiner (cat; echo broken >&2; exit 9) exited with status 9 after it was given 2 records", "broken")
+
+    def test_ignored_exit_status(self):
+        """--ignore-exit-status: of mapper, combiner and reducer alike, 1 to 125; not a program that is not there, nor a signal"""
+        data = self.file("in", "".join(f"{i} {'needle' if i < 500 else 'hay'}\n" for i in range(1000)))
+        job = ("-q", "--input", data, "--split-size", "4K", "--max-attempts", "1")
+        searching = ("--mapper", "grep needle") # finds nothing in the second map
+        self.assertFails(self.local(*job, *searching), "exited with status 1")
+        self.assertFails(self.local(*job, *searching, "--ignore-exit-status=no"), "exited with status 1")
+        want = shell('grep needle "$1" | sort', data)
+        for more in ((), ("--reduces", "0"), ("--reducer", "sed 's/\t$//'; exit 125"), ("--combiner", "tr -d '\t'; exit 3")):
+            p = self.local(*job, *searching, "--ignore-exit-status=yes", *more)
+            self.assertOk(p)
+            self.assertEqual(b"".join(sorted(p.stdout.splitlines(keepends=True))), want, more)
+        for mapper, says in (("nothing-of-this-name", "exited with status 127"), ("exit 126", "exited with status 126"), ("exit 137", "exited with status 137"),
+                             ("kill -TERM $$", "SIGTERM")):
+            self.assertFails(self.local(*job, "--mapper", mapper, "--ignore-exit-status=yes"), says)
+        # As of one that ended well, what it left behind is waited for.
+        p = self.local(*job, "--mapper", "cat >/dev/null; (sleep 0.2; echo late) & exit 1", "--split-size", "1M", "--ignore-exit-status=yes")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"late\n")
+        self.assertFails(self.local(*job, "--app", "wordcount", "--ignore-exit-status=yes"), "App=wordcount")
+        self.assertFails(self.local(*job, *searching, "--ignore-exit-status=maybe"), "yes or no", code=2)
+
     def test_mapper_killed(self):
         """a mapper that dies of a signal is named with it"""
         p = self.local("--mapper", "kill -SEGV $$", "--input", self.file("in", "a\n"), "--max-attempts", "1")

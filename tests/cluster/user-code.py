@@ -3,6 +3,7 @@
 They are made to happen to real processes; see tests/lib/fault.py.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -204,11 +205,12 @@ class Limits(fault.FaultCase):
         self.assertFalse(fault.commands(b"sleep\x004323\x00"))
 
     def test_signs_of_life(self):
-        """a mapper that is slow but shows life, by output or by status, is not ended"""
+        """a mapper that is slow but shows life by a status is not ended, and that is what tasks shows"""
         self.job_input(2, lines=40)
-        slow = f"for i in 1 2 3 4 5 6 7 8; do sleep {0.3 * mr.SLOW}; echo reporter:status:$i >&2; done; {WORDS}"
+        slow = f"for i in 1 2 3 4 5 6 7 8; do sleep {0.3 * mr.SLOW}; echo reporter:status:step $i of 8 >&2; done; {WORDS}"
         job = self.count_job("--task-timeout", f"{mr.SLOW}s", mapper=slow)
         self.breaks(job)
+        mr.wait_for("a status", lambda: {t["Status"] for t in json.loads(self.ctl("tasks", "--json=short", job).stdout)} & {f"step {i} of 8" for i in range(1, 9)})
         self.assertRight(job, maps=2, reduces=2)
 
     def test_plugin_shows_life(self):

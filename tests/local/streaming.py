@@ -489,8 +489,24 @@ class Much(mr.Scratch):
             self.assertEqual(got, want)
             shell('rm -r "$1"', out)
 
+    def test_more_than_four_gib(self):
+        """a mapper that writes 5 GiB, of which nothing is kept but how many lines there were"""
+        mapper = self.script("w.py", """#!/usr/bin/python3
+import os, sys
+sys.stdin.read()
+line = b"k\\t" + b"v" * ((1 << 20) - 3) + b"\\n"
+for _ in range(5 << 10):
+    at = 0
+    while at < len(line):
+        at += os.write(1, line[at:] if at else line)
+""")
+        p = self.local("--input", self.file("in", "x\n"), "-q", "--mapper", mapper, "--reducer-app", "count", "--output", "out", "--json=short")
+        self.assertOk(p)
+        self.assertEqual((self.dir / "out/part-00000").read_bytes(), b"k\t5120\n")
+        self.assertEqual(json.loads(p.stdout)["Counters"]["map_output_records"], 5120)
+
     def test_both_ways(self):
-        """counters, status and text on stderr while gigabytes could go by: each is taken for what it is"""
+        """counters, a status and text on stderr, line by line among each other: each is taken for what it is"""
         mapper = self.script("m.sh", r"""#!/bin/sh
 echo 'reporter:counter:g,lines,40' >&2
 awk '{print; if (NR % 1000 == 0) print "reporter:counter:g,lines,2" > "/dev/stderr"; if (NR % 5000 == 0) print "noise " NR > "/dev/stderr"}'
@@ -498,13 +514,19 @@ echo 'reporter:status:nearly done' >&2
 echo 'reporter:counter:g,broken' >&2
 echo 'reporter:counter:g,neg,-1' >&2
 printf 'reporter:counter:g,last,7' >&2
+exit $STATUS
 """)
-        out = self.dir / "out"
-        p = self.local("--input", self.file("in", b"x\n" * 20000), "-q", "--json=short", "--mapper", mapper, "--reduces", "0", "--output", out)
+        job = ("--input", self.file("in", b"x\n" * 20000), "-q", "--mapper", mapper, "--reduces", "0", "--output", "out", "--max-attempts", "1")
+        p = self.local(*job, "--json=short", "--env", "STATUS=0")
         self.assertOk(p)
         counters = json.loads(p.stdout)["Counters"]
         self.assertEqual({k: v for k, v in counters.items() if k.startswith("g:")}, {"g:lines": 80, "g:last": 7})
         self.assertEqual(counters["map_output_records"], 20000)
+        # What it said to people is shown when it fails: neither the status nor a counter is among that, but reports that are none are.
+        p = self.local(*job, "--env", "STATUS=5", "--output", "other")
+        self.assertFails(p, "exited with status 5")
+        self.assertEqual([row.strip() for row in p.stderr.decode().splitlines()[1:]],
+                         [f"noise {n}" for n in (5000, 10000, 15000, 20000)] + ["reporter:counter:g,broken", "reporter:counter:g,neg,-1"])
 
 
 class Results(mr.Scratch):
@@ -528,8 +550,9 @@ class Results(mr.Scratch):
 class Environment(mr.Scratch):
     NAMES = ["mapreduce_job_id", "mapreduce_job_name", "mapreduce_task_id", "mapreduce_task_attempt_id", "mapreduce_task_ismap",
              "mapreduce_task_partition", "mapreduce_map_input_file", "mapreduce_map_input_start", "mapreduce_map_input_length",
-             "mapreduce_job_reduces", "mapreduce_job_maps", "mapred_job_id", "mapred_tip_id", "mapred_task_id", "mapred_task_is_map",
-             "map_input_file", "map_input_start", "stream_num_map_output_key_fields", "stream_map_output_field_separator",
+             "mapreduce_job_reduces", "mapreduce_job_maps", "mapred_job_id", "mapred_job_name", "mapred_map_tasks", "mapred_reduce_tasks",
+             "mapred_tip_id", "mapred_task_id", "mapred_task_is_map", "mapred_task_partition", "map_input_file", "map_input_start", "map_input_length",
+             "stream_num_map_output_key_fields", "stream_map_output_field_separator", "stream_reduce_input_field_separator",
              "MR_JOB", "MR_JOB_NAME", "MR_TASK", "MR_ATTEMPT", "MR_INPUT", "MR_INPUT_OFFSET", "MR_INPUT_LENGTH", "MR_REDUCES", "MR_MAPS", "OWN"]
 
     def show(self, options, data=b"x\n" * 5000):
@@ -549,17 +572,21 @@ class Environment(mr.Scratch):
         n = len(v["MR_TASK"])
         self.assertEqual(n, 3)
         job = v["MR_JOB"][0]
-        for name, want in (("mapreduce_job_name", "the name"), ("mapreduce_task_ismap", "true"), ("mapreduce_map_input_file", self.input),
+        for name, want in (("mapreduce_job_name", "the name"), ("mapred_job_name", "the name"), ("MR_JOB_NAME", "the name"), ("mapreduce_task_ismap", "true"),
+                           ("mapred_map_tasks", "3"), ("mapred_reduce_tasks", "0"), ("MR_REDUCES", "0"), ("stream_reduce_input_field_separator", "\t"),
+                           ("mapreduce_map_input_file", self.input),
                            ("mapreduce_job_reduces", "0"), ("mapreduce_job_maps", "3"), ("mapred_job_id", job), ("mapreduce_job_id", job),
                            ("mapred_task_is_map", "true"), ("map_input_file", self.input), ("stream_num_map_output_key_fields", "3"),
                            ("stream_map_output_field_separator", ";"), ("MR_INPUT", self.input), ("MR_ATTEMPT", "0"), ("MR_MAPS", "3"), ("OWN", "1 2")):
             self.assertEqual(v[name], [want] * n, name)
         self.assertEqual(v["MR_TASK"], [f"map-{i}" for i in range(n)])
         self.assertEqual(v["mapreduce_task_partition"], [str(i) for i in range(n)])
+        self.assertEqual(v["mapred_task_partition"], v["mapreduce_task_partition"])
         self.assertEqual(v["mapreduce_task_id"], [f"task_{job}_m_{i:06}" for i in range(n)])
+        self.assertEqual(v["mapred_tip_id"], v["mapreduce_task_id"])
         self.assertEqual(v["mapred_task_id"], [f"attempt_{job}_m_{i:06}_0" for i in range(n)])
         self.assertEqual(v["mapreduce_task_attempt_id"], v["mapred_task_id"])
-        for names in (("mapreduce_map_input_start", "map_input_start", "MR_INPUT_OFFSET"), ("mapreduce_map_input_length", "MR_INPUT_LENGTH")):
+        for names in (("mapreduce_map_input_start", "map_input_start", "MR_INPUT_OFFSET"), ("mapreduce_map_input_length", "map_input_length", "MR_INPUT_LENGTH")):
             self.assertEqual(len({tuple(v[x]) for x in names}), 1, names)
         begin = [int(x) for x in v["MR_INPUT_OFFSET"]]
         length = [int(x) for x in v["MR_INPUT_LENGTH"]]
@@ -567,11 +594,14 @@ class Environment(mr.Scratch):
 
     def test_reducer(self):
         """a reducer's variables; it has no input file"""
-        v = self.show(lambda c: ["--mapper", "cat", "--reducer", c])
+        v = self.show(lambda c: ["--mapper", "cat", "--reducer", c, "--reduce-field-separator", ":", "--map-field-separator", ";"])
         for name, want in (("mapreduce_task_ismap", "false"), ("MR_TASK", "reduce-0"), ("mapreduce_job_reduces", "1"), ("MR_INPUT", "none"),
-                           ("map_input_file", "none"), ("mapreduce_task_partition", "0"), ("OWN", "1 2")):
+                           ("map_input_file", "none"), ("map_input_length", "none"), ("mapreduce_task_partition", "0"), ("mapred_task_partition", "0"),
+                           ("stream_reduce_input_field_separator", ":"), ("stream_map_output_field_separator", ";"), ("mapred_reduce_tasks", "1"),
+                           ("mapred_map_tasks", "3"), ("MR_REDUCES", "1"), ("mapred_job_name", "the name"), ("mapred_task_is_map", "false"), ("OWN", "1 2")):
             self.assertEqual(v[name], [want], name)
         self.assertRegex(v["mapreduce_task_id"][0], r"^task_.*_r_000000$")
+        self.assertEqual(v["mapred_tip_id"], v["mapreduce_task_id"])
 
 
 class Archives(mr.Scratch):

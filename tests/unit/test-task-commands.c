@@ -82,6 +82,29 @@ static void test_an_order_of_fields_lasts_through_spills(void)
         task_end(&t);
 }
 
+static void test_an_order_that_is_none_is_refused_for_good(void)
+{
+        Mapreduced__V1__SortField by = MAPREDUCED__V1__SORT_FIELD__INIT, *fields[] = {&by, &by};
+        TaskProcess t = task_new();
+
+        for (uint32_t number = 0; number < 2;
+             number++) { /* no field, and one that is given twice */
+                Try y = {.program = commands("cat", "", "cat"), .partitions = 1};
+                const Mapreduced__Task__V1__Done *d;
+
+                by.number = number;
+                y.program.sort_fields = fields;
+                y.program.n_sort_fields = ELEMENTSOF(fields);
+                set_text(&y, "a\n", 2, 100);
+                d = try_run(&t, &y);
+                g_assert_cmpint(d->outcome, ==, MAPREDUCED__V1__TASK_OUTCOME__FAILED);
+                g_assert_true(d->permanent);
+                assert_contains(d->error, "the fields to sort keys by are none");
+                try_done(&y);
+        }
+        task_end(&t);
+}
+
 static void test_a_reducer_that_does_not_sort_is_sorted_when_asked(void)
 {
         TaskProcess t = task_new();
@@ -397,6 +420,8 @@ int main(int argc, char *argv[])
         g_test_init(&argc, &argv, NULL);
         ADD("an-order-of-fields-lasts-through-spills",
             test_an_order_of_fields_lasts_through_spills);
+        ADD("an-order-that-is-none-is-refused-for-good",
+            test_an_order_that_is_none_is_refused_for_good);
         ADD("commands-count-the-same-words", test_commands_count_the_same_words);
         ADD("a-reducer-that-does-not-sort-is-sorted-when-asked",
             test_a_reducer_that_does_not_sort_is_sorted_when_asked);

@@ -24,11 +24,11 @@ int key_order_add(KeyOrder *o, KeyOrderField field)
         return 0;
 }
 
-/* No field is there twice: all of them, each byte escaped, what ends them, the key, and behind it one number as it is made. */
+/* No field is there twice: all of them, each byte escaped, what ends them, and the key, where a number is made before. */
 static int reserve(KeyOrder *o, size_t key_size)
 {
         size_t size =
-                4 * key_size + o->count * pair_size_max(SORT_NUMBER_EXTRA, 0) + SORT_NUMBER_EXTRA;
+                3 * key_size + o->count * pair_size_max(SORT_NUMBER_EXTRA, 0) + SORT_NUMBER_EXTRA;
         uint8_t *grown;
 
         if (size <= o->capacity)

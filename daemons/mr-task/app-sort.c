@@ -11,7 +11,7 @@
 #include "mr-task/app.h"
 #include "mr-task/app-columns.h"
 #include "mr-task/map-plugin.h"
-#include "mr-task/reserve.h"
+#include "records/reserve.h"
 #include "records/sort-key.h"
 
 #define READ_BYTES (1024 * 1024)

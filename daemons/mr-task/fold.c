@@ -4,8 +4,8 @@
 #include "base/text.h"
 #include "mr-task/fold.h"
 #include "mr-task/map-command.h"
-#include "mr-task/reserve.h"
 #include "records/fields.h"
+#include "records/reserve.h"
 
 #define VALUE_SHOWN_BYTES 64
 

@@ -8,8 +8,8 @@
 #include "apps/catalog.h"
 #include "mr-task/app.h"
 #include "mr-task/plugin.h"
-#include "mr-task/reserve.h"
 #include "records/pair.h"
+#include "records/reserve.h"
 
 #define RECORD_PARAMETER "record"
 /* Of the first mapreduce.h of this version: what comes behind is looked at only where a plugin's size has it. */

@@ -3,6 +3,7 @@
  */
 #include "records/key-order.h"
 #include "records/pair.h"
+#include "records/reserve.h"
 #include "records/sort-key.h"
 
 void key_order_done(KeyOrder *o)
@@ -25,20 +26,9 @@ int key_order_add(KeyOrder *o, KeyOrderField field)
 }
 
 /* No field is there twice: all of them, each byte escaped, what ends them, and the key, where a number is made before. */
-static int reserve(KeyOrder *o, size_t key_size)
+static size_t size_max(const KeyOrder *o, size_t key_size)
 {
-        size_t size =
-                3 * key_size + o->count * pair_size_max(SORT_NUMBER_EXTRA, 0) + SORT_NUMBER_EXTRA;
-        uint8_t *grown;
-
-        if (size <= o->capacity)
-                return 0;
-        grown = realloc(o->buffer, MAX(size, 2 * o->capacity));
-        if (!grown)
-                return -ENOMEM;
-        o->capacity = MAX(size, 2 * o->capacity);
-        o->buffer = grown;
-        return 0;
+        return 3 * key_size + o->count * pair_size_max(SORT_NUMBER_EXTRA, 0) + SORT_NUMBER_EXTRA;
 }
 
 static size_t put_field(const KeyOrder *o, const KeyOrderField *by, const Record *record,
@@ -64,7 +54,7 @@ int key_order_put(KeyOrder *o, Record *record)
         size_t used = 0;
         int r;
 
-        r = reserve(o, record->key_size);
+        r = reserve(&o->buffer, &o->capacity, size_max(o, record->key_size));
         if (r < 0)
                 return r;
         for (size_t i = 0; i < o->count; i++)

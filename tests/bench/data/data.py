@@ -102,7 +102,8 @@ class Bench:
             if p.returncode == 0:
                 return str(to)
             # Some use instructions that this processor may not have.
-            self.absent.add(f"{name}: not here, for it does not compile: {(p.stderr.splitlines() or ['no reason'])[0]}")
+            reasons = [line for line in p.stderr.splitlines() if "error:" in line] or ["no reason"]
+            self.absent.add(f"{name}: not here, for it does not compile: {reasons[0]}")
         return None
 
     def make_data(self):

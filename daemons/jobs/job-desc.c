@@ -832,6 +832,7 @@ int job_desc_deserialize(const void *data, size_t size_bytes, JobDesc **ret)
 {
         _cleanup_(job_desc_freep) JobDesc *d = job_desc_new();
         const char *p = data, *end = p + size_bytes;
+        SortField sort[SORT_FIELDS_MAX];
 
         if (size_bytes == 0 || end[-1] != '\0')
                 return -EBADMSG;
@@ -846,6 +847,8 @@ int job_desc_deserialize(const void *data, size_t size_bytes, JobDesc **ret)
                         return -EBADMSG;
                 p += strlen(p) + 1;
         }
+        if (sort_fields_parse(d->sort_key_fields, UINT32_MAX, sort, NULL) < 0)
+                return -EBADMSG;
         *ret = TAKE_PTR(d);
         return 0;
 }

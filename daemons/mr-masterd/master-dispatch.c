@@ -17,6 +17,7 @@
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
 #include "platform/log.h"
+#include "records/key-order.h"
 
 #define ORIGIN_MAX_BYTES 600U
 
@@ -478,6 +479,9 @@ static void spec_done(Spec *s)
         g_free(s->lineage);
 }
 
+_Static_assert(SORT_FIELDS_MAX == KEY_ORDER_FIELDS_MAX,
+               "a list that is taken is one that tasks can use");
+
 /* A sealed description's is well formed. */
 static ProtobufCBinaryData separator(const char *text, uint8_t buffer[JOB_SEPARATOR_MAX_BYTES])
 {
@@ -492,6 +496,8 @@ static void fill_sort_fields(Spec *s, const JobDesc *d)
         SortField fields[SORT_FIELDS_MAX];
         int n = sort_fields_parse(d->sort_key_fields, UINT32_MAX, fields, NULL);
 
+        assert(n >= 0); /* it was read when the job came, and when it was restored */
+
         for (int i = 0; i < n; i++) {
                 Mapreduced__V1__SortField *to = &s->sort_fields[i];
 
@@ -501,7 +507,7 @@ static void fill_sort_fields(Spec *s, const JobDesc *d)
                 to->reverse = fields[i].reverse;
                 s->sort_field_pointers[i] = to;
         }
-        s->program.n_sort_fields = (size_t) MAX(n, 0);
+        s->program.n_sort_fields = (size_t) n;
         s->program.sort_fields = s->sort_field_pointers;
 }
 

@@ -278,6 +278,8 @@ static void test_a_list_of_fields_is_read(void)
         g_assert_true(f[2].number == 4 && !f[2].numeric && f[2].reverse);
         g_assert_true(f[3].number == 5 && f[3].numeric && !f[3].reverse);
         g_assert_true(f[4].number == 6 && f[4].numeric && f[4].reverse);
+        g_assert_cmpint(sort_fields_parse("7,8,9x", 12, f, NULL), ==, -EINVAL);
+        g_assert_cmpuint(f[0].number, ==, 12); /* as it was */
 }
 
 static void test_archives_are_shipped_and_have_a_name_of_their_own(void)
@@ -468,6 +470,7 @@ static void test_a_torn_blob_is_refused(void)
         g_assert_cmpint(job_desc_deserialize("Zebra=1", 8, &b), ==, -EBADMSG);
         g_assert_cmpint(job_desc_deserialize("no equals", 10, &b), ==, -EBADMSG);
         g_assert_cmpint(job_desc_deserialize("Reduces=x", 10, &b), ==, -EBADMSG);
+        g_assert_cmpint(job_desc_deserialize("SortKeyFields=x", 16, &b), ==, -EBADMSG);
         g_assert_null(b);
 }
 

@@ -21,6 +21,7 @@ typedef struct Key {
         char type;
         size_t offset;
         uint64_t min, max; /* of a number; max: bytes of a string */
+        bool later;        /* than the database's version: an older master does not know it */
 } Key;
 
 static const Key keys[] = {
@@ -37,7 +38,7 @@ static const Key keys[] = {
         {"MapFieldSeparator", 's', offsetof(JobDesc, map_separator), 0, JOB_SEPARATOR_MAX_BYTES},
         {"MapKeyFields", 'n', offsetof(JobDesc, map_key_fields), 1, JOB_KEY_FIELDS_MAX},
         {"PartitionKeyFields", 'n', offsetof(JobDesc, partition_key_fields), 0, JOB_KEY_FIELDS_MAX},
-        {"SortKeyFields", 's', offsetof(JobDesc, sort_key_fields), 0, JOB_NAME_MAX_BYTES},
+        {"SortKeyFields", 's', offsetof(JobDesc, sort_key_fields), 0, JOB_NAME_MAX_BYTES, true},
         {"ReduceFieldSeparator", 's', offsetof(JobDesc, reduce_separator), 0,
          JOB_SEPARATOR_MAX_BYTES},
         {"SplitSize", 'n', offsetof(JobDesc, split_size_bytes), JOB_SPLIT_SIZE_MIN,
@@ -54,7 +55,7 @@ static const Key keys[] = {
          JOB_NAME_MAX_BYTES},
         {"OutputCompression", 's', offsetof(JobDesc, output_compression), 0, JOB_NAME_MAX_BYTES},
         {"InputFormat", 's', offsetof(JobDesc, input_format), 0, JOB_NAME_MAX_BYTES},
-        {"IgnoreExitStatus", 'b', offsetof(JobDesc, ignore_exit_status), 0, 1},
+        {"IgnoreExitStatus", 'b', offsetof(JobDesc, ignore_exit_status), 0, 1, true},
         {"Backups", 'b', offsetof(JobDesc, backups), 0, 1},
         {"Priority", 's', offsetof(JobDesc, priority), 0, JOB_NAME_MAX_BYTES},
         {"RequestId", 's', offsetof(JobDesc, request_id), 0, JOB_REQUEST_ID_MAX_BYTES},
@@ -721,6 +722,14 @@ static void put_bound(GByteArray *out, GBytes *bound)
         put(out, "Bound", hex);
 }
 
+/* So that the row of a job without the setting is one that an older master reads. */
+static bool is_left_out(const Key *k, const JobDesc *d)
+{
+        if (!k->later)
+                return false;
+        return k->type == 's' ? !**(char **) field(d, k) : !*(bool *) field(d, k);
+}
+
 GByteArray *job_desc_serialize(const JobDesc *d)
 {
         GByteArray *out = g_byte_array_new();
@@ -728,6 +737,8 @@ GByteArray *job_desc_serialize(const JobDesc *d)
         for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
                 const Key *k = &keys[i];
 
+                if (is_left_out(k, d))
+                        continue;
                 if (k->type == 's') {
                         put(out, k->name, *(char **) field(d, k));
                 } else if (k->type == 'n') {

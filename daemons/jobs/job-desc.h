@@ -121,6 +121,7 @@ int job_desc_priority(const JobDesc *d);
 /* What runs, for people: "wordcount -x", "./map.py | ./reduce.py". Caller owns the string. */
 char *job_desc_program(const JobDesc *d);
 
-/* As bytes for a database, and back. A blob that is not ours is -EBADMSG. */
+/* As bytes for a database, and back. A blob that is not ours is -EBADMSG. A description without settings that are new since the
+ * database's version is read by older masters, too. */
 GByteArray *job_desc_serialize(const JobDesc *d);
 int job_desc_deserialize(const void *data, size_t size_bytes, JobDesc **ret);

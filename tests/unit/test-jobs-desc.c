@@ -460,6 +460,27 @@ static void test_what_is_stored_is_read_back(void)
         g_assert_cmpuint(b->cuts, ==, UINT64_MAX);
 }
 
+static bool has_key(const GByteArray *blob, const char *key)
+{
+        return memmem(blob->data, blob->len, key, strlen(key));
+}
+
+/* An older master has the same database, and takes a row with a key that it does not know for damaged. */
+static void test_settings_that_older_masters_do_not_know_are_stored_where_they_are_used(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *d = command("cat", "wc"), *again = NULL;
+        g_autoptr(GByteArray) plain = job_desc_serialize(d), blob = NULL;
+
+        g_assert_false(has_key(plain, "SortKeyFields"));
+        g_assert_false(has_key(plain, "IgnoreExitStatus"));
+        g_assert_cmpint(job_desc_set_string(d, "SortKeyFields", "1nr", NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_boolean(d, "IgnoreExitStatus", true, NULL), ==, 0);
+        blob = job_desc_serialize(d);
+        g_assert_cmpint(job_desc_deserialize(blob->data, blob->len, &again), ==, 0);
+        g_assert_cmpstr(again->sort_key_fields, ==, "1nr");
+        g_assert_true(again->ignore_exit_status);
+}
+
 static void test_a_torn_blob_is_refused(void)
 {
         _cleanup_(job_desc_freep) JobDesc *a = wordcount(), *b = NULL;
@@ -516,6 +537,9 @@ int main(int argc, char *argv[])
         g_test_add_func("/jobs/desc/priorities-have-names-and-an-order",
                         test_priorities_have_names_and_an_order);
         g_test_add_func("/jobs/desc/what-is-stored-is-read-back", test_what_is_stored_is_read_back);
+        g_test_add_func(
+                "/jobs/desc/settings-that-older-masters-do-not-know-are-stored-where-they-are-used",
+                test_settings_that_older_masters_do_not_know_are_stored_where_they_are_used);
         g_test_add_func("/jobs/desc/a-torn-blob-is-refused", test_a_torn_blob_is_refused);
         return g_test_run();
 }

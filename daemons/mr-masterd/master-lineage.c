@@ -95,8 +95,9 @@ const char *lineage_why_to_string(LineageWhy why)
                 [WHY_NEW_INPUT] = "this piece of input was not seen before",
                 [WHY_INPUT_CHANGED] = "its input has changed since it was seen last",
                 [WHY_PROGRAM_CHANGED] =
-                        "the program, its files, arguments or environment, the combiner or the "
-                        "number of reduces is another than when this input was seen last",
+                        "the program, its files, arguments, environment or a setting that shapes "
+                        "its output, the combiner or the number of reduces is another than when "
+                        "this input was seen last",
                 [WHY_NOT_KEPT] = "its output was made before, and is not kept any more",
                 [WHY_NOT_THERE] = "its worker did not have the output any more",
         };
@@ -218,6 +219,17 @@ static void finish(GChecksum *sum, Key *ret)
         g_checksum_free(sum);
 }
 
+/* With its name, at the end, and only where it is set: what older masters' jobs have made has the key it had. */
+static void add_later(GChecksum *sum, const JobDesc *d)
+{
+        if (*d->sort_key_fields) {
+                add_text(sum, "SortKeyFields");
+                add_text(sum, d->sort_key_fields);
+        }
+        if (d->ignore_exit_status) /* done for one may be failed for another */
+                add_text(sum, "IgnoreExitStatus");
+}
+
 static void program_key(const MasterJob *j, Key *ret)
 {
         GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
@@ -238,8 +250,6 @@ static void program_key(const MasterJob *j, Key *ret)
         add_text(sum, d->map_separator);
         add_number(sum, d->map_key_fields);
         add_number(sum, d->partition_key_fields);
-        add_text(sum, d->sort_key_fields);
-        add_number(sum, d->ignore_exit_status); /* done for one may be failed for another */
         add_text(sum, d->input_format);
         add_number(sum,
                    d->bounds->len); /* of a total order: they come from samples of all the input */
@@ -257,6 +267,7 @@ static void program_key(const MasterJob *j, Key *ret)
                 add_text(sum, f->digest);
                 add_number(sum, f->executable);
         }
+        add_later(sum, d);
         finish(sum, ret);
 }
 

@@ -45,6 +45,8 @@ static const struct {
          "wait, cancel an older job of yours ('mrctl list'), or have the limit raised: masterd.conf(5)"},
         {CAUSE_NO_WILLING_WORKER,
          "mend what the workers complain of ('mrctl workers' shows it), or add one"},
+        {CAUSE_OLD_WORKERS,
+         "upgrade these workers, or submit the job without that setting; other jobs run there"},
         {CAUSE_COMMAND_NOT_FOUND,
          "the command was not found on the worker: install it on every worker, or ship it (--file)"},
         {CAUSE_COMMAND_NOT_EXECUTABLE,

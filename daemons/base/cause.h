@@ -33,6 +33,7 @@
 #define CAUSE_NO_SLOT "no-slot"
 #define CAUSE_USER_LIMIT "user-limit"
 #define CAUSE_NO_WILLING_WORKER "no-willing-worker"
+#define CAUSE_OLD_WORKERS "old-workers" /* of a version that does not know what it asks for */
 
 /* The word for an errno of either sign; "" for those that say too little. Static memory. */
 const char *cause_of_errno(int code);

@@ -9,6 +9,7 @@
 
 #include "apps/catalog.h"
 #include "base/parse.h"
+#include "base/program-level.h"
 #include "base/text.h"
 #include "jobs/job-desc.h"
 #include "jobs/sort-fields.h"
@@ -615,6 +616,17 @@ int job_desc_priority(const JobDesc *d)
         int i = find_priority(*d->priority ? d->priority : "normal");
 
         return i < 0 ? 0 : i - (int) ELEMENTSOF(priorities) / 2;
+}
+
+uint32_t job_desc_program_level(const JobDesc *d, const char **ret_setting)
+{
+        const char *setting = *d->sort_key_fields     ? "SortKeyFields"
+                              : d->ignore_exit_status ? "IgnoreExitStatus"
+                                                      : "";
+
+        if (ret_setting)
+                *ret_setting = setting;
+        return *setting ? 1 : 0;
 }
 
 static int check_priority(const JobDesc *d, Error *e)

@@ -118,6 +118,12 @@ const char *job_desc_stable_dir(const JobDesc *d);
 /* Of a sealed description: higher numbers go first. */
 int job_desc_priority(const JobDesc *d);
 
+/**
+ * job_desc_program_level() - what a worker must understand to run it: base/program-level.h
+ * @ret_setting: the setting that asks for the highest level, "SortKeyFields"; "" for level 0; may be NULL
+ */
+uint32_t job_desc_program_level(const JobDesc *d, const char **ret_setting);
+
 /* What runs, for people: "wordcount -x", "./map.py | ./reduce.py". Caller owns the string. */
 char *job_desc_program(const JobDesc *d);
 

@@ -132,6 +132,14 @@ void scheduler_set_drained(Scheduler *s, uint32_t worker, bool drained)
                 worker_pool_set_drained(&s->pool, w, drained);
 }
 
+void scheduler_set_level(Scheduler *s, uint32_t worker, uint32_t level)
+{
+        PoolWorker *w = worker_pool_find(&s->pool, worker);
+
+        if (w)
+                worker_pool_set_level(&s->pool, w, level);
+}
+
 void scheduler_remove_worker(Scheduler *s, uint32_t worker)
 {
         PoolWorker *w = worker_pool_find(&s->pool, worker);
@@ -262,6 +270,7 @@ void scheduler_add_job(Scheduler *s, TaskTable *t, const SchedJobOptions *o)
                 .options = *o,
                 .shuffling = g_hash_table_new(NULL, NULL),
         };
+        assert(o->program_level <= PROGRAM_LEVEL);
         for (int kind = 0; kind < _TASK_KIND_MAX; kind++)
                 job->pace[kind] = backup_pace_new();
         for (place = job->user->jobs->len; place > 0; place--)
@@ -390,21 +399,24 @@ static bool runs_on(const Task *task, uint32_t worker)
 }
 
 /* Whether there is a usable worker that this task has not failed on; full or not. */
-static bool has_elsewhere(const Scheduler *s, const Task *task, uint64_t now_usec)
+static bool has_elsewhere(const Scheduler *s, const SchedJob *job, const Task *task,
+                          uint64_t now_usec)
 {
+        uint32_t level = job->options.program_level;
         uint32_t usable = 0;
 
         for (uint32_t i = 0; i < task->failed_on_count; i++) {
                 const PoolWorker *w = worker_pool_find(&s->pool, task->failed_on[i]);
 
-                usable += w && !w->drained && w->blacklisted_until_usec <= now_usec;
+                usable += w && w->level >= level && !w->drained &&
+                          w->blacklisted_until_usec <= now_usec;
         }
-        return s->pool.usable > usable;
+        return s->pool.usable[level] > usable;
 }
 
 static bool has_room(const Scheduler *s, const PoolWorker *w, const SchedJob *job, TaskKind kind)
 {
-        uint32_t trust = worker_pool_trust(&s->pool, w);
+        uint32_t trust = worker_pool_trust(&s->pool, w, job->options.program_level);
 
         return kind == TASK_MAP ? w->used < trust : shuffling_on(job, w->number) < trust;
 }
@@ -423,7 +435,8 @@ static PoolWorker *choose_worker(Scheduler *s, const SchedJob *job, TaskKind kin
         for (guint i = 0; i < s->pool.all->len; i++) {
                 PoolWorker *w = s->pool.all->pdata[i];
 
-                if (!has_room(s, w, job, kind) || !worker_pool_is_open(&s->pool, w, now_usec))
+                if (!has_room(s, w, job, kind) ||
+                    !worker_pool_is_open(&s->pool, w, job->options.program_level, now_usec))
                         continue;
                 if (avoid && failed_on(task, w->number))
                         continue;
@@ -465,7 +478,7 @@ static bool try_task(Scheduler *s, SchedJob *job, TaskKind kind, uint32_t index,
                      Assignment *ret)
 {
         const Task *task = task_table_get(job->table, kind, index);
-        bool avoid = task->failed_on_count > 0 && has_elsewhere(s, task, now_usec);
+        bool avoid = task->failed_on_count > 0 && has_elsewhere(s, job, task, now_usec);
         PoolWorker *w;
 
         if (avoid && now_usec >= task->idle_since_usec + SCHED_ELSEWHERE_USEC)
@@ -698,14 +711,15 @@ int scheduler_next(Scheduler *s, uint64_t now_usec, Assignment *ret)
 int scheduler_start_on(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t worker,
                        uint64_t now_usec, uint32_t *ret_attempt)
 {
+        const PoolWorker *w = worker_pool_find(&s->pool, worker);
+        SchedJob *job = find_job(s, t);
         int r;
 
-        if (!worker_pool_find(&s->pool, worker))
+        if (!w || (job && w->level < job->options.program_level))
                 return -ENOENT;
         r = task_table_start(t, kind, task, worker, now_usec, ret_attempt);
         if (r >= 0)
-                account(s, find_job(s, t), kind, task_table_attempt(t, kind, task, *ret_attempt),
-                        1);
+                account(s, job, kind, task_table_attempt(t, kind, task, *ret_attempt), 1);
         return r;
 }
 
@@ -731,20 +745,13 @@ uint64_t scheduler_wakeup_usec(const Scheduler *s)
         return s->wakeup_usec;
 }
 
-static bool all_drained(const Scheduler *s)
-{
-        for (guint i = 0; i < s->pool.all->len; i++)
-                if (!((const PoolWorker *) s->pool.all->pdata[i])->drained)
-                        return false;
-        return true;
-}
-
-static bool any_room(const Scheduler *s)
+/* Of that level or above, and not drained. @with_room: with a free slot. */
+static bool any_worker(const Scheduler *s, uint32_t level, bool with_room)
 {
         for (guint i = 0; i < s->pool.all->len; i++) {
                 const PoolWorker *w = s->pool.all->pdata[i];
 
-                if (!w->drained && w->used < w->slots)
+                if (w->level >= level && !w->drained && (!with_room || w->used < w->slots))
                         return true;
         }
         return false;
@@ -753,17 +760,22 @@ static bool any_room(const Scheduler *s)
 SchedWait scheduler_why_waiting(const Scheduler *s, const TaskTable *t)
 {
         const SchedJob *job = find_job(s, t);
+        uint32_t level = job ? job->options.program_level : 0;
 
         if (s->pool.slots == 0)
                 return SCHED_WAIT_NO_WORKER;
-        if (all_drained(s))
+        if (!any_worker(s, 0, false))
                 return SCHED_WAIT_ALL_DRAINED;
+        if (!any_worker(s, level, false))
+                return SCHED_WAIT_LEVEL;
         if (job && !job->running && job->user->running_jobs >= s->limits.user_running_jobs_max)
                 return SCHED_WAIT_USER_JOBS;
         if (job && (job->user->maps >= s->limits.user_maps_max ||
                     job->user->reduces >= s->limits.user_reduces_max))
                 return SCHED_WAIT_USER_TASKS;
-        return any_room(s) ? SCHED_WAIT_WORKERS : SCHED_WAIT_SLOTS;
+        if (any_worker(s, level, true))
+                return SCHED_WAIT_WORKERS;
+        return any_worker(s, 0, true) ? SCHED_WAIT_LEVEL : SCHED_WAIT_SLOTS;
 }
 
 /* ---- Changes of attempts ---- */

@@ -17,7 +17,8 @@
  *   - A task avoids workers on which it failed, until all others are such, too, or it has waited
  *     SCHED_ELSEWHERE_USEC (the idea of delay scheduling: Zaharia et al., EuroSys 2010).
  *   - A worker that fails much is trusted with less: see worker-pool.h.
- * Hard rules: a drained worker gets nothing; a user's limits; a task's two attempts run on two workers.
+ * Hard rules: a drained worker gets nothing; nor does one get a task whose program it does not understand; a user's limits; a task's
+ * two attempts run on two workers.
  *
  * Every change of an attempt that matters for a slot goes through here; the table is the job's.
  * No I/O, no clock, no log: callers pass now_usec (CLOCK_MONOTONIC).
@@ -53,7 +54,8 @@ typedef struct SchedJobOptions {
         uint32_t uid;
         int priority; /* higher first, among the jobs of one user */
         bool backups;
-        void *userdata; /* comes with each assignment */
+        uint32_t program_level; /* that a worker must have; at most PROGRAM_LEVEL */
+        void *userdata;         /* comes with each assignment */
 } SchedJobOptions;
 
 typedef struct Assignment {
@@ -80,6 +82,9 @@ bool scheduler_has_worker(const Scheduler *s, uint32_t worker);
 
 /* A drained worker keeps what it has and gets nothing new. Forgotten with the worker. */
 void scheduler_set_drained(Scheduler *s, uint32_t worker, bool drained);
+
+/* What it understands: 0 unless it is set. Forgotten with the worker. */
+void scheduler_set_level(Scheduler *s, uint32_t worker, uint32_t level);
 
 /* Forgets a worker that has no running attempt any more: end those first. */
 void scheduler_remove_worker(Scheduler *s, uint32_t worker);
@@ -122,7 +127,7 @@ void scheduler_remove_job(Scheduler *s, TaskTable *t);
 int scheduler_next(Scheduler *s, uint64_t now_usec, Assignment *ret);
 
 /* A task that is worth more on one worker than on any other: starts it there, whatever slots there are. As
- * task_table_start(). */
+ * task_table_start(); -ENOENT: there is no such worker, or it does not understand the program. */
 int scheduler_start_on(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t worker,
                        uint64_t now_usec, uint32_t *ret_attempt);
 
@@ -136,6 +141,7 @@ uint64_t scheduler_wakeup_usec(const Scheduler *s);
 typedef enum SchedWait {
         SCHED_WAIT_NO_WORKER,   /* there is none */
         SCHED_WAIT_ALL_DRAINED, /* all there are */
+        SCHED_WAIT_LEVEL,       /* those with a free slot, or all, do not understand the program */
         SCHED_WAIT_USER_JOBS,   /* the user has as many running jobs as he may */
         SCHED_WAIT_USER_TASKS,  /* or tasks */
         SCHED_WAIT_SLOTS,       /* all are taken */

@@ -72,6 +72,12 @@ void worker_pool_set_drained(WorkerPool *p, PoolWorker *w, bool drained)
         p->dirty = true;
 }
 
+void worker_pool_set_level(WorkerPool *p, PoolWorker *w, uint32_t level)
+{
+        w->level = MIN(level, PROGRAM_LEVEL);
+        p->dirty = true;
+}
+
 void worker_pool_hold(WorkerPool *p, PoolWorker *w, int slots, int reduces)
 {
         p->open -= open_slots(w);
@@ -136,7 +142,8 @@ void worker_pool_update(WorkerPool *p, uint64_t now_usec)
         if (!p->dirty && now_usec < p->next_change_usec)
                 return;
         p->dirty = false;
-        p->usable = p->healthy = 0;
+        memset(p->usable, 0, sizeof(p->usable));
+        memset(p->healthy, 0, sizeof(p->healthy));
         p->next_change_usec = USEC_INFINITY;
         for (guint i = 0; i < p->all->len; i++) {
                 PoolWorker *w = p->all->pdata[i];
@@ -150,21 +157,26 @@ void worker_pool_update(WorkerPool *p, uint64_t now_usec)
                 tell(p, w, false);
                 if (w->drained)
                         continue;
-                p->usable++;
-                p->healthy += w->failures < SCHED_PROBATION_FAILURES;
+                for (uint32_t level = 0; level <= w->level; level++) {
+                        p->usable[level]++;
+                        p->healthy[level] += w->failures < SCHED_PROBATION_FAILURES;
+                }
         }
 }
 
-bool worker_pool_is_open(const WorkerPool *p, const PoolWorker *w, uint64_t now_usec)
+bool worker_pool_is_open(const WorkerPool *p, const PoolWorker *w, uint32_t level,
+                         uint64_t now_usec)
 {
+        if (w->level < level)
+                return false;
         if (w->drained || w->not_before_usec > now_usec)
                 return false;
-        return w->blacklisted_until_usec <= now_usec || p->usable == 0;
+        return w->blacklisted_until_usec <= now_usec || p->usable[level] == 0;
 }
 
-uint32_t worker_pool_trust(const WorkerPool *p, const PoolWorker *w)
+uint32_t worker_pool_trust(const WorkerPool *p, const PoolWorker *w, uint32_t level)
 {
-        return p->healthy > 0 && w->failures >= SCHED_PROBATION_FAILURES ? 1 : w->slots;
+        return p->healthy[level] > 0 && w->failures >= SCHED_PROBATION_FAILURES ? 1 : w->slots;
 }
 
 bool worker_pool_is_better(const PoolWorker *a, const PoolWorker *b, bool for_reduce)

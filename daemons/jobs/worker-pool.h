@@ -14,11 +14,12 @@
  * only when the same task has succeeded on another. The rule of Hadoop (a worker is blacklisted
  * that fails often, mapred.max.tracker.failures) counts failures and so blames the hosts of a bad job.
  *
- * No preference is a hard rule but draining: where every worker is blacklisted, they are used.
+ * No preference is a hard rule but draining: where every worker that understands a program is blacklisted, they are used.
  */
 #pragma once
 
 #include "base/macro.h"
+#include "base/program-level.h"
 
 #define SCHED_PROBATION_FAILURES 3U
 #define SCHED_BLACKLIST_BLAMES 3U
@@ -31,6 +32,7 @@
 typedef struct PoolWorker {
         uint32_t number;
         uint32_t slots;
+        uint32_t level;     /* of programs that it understands: base/program-level.h */
         uint32_t used;      /* attempts that hold a slot, or stand in the worker's queue for one */
         uint32_t reduces;   /* attempts of reduces in any phase, to spread them */
         uint32_t shuffling; /* of these, those that hold no slot */
@@ -52,9 +54,9 @@ typedef struct WorkerPool {
         uint64_t blacklist_usec;
         GQueue news; /* numbers of workers whose place on the blacklist changed */
 
-        /* What worker_pool_update() found out. */
-        uint32_t usable;  /* neither drained nor blacklisted */
-        uint32_t healthy; /* of these, not on probation */
+        /* What worker_pool_update() found out, of those of each level or above. */
+        uint32_t usable[PROGRAM_LEVEL + 1];  /* neither drained nor blacklisted */
+        uint32_t healthy[PROGRAM_LEVEL + 1]; /* of these, not on probation */
         uint64_t next_change_usec;
         bool dirty;
 } WorkerPool;
@@ -66,6 +68,7 @@ PoolWorker *worker_pool_find(const WorkerPool *p, uint32_t number);
 PoolWorker *worker_pool_set(WorkerPool *p, uint32_t number, uint32_t slots);
 void worker_pool_remove(WorkerPool *p, PoolWorker *w);
 void worker_pool_set_drained(WorkerPool *p, PoolWorker *w, bool drained);
+void worker_pool_set_level(WorkerPool *p, PoolWorker *w, uint32_t level); /* above ours: as ours */
 
 /* An attempt comes (1) or goes (-1): of a slot, of the worker's reduces. */
 void worker_pool_hold(WorkerPool *p, PoolWorker *w, int slots, int reduces);
@@ -78,9 +81,11 @@ void worker_pool_blame(WorkerPool *p, PoolWorker *w, uint64_t now_usec);
 
 /* To be called before the following two: what time has changed. */
 void worker_pool_update(WorkerPool *p, uint64_t now_usec);
-bool worker_pool_is_open(const WorkerPool *p, const PoolWorker *w, uint64_t now_usec);
+/* @level: what the program needs. Others than those who understand it are no alternative to a worker. */
+bool worker_pool_is_open(const WorkerPool *p, const PoolWorker *w, uint32_t level,
+                         uint64_t now_usec);
 /* Tasks at a time that it is trusted with. */
-uint32_t worker_pool_trust(const WorkerPool *p, const PoolWorker *w);
+uint32_t worker_pool_trust(const WorkerPool *p, const PoolWorker *w, uint32_t level);
 
 /* Healthy before on probation, then lower load, then fewer failures, then the lower number, so that the order is total. */
 bool worker_pool_is_better(const PoolWorker *a, const PoolWorker *b, bool for_reduce);

@@ -530,6 +530,7 @@ void job_run(MasterJob *j)
                           &(SchedJobOptions){.uid = j->uid,
                                              .priority = job_desc_priority(j->desc),
                                              .backups = j->desc->backups,
+                                             .program_level = job_desc_program_level(j->desc, NULL),
                                              .userdata = j});
         if (j->state == JOB_PLANNING) {
                 size = format_size(j->input_bytes);

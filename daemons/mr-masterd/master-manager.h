@@ -149,6 +149,7 @@ struct MasterWorker {
         bool drained; /* gets no new task; kept over restarts of both */
         bool expected; /* it was there before our restart: its outputs are believed until the lease ends */
         uint32_t slots;
+        uint32_t program_level; /* that it said when it registered: base/program-level.h */
         uint64_t free_bytes;
         double load;
         GPtrArray *drop_cached; /* of char *: keys that its next heartbeat is answered with */

@@ -122,6 +122,41 @@ static char *worker_reasons(const Manager *m)
         return g_string_free(g_steal_pointer(&s), FALSE);
 }
 
+/* Names of those that do not understand it. */
+static char *older_workers(const Manager *m, uint32_t level)
+{
+        g_autoptr(GString) s = g_string_new(NULL);
+        GHashTableIter iter;
+        unsigned told = 0, more = 0;
+        gpointer p;
+
+        g_hash_table_iter_init(&iter, m->workers);
+        while (g_hash_table_iter_next(&iter, NULL, &p)) {
+                const MasterWorker *w = p;
+
+                if (!w->alive || w->program_level >= level)
+                        continue;
+                if (told == REASONS_MAX)
+                        more++;
+                else
+                        g_string_append_printf(s, "%s%s", told++ == 0 ? "" : ", ", w->name);
+        }
+        if (more > 0)
+                g_string_append_printf(s, " and %u more", more);
+        return g_string_free(g_steal_pointer(&s), FALSE);
+}
+
+static char *waiting_for_level(const Manager *m, const MasterJob *j)
+{
+        const char *setting;
+        uint32_t level = job_desc_program_level(j->desc, &setting);
+        g_autofree char *older = older_workers(m, level);
+
+        return g_strdup_printf("waiting for a slot on a worker that knows %s=: older, and to be "
+                               "upgraded: %s",
+                               setting, older);
+}
+
 /* The sentence, and its word of base/cause.h; NULL when something runs. */
 static char *waiting_for(const Manager *m, const MasterJob *j, const char **ret_cause)
 {
@@ -138,6 +173,9 @@ static char *waiting_for(const Manager *m, const MasterJob *j, const char **ret_
         case SCHED_WAIT_ALL_DRAINED:
                 *ret_cause = CAUSE_ALL_DRAINED;
                 return g_strdup("waiting for a worker: all are drained");
+        case SCHED_WAIT_LEVEL:
+                *ret_cause = CAUSE_OLD_WORKERS;
+                return waiting_for_level(m, j);
         case SCHED_WAIT_USER_JOBS:
                 *ret_cause = CAUSE_USER_LIMIT;
                 return g_strdup_printf("waiting for another job of user %u to end: %u run, and "

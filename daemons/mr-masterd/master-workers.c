@@ -575,6 +575,7 @@ static void take_description(MasterWorker *w, const Mapreduced__V1__RegisterRequ
         g_free(w->address);
         w->address = g_strdup(request->address);
         w->slots = request->slots;
+        w->program_level = request->program_level;
 }
 
 /* A process that was replaced by a newer one and speaks up again is no restart: two use one id, as cloned
@@ -625,6 +626,7 @@ int manager_register_worker(Manager *m, const Mapreduced__V1__RegisterRequest *r
                          w->address, w->slots);
         }
         apply_slots(w);
+        scheduler_set_level(m->scheduler, w->number, w->program_level);
         scheduler_set_drained(m->scheduler, w->number, w->drained);
         lineage_set_worker(m->lineage, w->number, request->cached, request->n_cached);
         worker_resume_attempts(w, request, keep);

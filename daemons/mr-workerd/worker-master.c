@@ -3,6 +3,7 @@
  */
 #include <sys/sysinfo.h>
 
+#include "base/program-level.h"
 #include "mr-workerd/worker-attempt.h"
 #include "mr-workerd/worker-clock.h"
 #include "mr-workerd/worker-keys.h"
@@ -144,6 +145,7 @@ static void try_register(MasterLink *l)
         request.name = m->conf.name;
         request.address = m->address;
         request.slots = m->conf.slots;
+        request.program_level = PROGRAM_LEVEL;
         request.n_cached = cached->len;
         request.cached = (char **) cached->pdata;
         request.n_running = running->len;

@@ -505,6 +505,7 @@ static void send_register(FakeWorker *w)
         request.name = w->name;
         request.address = w->address;
         request.slots = w->slots;
+        request.program_level = w->level;
         request.n_held = w->held->len;
         request.held = (Mapreduced__V1__MapOutput **) w->held->pdata;
         (void) evgrpc_call_start(w->master, &mapreduced__v1__master__descriptor, "RegisterWorker",
@@ -570,7 +571,7 @@ static void connect_worker(FakeWorker *w)
         fixture_wait(w->fixture, was_answered, w, "a registration");
 }
 
-FakeWorker *fake_worker(Fixture *f, const char *name, uint32_t slots)
+FakeWorker *fake_worker_of_level(Fixture *f, const char *name, uint32_t slots, uint32_t level)
 {
         static const struct timeval beat = {.tv_usec = 50000};
         FakeWorker *w = g_new0(FakeWorker, 1);
@@ -578,6 +579,7 @@ FakeWorker *fake_worker(Fixture *f, const char *name, uint32_t slots)
         w->fixture = f;
         w->name = g_strdup(name);
         w->slots = slots;
+        w->level = level;
         id128_make(w->id);
         id128_make(w->incarnation);
         w->runs = g_ptr_array_new();
@@ -588,6 +590,11 @@ FakeWorker *fake_worker(Fixture *f, const char *name, uint32_t slots)
         g_ptr_array_add(f->workers, w);
         connect_worker(w);
         return w;
+}
+
+FakeWorker *fake_worker(Fixture *f, const char *name, uint32_t slots)
+{
+        return fake_worker_of_level(f, name, slots, 0);
 }
 
 void fake_kill(FakeWorker *w)

@@ -49,7 +49,8 @@ struct FakeWorker {
         char id[ID128_HEX_SIZE], incarnation[ID128_HEX_SIZE];
         char *name, *address;
         uint32_t slots;
-        DeedFn deed; /* NULL: SUCCEED */
+        uint32_t level; /* program_level */
+        DeedFn deed;    /* NULL: SUCCEED */
         void *userdata;
         GPtrArray *runs;      /* FakeRun *: open calls */
         GPtrArray *held;      /* Mapreduced__V1__MapOutput * */
@@ -80,7 +81,8 @@ typedef bool (*DoneFn)(void *userdata);
 void fixture_wait(Fixture *f, DoneFn done, void *userdata, const char *what);
 void fixture_run_for(Fixture *f, unsigned msec);
 
-FakeWorker *fake_worker(Fixture *f, const char *name, uint32_t slots);
+FakeWorker *fake_worker(Fixture *f, const char *name, uint32_t slots); /* of level 0: an old one */
+FakeWorker *fake_worker_of_level(Fixture *f, const char *name, uint32_t slots, uint32_t level);
 void fake_restart(FakeWorker *w, bool keeps_outputs); /* a new incarnation */
 void fake_silence(FakeWorker *w); /* cut off: no heartbeat any more, its calls stay open */
 void fake_kill(FakeWorker *w);    /* its process dies: connections are closed */

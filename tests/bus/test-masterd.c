@@ -105,6 +105,62 @@ static void test_a_job_without_workers_waits_and_says_so(void)
         fixture_done(&f);
 }
 
+typedef struct Said {
+        Fixture *f;
+        const char *id, *words;
+} Said;
+
+static bool is_said(void *userdata)
+{
+        const Said *s = userdata;
+        g_autofree char *reason = job_text(s->f, s->id, "StateReason");
+
+        return strstr(reason, s->words);
+}
+
+static void assert_waits_for_newer(Fixture *f, const char *id, const char *words)
+{
+        Said s = {.f = f, .id = id, .words = words};
+        g_autofree char *cause = NULL;
+
+        fixture_wait(f, is_said, &s, words);
+        cause = job_text(f, id, "Cause");
+        g_assert_cmpstr(cause, ==, "old-workers");
+}
+
+/* A worker would pass over a setting that came after it, and make another result: also after the master's restart. */
+static void test_a_job_waits_for_a_worker_that_knows_its_settings(void)
+{
+        static const char words[] =
+                "waiting for a slot on a worker that knows SortKeyFields=: older, and to be "
+                "upgraded: old";
+        char sorted[16], plain[16];
+        FakeWorker *old, *new;
+        Fixture f;
+
+        fixture_init(&f, quick);
+        old = fake_worker(&f, "old", 2);
+        wait_count(&f, &old->registered, 1, "a registration");
+        submit_input(&f, 100, SETTINGS("Mapper=cat", "Reducer=cat", "SortKeyFields=1n"), sorted);
+        assert_waits_for_newer(&f, sorted, words);
+        submit_input(&f, 100, SETTINGS("Mapper=cat", "Reducer=cat"), plain);
+        wait_for_state(&f, plain, "done");
+        g_assert_cmpuint(old->maps_started, ==, 1);
+
+        fixture_kill_master(&f, SIGKILL);
+        fixture_start_master(&f);
+        wait_count(&f, &old->registered, 2, "another registration");
+        assert_waits_for_newer(&f, sorted, words);
+        g_assert_cmpuint(old->maps_started, ==, 1);
+
+        new = fake_worker_of_level(&f, "new", 1, 1);
+        wait_for_state(&f, sorted, "done");
+        g_assert_cmpuint(new->maps_started, ==, 1);
+        g_assert_cmpuint(new->reduces_started, ==, 1);
+        g_assert_cmpuint(old->maps_started + old->reduces_started, ==, 2);
+        fixture_done(&f);
+}
+
 /* ---- What is refused ---- */
 
 static void assert_refused(Fixture *f, const char *const settings[], const char *name,
@@ -549,6 +605,8 @@ int main(int argc, char *argv[])
         T("without-input-bytes-the-reduces-make-empty-parts",
           test_without_input_bytes_the_reduces_make_empty_parts);
         T("a-job-without-workers-waits-and-says-so", test_a_job_without_workers_waits_and_says_so);
+        T("a-job-waits-for-a-worker-that-knows-its-settings",
+          test_a_job_waits_for_a_worker_that_knows_its_settings);
         T("a-bad-description-is-refused-with-the-way-out",
           test_a_bad_description_is_refused_with_the_way_out);
         T("inputs-that-cannot-be-read-are-named", test_inputs_that_cannot_be_read_are_named);

@@ -53,6 +53,7 @@ static void method_register(EvgrpcServerCall *call, const ProtobufCMessage *mess
         set(&w->registration.incarnation, q->incarnation);
         set(&w->registration.address, q->address);
         w->registration.slots = q->slots;
+        w->registration.level = q->program_level;
         g_ptr_array_set_size(w->registration.held, 0);
         for (size_t i = 0; i < q->n_held; i++)
                 g_ptr_array_add(w->registration.held,

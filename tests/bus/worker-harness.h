@@ -16,7 +16,7 @@
 
 typedef struct Registration {
         char *worker_id, *incarnation, *name, *address;
-        uint32_t slots;
+        uint32_t slots, level;
         GPtrArray *held; /* of char *, "JOB/map.attempt" */
 } Registration;
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "base/program-level.h"
 #include "base/text.h"
 #include "worker-harness.h"
 
@@ -17,6 +18,7 @@ static void test_it_registers_and_keeps_its_lease(Harness *h, gconstpointer data
         g_assert_true(id128_is_valid(w->registration.worker_id));
         g_assert_true(id128_is_valid(w->registration.incarnation));
         g_assert_cmpuint(w->registration.slots, ==, 3);
+        g_assert_cmpuint(w->registration.level, ==, PROGRAM_LEVEL);
         WAIT(h, w->heartbeats >= 3);
         g_assert_cmpuint(w->registrations, ==, 1);
 }

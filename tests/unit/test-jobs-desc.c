@@ -1,6 +1,7 @@
 /*
  * Job descriptions: every limit of dbus/org.mapreduced.Master1.xml, and sentences that name the way out.
  */
+#include "base/program-level.h"
 #include "jobs/job-desc.h"
 #include "jobs/sort-fields.h"
 
@@ -481,6 +482,23 @@ static void test_settings_that_older_masters_do_not_know_are_stored_where_they_a
         g_assert_true(again->ignore_exit_status);
 }
 
+static void test_new_settings_need_new_workers(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *d = command("cat", "wc");
+        const char *setting = NULL;
+
+        g_assert_cmpuint(job_desc_program_level(d, &setting), ==, 0);
+        g_assert_cmpstr(setting, ==, "");
+        g_assert_cmpint(job_desc_set_boolean(d, "IgnoreExitStatus", true, NULL), ==, 0);
+        g_assert_cmpuint(job_desc_program_level(d, &setting), ==, 1);
+        g_assert_cmpstr(setting, ==, "IgnoreExitStatus");
+        g_assert_cmpint(job_desc_set_boolean(d, "IgnoreExitStatus", false, NULL), ==, 0);
+        g_assert_cmpint(job_desc_set_string(d, "SortKeyFields", "1n", NULL), ==, 0);
+        g_assert_cmpuint(job_desc_program_level(d, &setting), ==, 1);
+        g_assert_cmpstr(setting, ==, "SortKeyFields");
+        g_assert_cmpuint(job_desc_program_level(d, NULL), <=, PROGRAM_LEVEL);
+}
+
 static void test_a_torn_blob_is_refused(void)
 {
         _cleanup_(job_desc_freep) JobDesc *a = wordcount(), *b = NULL;
@@ -540,6 +558,8 @@ int main(int argc, char *argv[])
         g_test_add_func(
                 "/jobs/desc/settings-that-older-masters-do-not-know-are-stored-where-they-are-used",
                 test_settings_that_older_masters_do_not_know_are_stored_where_they_are_used);
+        g_test_add_func("/jobs/desc/new-settings-need-new-workers",
+                        test_new_settings_need_new_workers);
         g_test_add_func("/jobs/desc/a-torn-blob-is-refused", test_a_torn_blob_is_refused);
         return g_test_run();
 }

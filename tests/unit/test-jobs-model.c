@@ -36,6 +36,7 @@ typedef struct Worker {
         uint32_t slots; /* 0: not there */
         uint32_t slowness;
         bool broken, drained, unreachable;
+        uint32_t level;    /* what it understands */
         uint32_t failures; /* in a row */
         uint64_t backoff_until_usec;
 } Worker;
@@ -163,12 +164,19 @@ static bool may_shuffle_on(const Model *m, const Books *b, unsigned job, uint32_
                b->shuffling[job][w] < m->workers[w].slots;
 }
 
-static bool any_is_usable(const Model *m)
+static bool understands(const Model *m, uint32_t w, const Job *j)
+{
+        return m->workers[w].level >= j->options.program_level;
+}
+
+/* To whom this job could go. */
+static bool any_is_usable(const Model *m, const Job *j)
 {
         for (uint32_t w = 1; w <= WORKERS; w++) {
                 SchedWorkerState state = scheduler_worker_state(m->s, w, m->now_usec, NULL);
 
-                if (state == SCHED_WORKER_READY || state == SCHED_WORKER_BACKED_OFF)
+                if (understands(m, w, j) &&
+                    (state == SCHED_WORKER_READY || state == SCHED_WORKER_BACKED_OFF))
                         return true;
         }
         return false;
@@ -192,6 +200,8 @@ static void check_work_conserving(Model *m)
                 if (!is_sound(m, w))
                         continue;
                 for (unsigned j = 0; j < JOBS; j++) {
+                        if (!understands(m, w, &m->jobs[j]))
+                                continue;
                         CHECK(m, m->workers[w].slots <= b.worker_used[w] ||
                                          !may_run_a_map(m, &b, &m->jobs[j]));
                         CHECK(m, !may_shuffle_on(m, &b, j, w));
@@ -200,6 +210,14 @@ static void check_work_conserving(Model *m)
 }
 
 /* ---- Assignments ---- */
+
+/* Whether the worker, which was given to @mine, was as good for @other. Who is not trusted is used where there are no others,
+ * and for two levels these are not the same. */
+static bool would_take(const Model *m, uint32_t w, const Job *mine, const Job *other)
+{
+        return understands(m, w, other) &&
+               (is_sound(m, w) || mine->options.program_level == other->options.program_level);
+}
 
 static void check_fair(Model *m, const Books *before, const Assignment *a, unsigned job)
 {
@@ -210,7 +228,8 @@ static void check_fair(Model *m, const Books *before, const Assignment *a, unsig
                 const Job *other = &m->jobs[j];
                 uint32_t v = other->options.uid;
 
-                if (j == job || !may_run_a_map(m, before, other))
+                if (j == job || !may_run_a_map(m, before, other) ||
+                    !would_take(m, a->worker, mine, other))
                         continue;
                 if (v == u)
                         CHECK(m, other->options.priority <= mine->options.priority);
@@ -241,7 +260,8 @@ static void check_assignment(Model *m, const Books *before, const Assignment *a,
         CHECK(m, w->slots > 0);
         CHECK(m, !w->drained);
         CHECK(m, w->backoff_until_usec <= m->now_usec);
-        CHECK(m, state != SCHED_WORKER_BLACKLISTED || !any_is_usable(m));
+        CHECK(m, state != SCHED_WORKER_BLACKLISTED || !any_is_usable(m, &m->jobs[job]));
+        CHECK(m, understands(m, a->worker, &m->jobs[job]));
         CHECK(m, m->jobs[job].there);
         if (a->backup)
                 check_backup(m, before, a, job);
@@ -479,6 +499,12 @@ static void lose_worker(Model *m, uint32_t w)
         m->workers[w] = (Worker){};
 }
 
+static void set_level(Model *m, uint32_t w, uint32_t level)
+{
+        m->workers[w].level = level;
+        scheduler_set_level(m->s, w, level);
+}
+
 static void add_worker(Model *m, uint32_t w)
 {
         m->workers[w] = (Worker){
@@ -488,6 +514,7 @@ static void add_worker(Model *m, uint32_t w)
                 .unreachable = !m->calm && dice(m, 12) == 0,
         };
         scheduler_set_worker(m->s, w, m->workers[w].slots);
+        set_level(m, w, dice(m, 3) > 0 ? PROGRAM_LEVEL : 0);
 }
 
 static void back_off(Model *m, uint32_t w)
@@ -594,6 +621,7 @@ static void calm_down(Model *m)
                 m->workers[w].unreachable = false;
                 scheduler_set_drained(m->s, w, false);
         }
+        set_level(m, 1, PROGRAM_LEVEL);
         for (guint i = 0; i < m->running->len; i++)
                 if (g_array_index(m->running, Running, i).ends_usec == NEVER)
                         g_array_index(m->running, Running, i).ends_usec = m->now_usec + 60000000;
@@ -654,6 +682,7 @@ static void model_init(Model *m, guint32 seed)
                 j->options = (SchedJobOptions){.uid = dice(m, USERS),
                                                .priority = (int) dice(m, 5) - 2,
                                                .backups = dice(m, 4) > 0,
+                                               .program_level = dice(m, 3) == 0 ? PROGRAM_LEVEL : 0,
                                                .userdata = GUINT_TO_POINTER(i)};
                 j->commits[TASK_MAP] = g_new0(unsigned, maps + 1);
                 j->commits[TASK_REDUCE] = g_new0(unsigned, reduces);

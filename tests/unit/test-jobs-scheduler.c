@@ -413,6 +413,46 @@ static void test_a_drained_worker_gets_nothing(void)
         share_done(&x);
 }
 
+/* ---- What a worker understands ---- */
+
+static TaskTable *share_add_new(Share *x, uint32_t maps)
+{
+        TaskTable *t = task_table_new(maps, 1, 4, 0);
+
+        scheduler_add_job(x->s, t, &(SchedJobOptions){.uid = ANNA, .program_level = PROGRAM_LEVEL});
+        return x->t[x->jobs++] = t;
+}
+
+static void test_a_program_goes_to_those_who_understand_it(void)
+{
+        Share x = {.s = scheduler_new()};
+        TaskTable *new, *old;
+        uint32_t attempt;
+
+        scheduler_set_worker(x.s, W1, 3);
+        new = share_add_new(&x, 3);
+        old = share_add(&x, ANNA, 0, 2);
+        g_assert_cmpint(scheduler_why_waiting(x.s, new), ==, SCHED_WAIT_LEVEL);
+        g_assert_cmpuint(count_maps(&x, 2, old), ==, 2); /* though the other one is older */
+        assert_no_map(&x);
+        g_assert_cmpint(scheduler_start_on(x.s, new, TASK_MAP, 0, W1, 0, &attempt), ==, -ENOENT);
+
+        scheduler_set_worker(x.s, W2, 1);
+        scheduler_set_level(x.s, W2, PROGRAM_LEVEL + 5); /* newer than we are */
+        g_assert_cmpuint(next(x.s, 0).worker, ==, W2);
+        assert_no_map(&x);
+        g_assert_cmpint(scheduler_why_waiting(x.s, new), ==, SCHED_WAIT_LEVEL); /* W1 has a slot */
+        old = share_add(&x, ANNA, 0, 1);
+        g_assert_cmpuint(count_maps(&x, 1, old), ==, 1);
+        g_assert_cmpint(scheduler_why_waiting(x.s, new), ==, SCHED_WAIT_SLOTS);
+
+        scheduler_set_drained(x.s, W2, true);
+        g_assert_cmpint(scheduler_why_waiting(x.s, new), ==, SCHED_WAIT_LEVEL);
+        scheduler_set_drained(x.s, W1, true);
+        g_assert_cmpint(scheduler_why_waiting(x.s, new), ==, SCHED_WAIT_ALL_DRAINED);
+        share_done(&x);
+}
+
 /* ---- The blacklist ---- */
 
 /* The next map. A reduce that begins its shuffle is passed over. */
@@ -499,6 +539,32 @@ static void test_the_last_worker_is_used_though_blacklisted(void)
         scheduler_remove_job(s, t);
 }
 
+/* A worker that cannot run a task is no alternative to the one that failed it, nor to one that is blacklisted. */
+static void test_who_does_not_understand_is_no_elsewhere(void)
+{
+        _cleanup_(scheduler_freep) Scheduler *s = scheduler_new();
+        _cleanup_(task_table_freep) TaskTable *t = task_table_new(1000, 1, 100, 0);
+        _cleanup_(task_table_freep) TaskTable *new = task_table_new(2, 1, 4, 0);
+        Assignment a;
+
+        scheduler_set_worker(s, W1, 1);
+        scheduler_set_worker(s, W2, 1);
+        add_job(s, t);
+        for (unsigned i = 0; i < SCHED_BLACKLIST_BLAMES; i++)
+                fail_here_and_succeed_elsewhere(s, 0);
+        scheduler_remove_job(s, t);
+        g_assert_cmpint(scheduler_worker_state(s, W1, 0, NULL), ==, SCHED_WORKER_BLACKLISTED);
+        scheduler_set_level(s, W1, PROGRAM_LEVEL);
+        scheduler_add_job(s, new, &(SchedJobOptions){.program_level = PROGRAM_LEVEL});
+        a = next(s, 0);
+        g_assert_cmpuint(a.worker, ==, W1);
+        fail(s, &a, 0);
+        a = next(s, 0); /* at once */
+        g_assert_cmpuint(a.worker, ==, W1);
+        g_assert_cmpuint(a.attempt, ==, 1);
+        scheduler_remove_job(s, new);
+}
+
 /* Every attempt fails, on all workers: the job is to blame, and the next one finds all workers as they were. */
 static void test_a_broken_job_blacklists_nobody(void)
 {
@@ -555,6 +621,10 @@ int main(int argc, char *argv[])
                         test_a_job_that_had_begun_is_running);
         g_test_add_func("/jobs/scheduler/a-drained-worker-gets-nothing",
                         test_a_drained_worker_gets_nothing);
+        g_test_add_func("/jobs/scheduler/a-program-goes-to-those-who-understand-it",
+                        test_a_program_goes_to_those_who_understand_it);
+        g_test_add_func("/jobs/scheduler/who-does-not-understand-is-no-elsewhere",
+                        test_who_does_not_understand_is_no_elsewhere);
         g_test_add_func("/jobs/scheduler/a-worker-is-blacklisted-for-what-succeeds-elsewhere",
                         test_a_worker_is_blacklisted_for_what_succeeds_elsewhere);
         g_test_add_func("/jobs/scheduler/the-last-worker-is-used-though-blacklisted",

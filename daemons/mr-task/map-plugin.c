@@ -168,7 +168,6 @@ static int map_whole(Plugin *p, PieceReader *reader)
                 lines_filled(l, (size_t) n);
         } while (n > 0);
         p->base = reader->begin + reader->bytes - l->end;
-        reader->lines = 1; /* of records, whatever is in them */
         r = map_record(p, l->buffer + l->begin, l->end - l->begin, l->end - l->begin);
         l->begin = l->scanned = l->end;
         return r;

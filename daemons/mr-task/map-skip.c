@@ -15,6 +15,8 @@
  * alone, succeeds on both halves, and nothing is skipped. One that remembers more than a line between its
  * own output's records must not mind where its input begins, as with any splits.
  *
+ * A whole file that is one record (InputFormat=whole) is not halved: it fails, or it does not.
+ *
  * Source: Dean & Ghemawat, OSDI 2004, §3.6 (skipping bad records; there the record's number is
  * known, for user code is in the process); the halving is that of Hadoop's SkipBadRecords, here within one
  * attempt and not spread over many.
@@ -176,8 +178,8 @@ static void settle_counters(Attempt *a, GHashTable *before, bool succeeded)
         g_hash_table_unref(of_run);
 }
 
-/* @ret_end: how it ended; NULL: well, and its output is taken. */
-static int run_over(Skip *s, uint64_t begin, uint64_t end, char **ret_end)
+/* @counts: its output and counters, if it succeeds. @ret_end: how it ended; NULL: well. */
+static int run_over(Skip *s, uint64_t begin, uint64_t end, bool counts, char **ret_end)
 {
         Attempt *a = s->attempt;
         g_auto(GStrv) env = command_env(a, s->piece);
@@ -193,11 +195,12 @@ static int run_over(Skip *s, uint64_t begin, uint64_t end, char **ret_end)
         run.out_fd = fd;
         a->user_counters = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
         r = command_run(a, a->start->program->mapper, env, &callbacks, ret_end);
-        settle_counters(a, before, r >= 0 && !*ret_end);
-        return r >= 0 && !*ret_end ? take_output(s, fd) : r;
+        counts = counts && r >= 0 && !*ret_end;
+        settle_counters(a, before, counts);
+        return counts ? take_output(s, fd) : r;
 }
 
-/* The first time a record is to blame: does the mapper succeed without any? */
+/* The first time a record is to blame: does the mapper succeed without any? What it says then is of no record. */
 static int check_mapper(Skip *s)
 {
         g_autofree char *end = NULL, *shown = command_shown(s->attempt->start->program->mapper);
@@ -205,7 +208,7 @@ static int check_mapper(Skip *s)
 
         if (s->checked)
                 return 0;
-        r = run_over(s, 0, 0, &end);
+        r = run_over(s, 0, 0, false, &end);
         if (r < 0)
                 return r;
         if (end)
@@ -263,12 +266,16 @@ static int count_lines(Skip *s, uint64_t begin, uint64_t end)
         return 0;
 }
 
-/* The beginning of a line behind the middle of [begin, end), or @end when there is one line only. */
+/* The beginning of a line behind the middle of [begin, end), or @end when there is one record only. */
 static int middle_of(Skip *s, uint64_t begin, uint64_t end, uint64_t *ret)
 {
         uint64_t middle;
         int r;
 
+        if (s->attempt->start->program->whole_files) {
+                *ret = end;
+                return 0;
+        }
         r = after_newline(s, begin + (end - begin) / 2, &middle);
         if (r >= 0 &&
             middle >= end) /* the second half is inside one line: cut behind the first one */
@@ -283,7 +290,7 @@ static int skip_over(Skip *s, uint64_t begin, uint64_t end)
         uint64_t middle;
         int r;
 
-        r = run_over(s, begin, end, &how);
+        r = run_over(s, begin, end, true, &how);
         if (r < 0)
                 return r;
         if (!how)

@@ -99,6 +99,7 @@ static int read_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Pie
 static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piece *piece, int fd)
 {
         g_autofree char *path = text_escape(piece->path, strlen(piece->path), PATH_SHOWN_BYTES);
+        uint64_t skipped = a->counters[COUNTER_MAP_SKIPPED_RECORDS];
         _cleanup_(piece_reader_done) PieceReader reader = {};
         int r;
 
@@ -108,6 +109,9 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
         (void) posix_fadvise(fd, (off_t) piece->offset, (off_t) piece->length,
                              POSIX_FADV_SEQUENTIAL);
         r = read_piece(a, sink, piece, fd, path, &reader);
+        /* It is one record, whatever is in it, unless that was skipped. */
+        if (a->start->program->whole_files)
+                reader.lines = a->counters[COUNTER_MAP_SKIPPED_RECORDS] == skipped;
         a->counters[COUNTER_MAP_INPUT_RECORDS] += reader.lines;
         a->counters[COUNTER_MAP_INPUT_BYTES] += reader.bytes;
         if (r < 0)

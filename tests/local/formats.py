@@ -126,12 +126,68 @@ class Whole(mr.Scratch):
         want = subprocess.run("cd in; for f in f*; do printf '%s\\t%s\\n' $f \"$(cksum < $f)\"; done", shell=True, stdout=subprocess.PIPE, cwd=self.dir,
                               check=True).stdout
         self.assertSameLines(p.stdout, want)
+        # As many lines as there may be, each file is one record; a compressed one without content, too.
+        self.file("in/g.gz", gzip.compress(b""))
+        self.file("in/h.gz", gzip.compress(b"two\nlines\n"))
+        for mapper in ("cat", "identity"):
+            p = self.local("--mapper", mapper, "--input", self.dir / "in", "--json=short", "--input-format", "whole", "--output", self.dir / mapper)
+            self.assertOk(p)
+            counters = json.loads(p.stdout)["Counters"]
+            self.assertEqual((counters["map_input_records"], counters["map_output_records"]), (8, 2 * 6 + 2), mapper)
+
+    def assertSkips(self, *program):
+        """@program, which counts the lines of a file, fails on the second of five."""
+        for i in range(5):
+            self.file(f"in/f{i}", f"begin {i}\n" + f"line of {i}\n" * (i * 700) + f"end {i}\n")
+        out = self.dir / "out"
+        p = self.local(*program, "--input", self.dir / "in", "--input-format", "whole", "--output", out, "--json=short", "--skip-bad-records", "1")
+        self.assertOk(p)
+        self.assertEqual((out / "part-00000").read_text(), "1402\n2\n2102\n2802\n")
+        bad = self.dir / "in/f1"
+        self.assertEqual((out / "_skipped-records").read_bytes(), b"%s\t0\t%d\t%s" % (os.fsencode(bad), bad.stat().st_size, bad.read_bytes()))
+        counters = json.loads(p.stdout)["Counters"]
+        self.assertEqual((counters["map_input_records"], counters["map_skipped_records"]), (4, 1))
+        self.assertEqual(counters["map_input_bytes"], sum((self.dir / f"in/f{i}").stat().st_size for i in (0, 2, 3, 4)))
+        self.assertEqual(counters["g:runs"], 4)
+
+    def test_skipped(self):
+        """a file that a mapper fails on is skipped as a whole, though it would succeed on either half"""
+        mapper = self.script("m.sh", """#!/bin/sh
+awk '/^begin 1$/ {b = 1} /^end 1$/ && b {exit 3} END {print FNR}' || exit
+echo reporter:counter:g,runs,1 >&2
+""")
+        self.assertSkips("--mapper", mapper)
+
+    def plugin(self, name, source):
+        so = self.dir / f"{name}.so"
+        subprocess.run(["cc", "-shared", "-fPIC", f"-I{mr.SOURCE}/include", "-o", str(so), self.file(f"{name}.c", source)], check=True)
+        return so
+
+    @unittest.skipUnless(shutil.which("cc"), "no C compiler")
+    def test_skipped_by_plugin(self):
+        """a file that a plugin fails on is skipped likewise"""
+        self.assertSkips("--app", self.plugin("fails", """
+#include <mapreduce.h>
+#include <stdio.h>
+#include <string.h>
+static int map(MrTask *t, void *s, const void *record, size_t size)
+{
+        char text[32];
+        size_t lines = 0;
+        if (memcmp(record, "begin 1", 7) == 0)
+                return -1;
+        for (size_t i = 0; i < size; i++)
+                lines += ((const char *) record)[i] == '\\n';
+        mr_count(t, "g", "runs", 1);
+        return mr_emit(t, text, snprintf(text, sizeof(text), "%zu", lines), "", 0);
+}
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "fails", .map = map};
+"""))
 
     @unittest.skipUnless(shutil.which("cc"), "no C compiler")
     def test_plugin(self):
         """a plugin's map gets a file at a time, many small ones in one split, compressed ones unpacked"""
-        so = self.dir / "whole.so"
-        source = self.file("whole.c", """
+        so = self.plugin("whole", """
 #include <mapreduce.h>
 #include <stdio.h>
 #include <string.h>
@@ -146,7 +202,6 @@ static int map(MrTask *t, void *s, const void *record, size_t size)
 }
 const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "whole", .map = map};
 """)
-        subprocess.run(["cc", "-shared", "-fPIC", f"-I{mr.SOURCE}/include", "-o", str(so), source], check=True)
         want = []
         for i in range(40):
             data = b"line\n" * i + b"x" * (i % 3)

@@ -38,14 +38,10 @@ static size_t put_field(const KeyOrder *o, const KeyOrderField *by, const Record
         const uint8_t *field =
                 key_fields_get(o->fields, record->key, record->key_size, by->number, &size);
 
-        if (by->numeric) {
-                uint8_t *number = o->buffer + o->capacity - size - SORT_NUMBER_EXTRA;
-
-                used = pair_put(to, number, sort_number_put(field, field + size, number), NULL, 0);
-        } else
-                used = pair_put(to, field, size, NULL, 0);
-        for (size_t i = 0; by->reverse && i < used; i++)
-                to[i] = (uint8_t) ~to[i];
+        used = by->numeric ? sort_number_put(field, size, to, o->buffer + o->capacity)
+                           : pair_put(to, field, size, NULL, 0);
+        if (by->reverse)
+                sort_reverse(to, used);
         return used;
 }
 

@@ -17,7 +17,8 @@ static bool is_digit(const uint8_t *at, const uint8_t *end)
         return at < end && *at >= '0' && *at <= '9';
 }
 
-size_t sort_number_put(const uint8_t *at, const uint8_t *end, uint8_t *to)
+/* Return: the bytes written, at most as many as there were and SORT_NUMBER_EXTRA. They are no string that is ended. */
+static size_t put_number(const uint8_t *at, const uint8_t *end, uint8_t *to)
 {
         uint8_t *out = to + 5;
         bool negative;
@@ -44,36 +45,33 @@ size_t sort_number_put(const uint8_t *at, const uint8_t *end, uint8_t *to)
         memcpy(to + 1, &digits, sizeof(digits));
         if (!negative)
                 return size;
-        for (size_t i = 1; i < size; i++)
-                to[i] = (uint8_t) ~to[i];
+        sort_reverse(to + 1, size - 1);
         to[size] = 0xff; /* of two with the same beginning the longer is the smaller */
         return size + 1;
 }
 
-static void complement(uint8_t *bytes, size_t size)
+/* Made behind what it will need at most, then escaped into its place. */
+size_t sort_number_put(const uint8_t *field, size_t size, uint8_t *to, uint8_t *room_end)
 {
-        for (size_t i = 0; i < size; i++)
-                bytes[i] = (uint8_t) ~bytes[i];
+        uint8_t *number = room_end - size - SORT_NUMBER_EXTRA;
+
+        return pair_put(to, number, put_number(field, field + size, number), NULL, 0);
 }
 
 size_t sort_key_put(const SortSpec *s, const uint8_t *record, size_t size, uint8_t *to)
 {
         const uint8_t *field = record;
-        size_t field_size = 0, used, n;
-        uint8_t *number;
+        size_t field_size = 0, used;
 
         if (!fields_find(&s->fields, record, size, s->key, &field, &field_size))
                 field_size = 0; /* sorts first */
-        if (s->numeric) {
-                /* Behind what the key will need at most, then escaped into its place. */
-                number = to + sort_key_size_max(size) - size - SORT_NUMBER_EXTRA;
-                n = sort_number_put(field, field + field_size, number);
-                used = pair_put(to, number, n, NULL, 0);
-        } else
+        if (s->numeric)
+                used = sort_number_put(field, field_size, to, to + sort_key_size_max(size));
+        else
                 used = pair_put(to, field, s->key == 0 ? 0 : field_size, NULL, 0);
         used += pair_put(to + used, record, size, NULL, 0);
         if (s->reverse)
-                complement(to, used);
+                sort_reverse(to, used);
         return used;
 }
 
@@ -83,7 +81,7 @@ int sort_key_get(const SortSpec *s, uint8_t *key, size_t size, const uint8_t **r
         size_t head, tail;
 
         if (s->reverse)
-                complement(key, size);
+                sort_reverse(key, size);
         head = pair_head_size(key, size);
         tail = head > 0 ? pair_head_size(key + head, size - head) : 0;
         if (tail == 0 || head + tail != size)

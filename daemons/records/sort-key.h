@@ -40,6 +40,18 @@ size_t sort_key_put(const SortSpec *s, const uint8_t *record, size_t size, uint8
 int sort_key_get(const SortSpec *s, uint8_t *key, size_t size, const uint8_t **ret,
                  size_t *ret_size);
 
-/* The number in [@at, @end), as sort -n reads one: blanks, a minus, digits, a point, digits. Return: the bytes written, at
- * most as many as there were and SORT_NUMBER_EXTRA. They are no string that is ended: pair_put() makes one. */
-size_t sort_number_put(const uint8_t *at, const uint8_t *end, uint8_t *to);
+/**
+ * sort_number_put() - the number that @field begins with, as sort -n reads one: blanks, a minus, digits, a point, digits
+ * @to:       becomes a string that is ended, of pair_size_max(@size + SORT_NUMBER_EXTRA, 0) bytes at most
+ * @room_end: behind what is there to write to: @size + SORT_NUMBER_EXTRA bytes more than that are enough
+ *
+ * Return: the bytes written at @to.
+ */
+size_t sort_number_put(const uint8_t *field, size_t size, uint8_t *to, uint8_t *room_end);
+
+/* Makes what sorts first sort last, and as it was when done again. */
+static inline void sort_reverse(uint8_t *bytes, size_t size)
+{
+        for (size_t i = 0; i < size; i++)
+                bytes[i] = (uint8_t) ~bytes[i];
+}

@@ -121,6 +121,16 @@ void text_sink_done(TextSink *t)
         lines_done(&t->lines);
 }
 
+static int order_failed(TextSink *t, int code)
+{
+        return code == -E2BIG ? attempt_failf(t->attempt, code,
+                                              "the %s wrote a key that is larger than 1 GiB with "
+                                              "its order before it (SortKeyFields=)",
+                                              t->what)
+                              : code;
+}
+
+/* Inlined into each of its two loops, so that the one without an order never asks for one. */
 static inline int add_line(TextSink *t, const uint8_t *line, size_t size, KeyOrder *order)
 {
         Record record;
@@ -131,7 +141,7 @@ static inline int add_line(TextSink *t, const uint8_t *line, size_t size, KeyOrd
         if (order) {
                 r = key_order_put(order, &record);
                 if (r < 0)
-                        return r;
+                        return order_failed(t, r);
         }
         r = t->fold ? fold_add(t->fold, &record) : sorter_add(t->sorter, &record);
         if (r == -E2BIG)

@@ -55,6 +55,8 @@ int key_order_put(KeyOrder *o, Record *record)
                 return r;
         for (size_t i = 0; i < o->count; i++)
                 used += put_field(o, &o->by[i], record, o->buffer + used);
+        if (used + record->key_size > RECORD_MAX_BYTES)
+                return -E2BIG;
         copy_small(o->buffer + used, record->key, record->key_size);
         record->key = o->buffer;
         record->key_size += used;

@@ -36,7 +36,10 @@ void key_order_done(KeyOrder *o);
 /* The next field to sort by. Return: 0; -EINVAL for number 0 or one that is there, -E2BIG when there are too many. */
 int key_order_add(KeyOrder *o, KeyOrderField field);
 
-/* Makes @record's key one with its order in front, which is valid until the next call. Return: 0 or -ENOMEM. */
+/*
+ * Makes @record's key one with its order in front, which is valid until the next call. Return: 0; -ENOMEM; -E2BIG where that would
+ * be larger than RECORD_MAX_BYTES, with @record as it was.
+ */
 int key_order_put(KeyOrder *o, Record *record);
 
 /* Makes it the key that it was, in place. Return: 0, or -EBADMSG for bytes that are none. */

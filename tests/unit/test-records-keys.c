@@ -1,6 +1,8 @@
 /*
  * Keys that carry an order: pairs and sort keys, held against comparing what they are made of.
  */
+#include <sys/mman.h>
+
 #include "records/key-order.h"
 #include "records/pair.h"
 #include "records/sort-key.h"
@@ -195,6 +197,29 @@ static void test_a_key_of_nothing_but_what_is_escaped_fits(void)
         }
 }
 
+/* The key alone is not: its first field is empty, and ended by two bytes. Nothing reads or copies the rest of it. */
+static void test_a_key_that_is_too_large_with_its_order_is_refused(void)
+{
+        uint8_t *zeros = mmap(NULL, RECORD_MAX_BYTES, PROT_READ,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        Record record = {.key = zeros, .key_size = RECORD_MAX_BYTES - 1};
+        KeyFields fields;
+        KeyOrder order = {.fields = &fields};
+        int r;
+
+        g_assert_true(zeros != MAP_FAILED);
+        g_assert_cmpint(key_fields_init(&fields, (const uint8_t *) "", 1, 1, 0), ==, 0);
+        g_assert_cmpint(key_order_add(&order, (KeyOrderField){.number = 1}), ==, 0);
+        r = key_order_put(&order, &record);
+        if (r == -ENOMEM)
+                g_test_skip("there is no room for three times the largest key");
+        else
+                g_assert_cmpint(r, ==, -E2BIG);
+        g_assert_true(record.key == zeros && record.key_size == RECORD_MAX_BYTES - 1);
+        key_order_done(&order);
+        (void) munmap(zeros, RECORD_MAX_BYTES);
+}
+
 static void test_an_order_that_is_none_is_refused(void)
 {
         KeyFields fields;
@@ -280,6 +305,8 @@ int main(int argc, char *argv[])
                         test_keys_sort_by_their_fields);
         g_test_add_func("/records/key-order/a-key-of-nothing-but-what-is-escaped-fits",
                         test_a_key_of_nothing_but_what_is_escaped_fits);
+        g_test_add_func("/records/key-order/a-key-that-is-too-large-with-its-order-is-refused",
+                        test_a_key_that_is_too_large_with_its_order_is_refused);
         g_test_add_func("/records/key-order/an-order-that-is-none-is-refused",
                         test_an_order_that_is_none_is_refused);
         g_test_add_func("/records/fields/fields-are-cut-as-by-awk", test_fields_are_cut_as_by_awk);

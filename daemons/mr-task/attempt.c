@@ -316,17 +316,35 @@ static int attempt_set_fields(Attempt *a, const Mapreduced__V1__Program *p)
                      : 0;
 }
 
+static int attempt_add_order(Attempt *a, const Mapreduced__V1__SortField *f)
+{
+        int r;
+
+        r = key_order_add(&a->order, (KeyOrderField){f->number, f->numeric, f->reverse});
+        if (r == -E2BIG)
+                return attempt_failf(a, r, "there are more than %d fields to sort keys by",
+                                     KEY_ORDER_FIELDS_MAX);
+        if (r == -EEXIST)
+                return attempt_failf(a, r, "field %u is twice among those to sort keys by",
+                                     f->number);
+        return r < 0 ? attempt_failf(a, r,
+                                     "field 0 is among those to sort keys by: they count "
+                                     "from 1")
+                     : 0;
+}
+
+/* Who combines keys in a table knows nothing of an order in front of them. */
 static int attempt_set_order(Attempt *a, const Mapreduced__V1__Program *p)
 {
         int r = 0;
 
+        if (p->n_sort_fields > 0 && (p->app[0] != '\0' || p->reducer_app[0] != '\0'))
+                return attempt_failf(a, EINVAL, "%s does not take keys in an order of their fields",
+                                     p->app[0] != '\0' ? p->app : p->reducer_app);
         a->order.fields = &a->fields;
-        for (size_t i = 0; i < p->n_sort_fields && r >= 0; i++) {
-                const Mapreduced__V1__SortField *f = p->sort_fields[i];
-
-                r = key_order_add(&a->order, (KeyOrderField){f->number, f->numeric, f->reverse});
-        }
-        return r < 0 ? attempt_failf(a, r, "the fields to sort keys by are none") : 0;
+        for (size_t i = 0; i < p->n_sort_fields && r >= 0; i++)
+                r = attempt_add_order(a, p->sort_fields[i]);
+        return r;
 }
 
 static int attempt_check_start(Attempt *a)

@@ -18,7 +18,7 @@ int key_order_add(KeyOrder *o, KeyOrderField field)
                 return -EINVAL;
         for (size_t i = 0; i < o->count; i++)
                 if (o->by[i].number == field.number)
-                        return -EINVAL;
+                        return -EEXIST;
         if (o->count == KEY_ORDER_FIELDS_MAX)
                 return -E2BIG;
         o->by[o->count++] = field;

@@ -33,7 +33,7 @@ typedef struct KeyOrder {
 
 void key_order_done(KeyOrder *o);
 
-/* The next field to sort by. Return: 0; -EINVAL for number 0 or one that is there, -E2BIG when there are too many. */
+/* The next field to sort by. Return: 0; -EINVAL for number 0, -EEXIST for one that is there, -E2BIG when there are too many. */
 int key_order_add(KeyOrder *o, KeyOrderField field);
 
 /*

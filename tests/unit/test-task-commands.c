@@ -1,6 +1,7 @@
 /*
  * mr-task and the commands it runs: fed, listened to, named when they fail, and never left behind.
  */
+#include "records/key-order.h"
 #include "task-fixture.h"
 
 static void test_commands_count_the_same_words(void)
@@ -82,26 +83,42 @@ static void test_an_order_of_fields_lasts_through_spills(void)
         task_end(&t);
 }
 
+/* By @count fields: @first, @first + @step, …. */
+static void refuse_order(TaskProcess *t, Program program, uint32_t first, uint32_t step,
+                         size_t count, const char *why)
+{
+        Mapreduced__V1__SortField by[KEY_ORDER_FIELDS_MAX + 1], *fields[ELEMENTSOF(by)];
+        Try y = {.program = program, .partitions = 1};
+        const Mapreduced__Task__V1__Done *d;
+
+        for (size_t i = 0; i < ELEMENTSOF(by); i++) {
+                mapreduced__v1__sort_field__init(&by[i]);
+                by[i].number = first + (uint32_t) i * step;
+                fields[i] = &by[i];
+        }
+        y.program.sort_fields = fields;
+        y.program.n_sort_fields = count;
+        set_text(&y, "a\t1\n", 4, 100);
+        d = try_run(t, &y);
+        g_assert_cmpint(d->outcome, ==, MAPREDUCED__V1__TASK_OUTCOME__FAILED);
+        g_assert_true(d->permanent);
+        assert_contains(d->error, why);
+        try_done(&y);
+}
+
 static void test_an_order_that_is_none_is_refused_for_good(void)
 {
-        Mapreduced__V1__SortField by = MAPREDUCED__V1__SORT_FIELD__INIT, *fields[] = {&by, &by};
+        Program cat = commands("cat", "", "cat"), folds = commands("cat", "", "");
         TaskProcess t = task_new();
 
-        for (uint32_t number = 0; number < 2;
-             number++) { /* no field, and one that is given twice */
-                Try y = {.program = commands("cat", "", "cat"), .partitions = 1};
-                const Mapreduced__Task__V1__Done *d;
-
-                by.number = number;
-                y.program.sort_fields = fields;
-                y.program.n_sort_fields = ELEMENTSOF(fields);
-                set_text(&y, "a\n", 2, 100);
-                d = try_run(&t, &y);
-                g_assert_cmpint(d->outcome, ==, MAPREDUCED__V1__TASK_OUTCOME__FAILED);
-                g_assert_true(d->permanent);
-                assert_contains(d->error, "the fields to sort keys by are none");
-                try_done(&y);
-        }
+        folds.reducer_app = (char *) "sum";
+        refuse_order(&t, cat, 0, 1, 2, "field 0 is among those to sort keys by");
+        refuse_order(&t, cat, 1, 0, 2, "field 1 is twice among those to sort keys by");
+        refuse_order(&t, cat, 1, 1, KEY_ORDER_FIELDS_MAX + 1,
+                     "there are more than 16 fields to sort keys by");
+        refuse_order(&t, folds, 1, 1, 1, "sum does not take keys in an order of their fields");
+        refuse_order(&t, app("wordcount"), 1, 1, 1,
+                     "wordcount does not take keys in an order of their fields");
         task_end(&t);
 }
 

@@ -2,6 +2,7 @@
  * mr-task and the commands it runs: fed, listened to, named when they fail, and never left behind.
  */
 #include "records/key-order.h"
+#include "records/resort.h"
 #include "task-fixture.h"
 
 static void test_commands_count_the_same_words(void)
@@ -31,14 +32,19 @@ static void test_commands_count_the_same_words(void)
 /* What sort(1) makes of @text, in the order of bytes. */
 static char *sorted_by(const char *keys, const char *text)
 {
-        g_autofree char *path = g_strdup_printf("/tmp/test-task-sorted-%d", (int) getpid());
-        g_autofree char *line = g_strdup_printf("LC_ALL=C sort -t, %s %s", keys, path);
-        const char *argv[] = {"sh", "-c", line, NULL};
+        g_autofree char *path = NULL, *line = NULL;
+        const char *argv[] = {"sh", "-c", NULL, NULL};
         char *sorted = NULL;
+        int fd, status;
 
-        g_assert_true(g_file_set_contents(path, text, -1, NULL));
+        fd = g_file_open_tmp("test-task-XXXXXX", &path, NULL);
+        g_assert_cmpint(fd, >=, 0);
+        g_assert_cmpint(write_full(fd, text, strlen(text)), ==, 0);
+        (void) close(fd);
+        argv[2] = line = g_strdup_printf("LC_ALL=C sort -t, %s %s", keys, path);
         g_assert_true(g_spawn_sync(NULL, (char **) argv, NULL, G_SPAWN_SEARCH_PATH, NULL, NULL,
-                                   &sorted, NULL, NULL, NULL));
+                                   &sorted, NULL, &status, NULL));
+        g_assert_cmpint(status, ==, 0);
         (void) unlink(path);
         return sorted;
 }
@@ -46,8 +52,13 @@ static char *sorted_by(const char *keys, const char *text)
 #define LEAST_MEMORY MIB(4) /* of an attempt */
 #define VALUE "a value that is there to fill memory, so that maps and combiners spill"
 
+/* Maps that spill, and a reduce that merges; and one that has so many runs in memory that it sorts them again. */
 static void test_an_order_of_fields_lasts_through_spills(void)
 {
+        static const struct {
+                size_t maps;
+                uint64_t memory_bytes;
+        } ways[] = {{2, LEAST_MEMORY}, {RESORT_RUNS_MIN + 1, 16 * LEAST_MEMORY}};
         Mapreduced__V1__SortField by[] = {MAPREDUCED__V1__SORT_FIELD__INIT,
                                           MAPREDUCED__V1__SORT_FIELD__INIT};
         Mapreduced__V1__SortField *fields[] = {&by[0], &by[1]};
@@ -63,12 +74,13 @@ static void test_an_order_of_fields_lasts_through_spills(void)
                                        (unsigned) g_test_rand_int_range(0, 1 << 20),
                                        g_test_rand_int_range(-300, 300));
         want = sorted_by("-k2,2nr -k1,1", text->str);
-        for (int combines = 0; combines < 2; combines++) {
-                Job job = {.program = commands("cat", combines ? "cat" : "", "sed 's/\t/,/'"),
-                           .maps = 2,
+        for (unsigned i = 0; i < 2 * ELEMENTSOF(ways); i++) {
+                Job job = {.program = commands("cat", i & 1 ? "cat" : "", "sed 's/\t/,/'"),
+                           .maps = ways[i / 2].maps,
                            .piece_bytes = 1 << 20,
                            .partitions = 1,
-                           .memory_bytes = 1};
+                           .memory_bytes = ways[i / 2].memory_bytes};
+                bool spills = job.memory_bytes == LEAST_MEMORY;
                 g_autofree char *got = NULL;
 
                 job.program.map_separator =
@@ -78,6 +90,8 @@ static void test_an_order_of_fields_lasts_through_spills(void)
                 job.program.n_sort_fields = ELEMENTSOF(fields);
                 got = run_job(&t, &job, text->str, text->len);
                 g_assert_true(g_str_equal(got, want));
+                g_assert_cmpint(job.map_scratch_bytes > 0, ==, spills);
+                g_assert_cmpuint(job.reduce_scratch_bytes, ==, 0);
         }
         g_string_free(text, TRUE);
         task_end(&t);

@@ -344,25 +344,33 @@ class Fields(mr.Scratch):
 
 
 class Order(mr.Scratch):
-    """--sort-key-fields, against sort -k."""
+    """--sort-key-fields, against sort -k. ORDER_SEED=N in the environment makes the same input again."""
 
+    SEED = int(os.environ.get("ORDER_SEED", random.SystemRandom().randrange(1 << 32)))
     MANY = ("--map-field-separator", ",", "--reduce-field-separator", ",", "--split-size", "16K", "--reduces", "3")
+
+    @classmethod
+    def setUpClass(cls):
+        print(f"# ORDER_SEED={cls.SEED}", flush=True)
 
     def setUp(self):
         super().setUp()
+        r = random.Random(self.SEED)
         numbers = ["", "0", "-0", "-", "0007", "7.0", "7.10", "-7.1", "-7.10", ".5", "-.5", "+3", "1e3", " 12", "12 ", "\t-3", "x1", "--1",
                    "123456789012345678901234567890", "-123456789012345678901234567890", "0.00000000000000000001", "\0", "\xff", "1\xff"]
-        rows = [",".join([random.choice(["a", "b", "ab", "", "\0", "\xff", "a\0"]), random.choice(numbers + [str(random.randrange(-99, 99))]),
-                          random.choice(["x", "y"])][:random.choice([1, 2, 3, 3, 3])]) for _ in range(6000)]
+        rows = [",".join([r.choice(["a", "b", "ab", "", "\0", "\xff", "a\0"]), r.choice(numbers + [str(r.randrange(-99, 99))]),
+                          r.choice(["x", "y"])][:r.choice([1, 2, 3, 3, 3])]) for _ in range(6000)]
         self.input = self.file("in", "".join(f"{row}\n" for row in rows).encode("latin-1"))
 
     def test_sort_key_fields(self):
         """keys come as sort -k has them: by text and by number, both ways; to a command, and where there is no reducer"""
         for fields, keys in (("2n", "-k2,2n"), ("2nr", "-k2,2nr"), ("1,2rn", "-k1,1 -k2,2nr"), ("1r,3,2n", "-k1,1r -k3,3 -k2,2n"), ("2r", "-k2,2r")):
-            p = self.local("--input", self.input, "-q", "--mapper", "cat", "--map-field-separator", ",", "--map-key-fields", "3", "--split-size", "16K",
-                           "--sort-key-fields", fields, "--reducer", random.choice(["sed 's/\\t$//'", "identity"]))
-            self.assertOk(p)
-            self.assertEqual(p.stdout, shell(f'sort -t, {keys} "$1"', self.input), fields)
+            want = shell(f'sort -t, {keys} "$1"', self.input)
+            for reducer in ("sed 's/\\t$//'", "identity"):
+                p = self.local("--input", self.input, "-q", "--mapper", "cat", "--map-field-separator", ",", "--map-key-fields", "3",
+                               "--split-size", "16K", "--sort-key-fields", fields, "--reducer", reducer)
+                self.assertOk(p)
+                self.assertEqual(p.stdout, want, (fields, reducer))
 
     def test_secondary_sort(self):
         """the first field of the key chooses the part, and the second one is the order in it; equal keys stand together"""

@@ -16,14 +16,8 @@
 #include "platform/packet.h"
 #include "platform/spawn.h"
 #include "records/run-file.h"
+#include "sanitized.h"
 #include "task.pb-c.h"
-
-/* A sanitizer keeps freed memory for a while, so growth tells nothing; leaks it finds itself. */
-#ifdef __SANITIZE_ADDRESS__
-#define SANITIZED true
-#else
-#define SANITIZED false
-#endif
 
 typedef Mapreduced__Task__V1__FromTask FromTask;
 typedef Mapreduced__Task__V1__ToTask ToTask;

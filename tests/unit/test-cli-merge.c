@@ -8,12 +8,7 @@
 
 #include "base/fs.h"
 #include "cli/merge.h"
-
-#ifdef __SANITIZE_ADDRESS__ /* which has memory of its own */
-#define SANITIZED true
-#else
-#define SANITIZED false
-#endif
+#include "sanitized.h"
 
 typedef struct Parts {
         GPtrArray *texts; /* of GString *, each sorted */

@@ -1,12 +1,14 @@
 """libFuzzer over the parsers of the data path, a few seconds each: nothing crashes, and it sees what it covers.
 
 What the replay of the corpus cannot notice: that a target no longer builds as tests/fuzz/meson.build says, and new input.
-MR_FUZZ_SECONDS=N is so long for each target, and of all of them.
+MR_FUZZ_SECONDS=N is so long for each target, and of all of them. What crashed one stays in the build folder's meson-logs, and how to
+see it again is printed.
 """
 
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import mr  # noqa: E402
 import tap  # noqa: E402
 
 CORPUS = mr.SOURCE / "tests/fuzz/corpus"
+FOUND = mr.BUILD / "meson-logs"
 LONG = os.environ.get("MR_FUZZ_SECONDS")
 SECONDS = int(LONG or 5)
 DATA_PATH = ("run-file", "lines", "pieces", "stream")
@@ -54,15 +57,16 @@ class Live(unittest.TestCase):
         mr.call("meson", "setup", cls.build, mr.SOURCE, *OPTIONS, env=dict(env, CC="clang"))
         mr.call("ninja", "-C", cls.build, f"-j{os.cpu_count()}", *(f"tests/fuzz/fuzz-{name}" for name in TARGETS),
                 timeout=1800, env=env)
+        FOUND.mkdir(exist_ok=True)
         cls.running = {}
         cls.addClassCleanup(cls.end)
         for name in TARGETS:
-            found = cls.dir / name
-            found.mkdir()
+            corpus = cls.dir / name
+            corpus.mkdir()
             with open(cls.dir / f"{name}.log", "wb") as log:
                 cls.running[name] = subprocess.Popen(
                     [cls.build / f"tests/fuzz/fuzz-{name}", f"-max_total_time={SECONDS}", "-timeout=20",
-                     f"-artifact_prefix={found}-", found, CORPUS / name],
+                     f"-artifact_prefix={FOUND}/fuzz-{name}-", corpus, CORPUS / name],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
 
     @classmethod
@@ -72,10 +76,21 @@ class Live(unittest.TestCase):
                 p.kill()
             p.wait()
 
+    @staticmethod
+    def how_again(name, log):
+        """The input that it ended on, and what replays it."""
+        found = re.search(r"Test unit written to (.+)", log)
+        if not found:
+            return "\nno input was kept"
+        target = f"tests/fuzz/fuzz-{name}"
+        build = shlex.join(["meson", "setup", "build-fuzz", *OPTIONS])
+        return (f"\nthe input is kept: {found.group(1)}\nsee it again, in the source folder: "
+                f"CC=clang {build} && ninja -C build-fuzz {target} && build-fuzz/{target} {shlex.quote(found.group(1))}")
+
     def fuzz(self, name):
         status = self.running[name].wait(timeout=SECONDS + 120)
         log = (self.dir / f"{name}.log").read_text(errors="replace")
-        self.assertEqual(status, 0, log[-6000:])
+        self.assertEqual(status, 0, log[-6000:] + self.how_again(name, log))
         done = re.search(r"(?m)^Done (\d+) runs", log)
         self.assertTrue(done, log[-2000:])
         covered = int(re.search(r"INITED cov: (\d+)", log).group(1))

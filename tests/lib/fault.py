@@ -201,6 +201,8 @@ class FaultCase(Timed):
 
     def assertOver(self, job, state, *, maps, reduces):
         """The job has failed or was cancelled: it leaves no output, and took as many attempts as given."""
+        # Whoever cancels a job does not wait for its attempts to have ended.
+        mr.wait_for(f"the end of job {job}", lambda: self.job_get(job, "State") not in ("planning", "running", "committing"))
         self.assertEqual(self.job_get(job, "State"), state)
         self.ends(job, state)
         _, out, _ = self.submitted[job]

@@ -284,6 +284,7 @@ static int start_sweeper(Local *l)
                 return -errno;
         theirs = ends[0];
         l->sweeper_fd = ends[1];
+        tell_sweeper(l); /* it lies in the pipe, whenever we are killed */
         SpawnOptions o = {
                 .fds = (SpawnFd[]){{theirs, STDIN_FILENO}, {STDERR_FILENO, STDOUT_FILENO}},
                 .fd_count = 2,
@@ -293,8 +294,6 @@ static int start_sweeper(Local *l)
         sweeper = HOST_STARTS_CHILD; /* the worker may look at our children at any time */
         r = spawn(path, argv, &o, &pid);
         sweeper = r >= 0 ? pid : 0;
-        if (r >= 0)
-                tell_sweeper(l);
         return r;
 }
 

@@ -521,18 +521,24 @@ static void test_a_worker_is_blacklisted_for_what_succeeds_elsewhere(void)
         scheduler_remove_job(s, t);
 }
 
-static void test_the_last_worker_is_used_though_blacklisted(void)
+/* Two workers with a slot each, and a job; W1 is on the blacklist at time 0. */
+static void blacklist_one_of_two(Scheduler *s, TaskTable *t)
 {
-        _cleanup_(scheduler_freep) Scheduler *s = scheduler_new();
-        _cleanup_(task_table_freep) TaskTable *t = task_table_new(1000, 1, 100, 0);
-        Assignment a;
-
         scheduler_set_worker(s, W1, 1);
         scheduler_set_worker(s, W2, 1);
         add_job(s, t);
         for (unsigned i = 0; i < SCHED_BLACKLIST_BLAMES; i++)
                 fail_here_and_succeed_elsewhere(s, 0);
         g_assert_cmpint(scheduler_worker_state(s, W1, 0, NULL), ==, SCHED_WORKER_BLACKLISTED);
+}
+
+static void test_the_last_worker_is_used_though_blacklisted(void)
+{
+        _cleanup_(scheduler_freep) Scheduler *s = scheduler_new();
+        _cleanup_(task_table_freep) TaskTable *t = task_table_new(1000, 1, 100, 0);
+        Assignment a;
+
+        blacklist_one_of_two(s, t);
         scheduler_set_drained(s, W2, true);
         a = next_map(s, 0);
         g_assert_cmpuint(a.worker, ==, W1);
@@ -547,11 +553,7 @@ static void test_who_does_not_understand_is_no_elsewhere(void)
         _cleanup_(task_table_freep) TaskTable *new = task_table_new(2, 1, 4, 0);
         Assignment a;
 
-        scheduler_set_worker(s, W1, 1);
-        scheduler_set_worker(s, W2, 1);
-        add_job(s, t);
-        for (unsigned i = 0; i < SCHED_BLACKLIST_BLAMES; i++)
-                fail_here_and_succeed_elsewhere(s, 0);
+        blacklist_one_of_two(s, t);
         scheduler_remove_job(s, t);
         g_assert_cmpint(scheduler_worker_state(s, W1, 0, NULL), ==, SCHED_WORKER_BLACKLISTED);
         scheduler_set_level(s, W1, PROGRAM_LEVEL);

@@ -50,7 +50,7 @@ static void add_key(Sample *s, const uint8_t *record, size_t size)
         g_autofree uint8_t *key = NULL;
 
         if (s->record_bytes > 0 && s->spec.key_bytes > 0)
-                size = s->spec.key_bytes;
+                size = MIN(size, (size_t) s->spec.key_bytes);
         if (!sort_is_plain(&s->spec)) {
                 key = g_malloc(sort_key_size_max(size));
                 size = sort_key_put(&s->spec, record, size, key);
@@ -59,15 +59,20 @@ static void add_key(Sample *s, const uint8_t *record, size_t size)
         g_ptr_array_add(s->keys, g_bytes_new(record, MIN(size, (size_t) KEY_BYTES_MAX)));
 }
 
-/* Whole lines of the block, the first one only when it begins the file. */
+/*
+ * The block's lines, the first one only when it begins the file. The last may go on behind the block: a bound
+ * is made of its first bytes just as well, and any bound leaves the order right.
+ */
 static void add_lines(Sample *s, size_t size, bool first)
 {
         const uint8_t *at = s->block, *end = s->block + size, *newline;
 
         for (unsigned taken = 0; taken < RECORDS_PER_PLACE && at < end; at = newline + 1) {
                 newline = memchr(at, '\n', (size_t) (end - at));
-                if (!newline)
+                if (!newline && end - at < KEY_BYTES_MAX)
                         break;
+                if (!newline)
+                        newline = end;
                 if (first) {
                         add_key(s, at, (size_t) (newline - at));
                         taken++;
@@ -76,12 +81,14 @@ static void add_lines(Sample *s, size_t size, bool first)
         }
 }
 
+/* Of a record that is longer than the block, its beginning. */
 static void add_records(Sample *s, size_t size)
 {
-        size_t count = MIN(size / s->record_bytes, (size_t) RECORDS_PER_PLACE);
+        size_t record_bytes = MIN((size_t) s->record_bytes, (size_t) PLACE_BYTES);
+        size_t count = MIN(size / record_bytes, (size_t) RECORDS_PER_PLACE);
 
         for (size_t i = 0; i < count; i++)
-                add_key(s, s->block + i * s->record_bytes, s->record_bytes);
+                add_key(s, s->block + i * record_bytes, record_bytes);
 }
 
 static int open_file(Sample *s, const PlanFile *f, Error *e)
@@ -189,17 +196,37 @@ static GBytes *shortest_above(GBytes *a, GBytes *b)
         return g_bytes_new(y, MIN(n + 1, b_size));
 }
 
-/* Where two neighbouring samples are equal there is no bound: all of a key go to one reduce. */
+/* Places at which another key begins than stands before it. */
+static GArray *find_changes(const Sample *s)
+{
+        GArray *changes = g_array_new(false, false, sizeof(size_t));
+
+        for (size_t i = 1; i < s->keys->len; i++)
+                if (!g_bytes_equal(s->keys->pdata[i - 1], s->keys->pdata[i]))
+                        g_array_append_val(changes, i);
+        return changes;
+}
+
+/*
+ * A bound for each i-th part of the sample, at the change of keys that is nearest: all of a key go to one reduce.
+ * Where a key fills several parts there are fewer bounds.
+ */
 static GPtrArray *choose_bounds(const Sample *s, uint32_t reduces)
 {
         GPtrArray *bounds = g_ptr_array_new_with_free_func((GDestroyNotify) g_bytes_unref);
+        g_autoptr(GArray) changes = find_changes(s);
         size_t total = 0, last = 0;
+        guint next = 0;
 
         for (uint32_t i = 1; i < reduces; i++) {
-                size_t at = (size_t) ((uint64_t) s->keys->len * i / reduces);
+                size_t at = (size_t) ((uint64_t) s->keys->len * i / reduces), before, behind;
 
-                if (at <= last || at >= s->keys->len ||
-                    g_bytes_equal(s->keys->pdata[at - 1], s->keys->pdata[at]))
+                while (next < changes->len && g_array_index(changes, size_t, next) < at)
+                        next++;
+                before = next > 0 ? g_array_index(changes, size_t, next - 1) : 0;
+                behind = next < changes->len ? g_array_index(changes, size_t, next) : 0;
+                at = before > last && (behind == 0 || at - before <= behind - at) ? before : behind;
+                if (at <= last)
                         continue;
                 last = at;
                 g_ptr_array_add(bounds, shortest_above(s->keys->pdata[at - 1], s->keys->pdata[at]));
@@ -231,10 +258,6 @@ static int read_spec(Sample *s, const char *app, char *const *args, size_t arg_c
                 .reverse = c.reverse,
         };
         s->record_bytes = c.record_bytes;
-        if (s->record_bytes > PLACE_BYTES)
-                return error_setf(e, EINVAL,
-                                  "record= is at most %d where there are several reduces",
-                                  PLACE_BYTES);
         return 0;
 }
 

@@ -154,6 +154,30 @@ class Apps(mr.Scratch):
         self.assertEqual(counters["reduce_output_records"], len(records))
         self.assertFails(self.local("--app", "sort", "--input", path, "--max-attempts", "1", "--", "record=16"), "no whole number of records")
 
+    def test_sort_of_long(self):
+        """sort over several reduces: each has its share of records and of lines that are longer than what is sampled at a place"""
+        rng = random.Random(5)
+        for size, parameters in ((60000, ["record=60000", "key-bytes=50000"]), (60000, []), (60000, ["numeric=yes"])):
+            records = [b"%09d" % rng.randrange(10**9) + b" " * (size - 10) + b"\n" for _ in range(60)]
+            path = self.file(f"long-{size}", b"".join(records))
+            out = self.dir / "-".join(["out", *parameters])
+            self.assertOk(self.local("-q", "--app", "sort", "--reduces", "3", "--input", path, "--output", str(out), "--", *parameters))
+            parts = [(out / f"part-0000{i}").read_bytes() for i in range(3)]
+            self.assertTrue(b"".join(parts) == b"".join(sorted(records)), parameters)
+            self.assertGreater(min(map(len, parts)), 6 * size, parameters)
+
+    def test_sort_of_few_keys(self):
+        """sort over several reduces: a line that fills more than a reduce's share has one of its own, and its neighbours theirs"""
+        rng = random.Random(6)
+        lines = [b"m\n"] * 6000 + [b"%c%d\n" % (rng.choice(b"aflqz"), rng.randrange(10**6)) for _ in range(4000)]
+        rng.shuffle(lines)
+        path = self.file("skewed", b"".join(lines))
+        out = self.dir / "out"
+        self.assertOk(self.local("-q", "--app", "sort", "--reduces", "4", "--input", path, "--output", str(out)))
+        parts = [(out / f"part-0000{i}").read_bytes() for i in range(4)]
+        self.assertSameLines(b"".join(parts), b"".join(sorted(lines)))
+        self.assertEqual([len({line[:1] for line in p.splitlines()}) for p in parts], [3, 1, 2, 0], [p[:20] for p in parts])
+
     def test_compressed(self):
         """inputs by gzip, bzip2, zstd, lz4, xz, of one stream and of two, count as their text does; commands see text"""
         want = self.run_app("count", "3")
@@ -567,8 +591,7 @@ const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "r", .parameters = 
             self.assertEqual((job["Counters"]["map_input_records"], job["Counters"]["map_input_bytes"]), (count, count * size))
             self.assertEqual(job["Maps"], -(-count * size // 50000))
             for args, key in (([], None), (["key-bytes=4"], 4)):
-                p = self.local("--app", "sort", "-q", "--reduces", "3" if size <= 32768 else "1", "--split-size", "100K", "--input", path,
-                               "--", f"record={size}", *args)
+                p = self.local("--app", "sort", "-q", "--reduces", "3", "--split-size", "100K", "--input", path, "--", f"record={size}", *args)
                 self.assertOk(p)
                 self.assertEqual(p.stdout, b"".join(sorted(records, key=lambda r: r[:key])), (size, args))
         self.assertFails(self.local("--app", so, "--input", path, "--max-attempts", "1", "--", "record=299999"), "no whole number of records")

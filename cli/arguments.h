@@ -1,9 +1,9 @@
 /*
  * The command line — every option of every verb in one table.
  *
- * Options may stand before or behind the verb and its operands, as in systemctl; what follows `--` is
- * not looked at and belongs to the job's app. Whatever is wrong here ends the program with status 2
- * before anything was opened, connected or sent.
+ * Options may stand before or behind the verb and its operands, as in systemctl; what follows `--`
+ * is not looked at and belongs to the job's app. Whatever is wrong here ends the program with
+ * status 2 before anything was opened, connected or sent.
  */
 #pragma once
 
@@ -22,7 +22,8 @@
 #define SPLIT_SIZE_MIN KIB(4)
 #define SPLIT_SIZE_MAX (GIB(1) * 1024)
 
-/* What run and submit were told of the job, as typed: nothing was looked up yet. Unset is NULL or 0. */
+/* What run and submit were told of the job, as typed: nothing was looked up yet. Unset is NULL or
+ * 0. */
 typedef struct JobArguments {
         GPtrArray *inputs;   /* of const char *: --input and the operands */
         GPtrArray *files;    /* --file: FILE or FILE#NAME */
@@ -73,13 +74,14 @@ void arguments_done(Arguments *a);
 /* Whether --state= lets @state through: without it everything. */
 bool arguments_want_state(const Arguments *a, const char *state);
 
-/* Long options that any of @verbs (a mask of VERB_…) takes, one a line, with "=" where an argument follows. */
+/* Long options that any of @verbs (a mask of VERB_…) takes, one a line, with "=" where an argument
+ * follows. */
 void arguments_print_options(unsigned verbs);
 
 /**
  * time_parse() - a moment, as journalctl takes it
- * @s: "2026-11-22 20:15[:24]", "2026-11-22", "20:15", "now", "today", "yesterday", "@SECONDS", or a span back from
- *     now: "2h", "-2h", "2h ago"
+ * @s: "2026-11-22 20:15[:24]", "2026-11-22", "20:15", "now", "today", "yesterday", "@SECONDS", or a
+ *     span back from now: "2h", "-2h", "2h ago"
  *
  * Return: 0, or -EINVAL.
  */

@@ -1,5 +1,6 @@
 /*
- * A job's attempts, as the master remembers them; and tasks by the names that people and the journal use.
+ * A job's attempts, as the master remembers them; and tasks by the names that people and the
+ * journal use.
  *
  *      TASK     map-3, reduce-0         ATTEMPT     map-3/1
  */

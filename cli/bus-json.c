@@ -78,7 +78,8 @@ static int read_entry(sd_bus_message *m, unsigned depth, json_t *object)
         return 0;
 }
 
-/* Arrays and structures are arrays, dictionaries with text keys are objects, a variant is what is in it. */
+/* Arrays and structures are arrays, dictionaries with text keys are objects, a variant is what is
+ * in it. */
 static int read_container(sd_bus_message *m, char type, const char *contents, unsigned depth,
                           json_t **ret)
 {

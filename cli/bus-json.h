@@ -1,5 +1,6 @@
 /*
- * Values of the bus as JSON — for replies whose keys the master may add to: what we do not know is shown all the same.
+ * Values of the bus as JSON — for replies whose keys the master may add to: what we do not know is
+ * shown all the same.
  */
 #pragma once
 

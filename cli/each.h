@@ -1,5 +1,6 @@
 /*
- * Verbs that do one thing to each of several jobs or workers — and go on with the next where one fails.
+ * Verbs that do one thing to each of several jobs or workers — and go on with the next where one
+ * fails.
  */
 #pragma once
 

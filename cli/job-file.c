@@ -167,7 +167,8 @@ static int parse_variable(const char *value, void *target, Error *e)
         return conf_parse_strv(value, target, e);
 }
 
-/* "a/b" below @directory; an absolute path, and an input with a scheme that is not file:, as it is. */
+/* "a/b" below @directory; an absolute path, and an input with a scheme that is not file:, as it
+ * is. */
 static char *resolve(const char *directory, const char *path)
 {
         size_t scheme = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+.-");

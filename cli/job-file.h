@@ -1,11 +1,13 @@
 /*
- * Job files — a job in the syntax of unit files, so that it can be kept, looked at and run again. See mapreduced.job(5).
+ * Job files — a job in the syntax of unit files, so that it can be kept, looked at and run again.
+ * See mapreduced.job(5).
  *
  *      [Job]  Name= Input= Output= App= Args= Environment= Ship= SplitSize= MaxAttempts= …
  *      [Map]  Exec= Ship=          [Combine]  Exec= Ship=          [Reduce]  Exec= Ship= Tasks=
  *
- * A relative path is meant from the file's own directory, wherever mrctl is run. What is given on the command line,
- * too, wins; lists grow. A setting that is not known is an error: a typo must not change what a job does.
+ * A relative path is meant from the file's own directory, wherever mrctl is run. What is given on
+ * the command line, too, wins; lists grow. A setting that is not known is an error: a typo must not
+ * change what a job does.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 /*
- * The properties of a job, as a table — for what reads them from the bus, and what writes them as JSON.
+ * The properties of a job, as a table — for what reads them from the bus, and what writes them as
+ * JSON.
  */
 #pragma once
 

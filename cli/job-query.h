@@ -1,5 +1,6 @@
 /*
- * Verbs that ask about one job — connected, the job read, and the task or attempt named after it understood.
+ * Verbs that ask about one job — connected, the job read, and the task or attempt named after it
+ * understood.
  */
 #pragma once
 

@@ -60,7 +60,8 @@ static char *working_directory(void)
         return g_get_current_dir();
 }
 
-/* "a/.." as the kernel has it, where a link's parent is its target's; what is not there loses its name. */
+/* "a/.." as the kernel has it, where a link's parent is its target's; what is not there loses its
+ * name. */
 static void go_up(GString *path)
 {
         _cleanup_free_ char *real = realpath(path->len > 0 ? path->str : "/", NULL);
@@ -165,7 +166,8 @@ static int ship(JobRequest *q, const char *path, const char *as, Error *e)
         return 0;
 }
 
-/* "dir/FILE#NAME": the file is called so there. A file whose own name is all of that is meant itself. */
+/* "dir/FILE#NAME": the file is called so there. A file whose own name is all of that is meant
+ * itself. */
 static int ship_file(JobRequest *q, const char *file, Error *e)
 {
         const char *mark = strrchr(file, '#');

@@ -1,13 +1,13 @@
 /*
  * What is sent for run and submit — the arguments with everything of this machine looked up.
  *
- * Paths become absolute, because the master's working directory is another; they are not normalised,
- * because a ".." behind a symbolic link means what the kernel says it means. Files to ship are opened
- * here and travel as descriptors, so the master needs no right to read them.
+ * Paths become absolute, because the master's working directory is another; they are not
+ * normalised, because a ".." behind a symbolic link means what the kernel says it means. Files to
+ * ship are opened here and travel as descriptors, so the master needs no right to read them.
  *
- * A command whose first word is a path with a slash is looked at: if it names a regular file here, the
- * file is shipped and the word becomes ./NAME. Programs below /usr, /bin, /sbin, /lib and /opt belong to the
- * system: they are not shipped but expected on every host.
+ * A command whose first word is a path with a slash is looked at: if it names a regular file here,
+ * the file is shipped and the word becomes ./NAME. Programs below /usr, /bin, /sbin, /lib and /opt
+ * belong to the system: they are not shipped but expected on every host.
  */
 #pragma once
 
@@ -35,7 +35,8 @@ typedef struct JobRequest {
         char request_id[ID128_HEX_SIZE];
 } JobRequest;
 
-/* Is it a job at all? -EINVAL with a message where it is not; looks at nothing but the arguments. */
+/* Is it a job at all? -EINVAL with a message where it is not; looks at nothing but the
+ * arguments. */
 int job_arguments_check(const JobArguments *a, Error *e);
 
 /**
@@ -49,11 +50,13 @@ void job_request_done(JobRequest *q);
 
 /**
  * job_request_message() - the call that submits it
- * @m: a bus over ssh passes no descriptors: shipped files go as bytes then, CONTENTS_MAX_BYTES together
+ * @m: a bus over ssh passes no descriptors: shipped files go as bytes then, CONTENTS_MAX_BYTES
+ *     together
  *
  * Return: 0, or negative errno with a message.
  */
 int job_request_message(const JobRequest *q, Master *m, sd_bus_message **ret, Error *e);
 
-/* @path below the working directory, if it is relative, without "." and ".." (the daemons refuse them). Caller frees. */
+/* @path below the working directory, if it is relative, without "." and ".." (the daemons refuse
+ * them). Caller frees. */
 char *path_make_absolute(const char *path);

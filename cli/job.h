@@ -1,7 +1,8 @@
 /*
  * A job as its bus properties say — read at once, then kept up to date by PropertiesChanged.
  *
- * The table in job.c is the one list of properties here: reading, updating and printing as JSON go by it.
+ * The table in job.c is the one list of properties here: reading, updating and printing as JSON go
+ * by it.
  */
 #pragma once
 
@@ -41,7 +42,8 @@ int job_read_by_id(Master *m, const char *id, Job **ret, Error *e);
 /* Reads them again into @j, which is unchanged on failure. */
 int job_reread(Master *m, Job *j, Error *e);
 
-/* Takes a PropertiesChanged signal: 1 when something must be read again, 0 when not, negative errno. */
+/* Takes a PropertiesChanged signal: 1 when something must be read again, 0 when not, negative
+ * errno. */
 int job_update(Job *j, sd_bus_message *signal);
 
 Job *job_free(Job *j);

@@ -20,7 +20,8 @@
 /* Most jobs of a few lines are over by then, and never have a sweeper. */
 #define SWEEPER_DELAY_USEC (50 * USEC_PER_MSEC)
 #define SWEEPER_ACCURACY_USEC (1 * USEC_PER_MSEC)
-/* For tasks to be killed and a spool to be deleted: 16 GiB of run files on their way to the disk took ten seconds. */
+/* For tasks to be killed and a spool to be deleted: 16 GiB of run files on their way to the disk
+ * took ten seconds. */
 #define STOP_TIMEOUT_USEC (60 * USEC_PER_SEC)
 #define HEAP_BYTES (256 * 1024) /* what a small job needs of it */
 #define HEAP_KEPT_BYTES (4 * 1024 * 1024)
@@ -45,7 +46,8 @@ static int block_signals(void)
         return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
 }
 
-/* Below this a worker takes no task (MinFree=), and the job would wait for space that nobody frees. */
+/* Below this a worker takes no task (MinFree=), and the job would wait for space that nobody
+ * frees. */
 static int check_space(const Local *l, Error *e)
 {
         g_autofree char *text = NULL;
@@ -110,7 +112,8 @@ static int listen_for_master(const Local *l, int *ret, Error *e)
         return 0;
 }
 
-/* The first task process, before all else: it links its libraries while the daemons are linked here. */
+/* The first task process, before all else: it links its libraries while the daemons are linked
+ * here. */
 static int start_task(Local *l, Error *e)
 {
         _cleanup_free_ char *path = NULL;
@@ -209,7 +212,8 @@ static int make_pair(int *ret_ours, int *ret_theirs, Error *e)
         return 0;
 }
 
-/* A descriptor of the daemons may have none of these numbers, and what they log must not go to a socket. */
+/* A descriptor of the daemons may have none of these numbers, and what they log must not go to a
+ * socket. */
 static int open_standard_fds(void)
 {
         for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)

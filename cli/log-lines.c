@@ -55,7 +55,8 @@ static int match_job(LogReader *x)
         return r;
 }
 
-/* A job's number is used once by a master, but a master can be set up anew: older entries are not ours. */
+/* A job's number is used once by a master, but a master can be set up anew: older entries are not
+ * ours. */
 static int open_journal(LogReader *x)
 {
         int r;

@@ -3,8 +3,8 @@
  *
  *      the master's events          whole jobs only
  *      stderr of the commands       the last lines of each attempt, as the master keeps them
- *      the journal                  what daemons on this host logged with MR_JOB= and, for one task, MR_TASK= or
- *                                   MR_ATTEMPT=
+ *      the journal                  what daemons on this host logged with MR_JOB= and, for one
+ *                                   task, MR_TASK= or MR_ATTEMPT=
  */
 #pragma once
 

@@ -42,7 +42,8 @@ typedef struct Tree {
         uint32_t count;
 } Tree;
 
-/* A sorted text that waits to be merged: a part that is not open yet, or a range of the scratch file. */
+/* A sorted text that waits to be merged: a part that is not open yet, or a range of the scratch
+ * file. */
 typedef struct Run {
         bool merged; /* in the scratch file */
         uint32_t part;
@@ -434,7 +435,8 @@ static int merge_to_scratch(Merge *m, const Run *runs, uint32_t count, Run *ret,
         return 0;
 }
 
-/* One pass from left to right: groups become one run each, until no more than @max_open are left. */
+/* One pass from left to right: groups become one run each, until no more than @max_open are
+ * left. */
 static int merge_pass(Merge *m, GArray *runs, uint32_t max_open, Error *e)
 {
         for (uint32_t at = 0; at < runs->len && runs->len > max_open; at++) {

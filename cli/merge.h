@@ -1,9 +1,9 @@
 /*
  * Merge of the parts of a result — many sorted texts become one, on standard output.
  *
- * A result is one file per reduce, each sorted by key; who asks for it on a terminal wants one list.
- * A key is what stands before the first TAB of a line (else the whole line); keys compare by memcmp,
- * then length, and equal keys keep the order of their parts.
+ * A result is one file per reduce, each sorted by key; who asks for it on a terminal wants one
+ * list. A key is what stands before the first TAB of a line (else the whole line); keys compare by
+ * memcmp, then length, and equal keys keep the order of their parts.
  *
  * Memory is bounded by the buffers, not by the result: only a key has to fit, a value of any length
  * streams through. Descriptors are bounded by @max_open: more parts than that are first merged in
@@ -22,7 +22,8 @@
 #define MERGE_OPEN_MAX 4096        /* = MERGE_BUFFERS_BYTES / MERGE_BUFFER_MIN_BYTES */
 #define MERGE_KEY_MAX_BYTES GIB(1) /* a longer key is an error, not a swapping machine */
 
-/* Opens part @part, a regular file, which is read by position. Return: 0 or negative errno with a message. */
+/* Opens part @part, a regular file, which is read by position. Return: 0 or negative errno with a
+ * message. */
 typedef int (*MergeOpen)(void *userdata, uint32_t part, int *ret_fd, Error *e);
 
 typedef struct MergeOptions {
@@ -38,8 +39,8 @@ typedef struct MergeOptions {
  *
  * A last line without a newline gets one where more than one part is merged.
  *
- * Return: 0; -EPIPE when nobody reads @to any more; -EINTR when *interrupted was set; another negative
- * errno with a message.
+ * Return: 0; -EPIPE when nobody reads @to any more; -EINTR when *interrupted was set; another
+ * negative errno with a message.
  */
 int merge_parts(MergeOpen open_part, void *userdata, uint32_t parts, int to, const MergeOptions *o,
                 Error *e);

@@ -3,12 +3,14 @@
  *
  *      mr-sweep DIR <PIPE
  *
- * DIR is the private directory of that mrctl. From the pipe comes "TAG OUTPUT" once the job has an output directory, and
- * then nothing: it ends with mrctl. Who ends in order has removed DIR and killed this program before. Tasks of a
- * killed mrctl take a second to end, and may write until then. Of OUTPUT what the job wrote is removed if it is marked
- * as this job's and not done (base/output-names.h).
+ * DIR is the private directory of that mrctl. From the pipe comes "TAG OUTPUT" once the job has an
+ * output directory, and then nothing: it ends with mrctl. Who ends in order has removed DIR and
+ * killed this program before. Tasks of a killed mrctl take a second to end, and may write until
+ * then. Of OUTPUT what the job wrote is removed if it is marked as this job's and not done
+ * (base/output-names.h).
  *
- * It needs nothing but libc and base/fs-dir.c: it is started beside jobs that may live for milliseconds more.
+ * It needs nothing but libc and base/fs-dir.c: it is started beside jobs that may live for
+ * milliseconds more.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -72,7 +74,8 @@ static int sweep_output(const char *output)
         return first < 0 ? first : r;
 }
 
-/* @output: NULL once there is nothing more to do with it: when it is clean, the next job may take it. */
+/* @output: NULL once there is nothing more to do with it: when it is clean, the next job may take
+ * it. */
 static int sweep(const char *dir, const char **output)
 {
         int r = *output ? sweep_output(*output) : 0;

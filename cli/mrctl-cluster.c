@@ -1,8 +1,9 @@
 /*
  * mrctl cluster — which hosts belong to it, and by which CA: token, join, list, revoke, rotate-ca.
  *
- * The master's host makes tokens and revokes; a new host joins. Joining speaks to the network, which mrctl never does: it
- * is mr-workerd's work, whose keys they are, and mrctl starts that, and the service after it.
+ * The master's host makes tokens and revokes; a new host joins. Joining speaks to the network,
+ * which mrctl never does: it is mr-workerd's work, whose keys they are, and mrctl starts that, and
+ * the service after it.
  */
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -19,7 +20,8 @@
 #define CLUSTER_INTERFACE "org.mapreduced.Master1.Cluster"
 #define WORKER_UNIT "mr-workerd.service"
 
-/* ---- token -------------------------------------------------------------------------------------- */
+/* ---- token
+ * -------------------------------------------------------------------------------------- */
 
 static int print_token(const Arguments *a, const char *token, uint64_t expires_usec)
 {
@@ -78,7 +80,8 @@ static int forget_tokens(const Arguments *a, Master *m)
         return EXIT_SUCCESS;
 }
 
-/* ---- ca, rotate-ca, drop-ca --------------------------------------------------------------------- */
+/* ---- ca, rotate-ca, drop-ca
+ * --------------------------------------------------------------------- */
 
 /* All that the interface shows, as JSON. */
 static int get_ca(Master *m, json_t **ret, Error *e)
@@ -189,7 +192,8 @@ static int drop_ca(const Arguments *a, Master *m)
         json_decref(names);
         return print_finish();
 }
-/* ---- list --------------------------------------------------------------------------------------- */
+/* ---- list
+ * --------------------------------------------------------------------------------------- */
 
 enum { NAME, ROLE, STATE, UNTIL, ID, SERIAL, SINCE, REVOKED, COLUMNS };
 
@@ -244,7 +248,8 @@ static int list_certificates(const Arguments *a, Master *m)
         return table_print(t);
 }
 
-/* ---- revoke ------------------------------------------------------------------------------------- */
+/* ---- revoke
+ * ------------------------------------------------------------------------------------- */
 
 static int revoke_worker(const Arguments *a, Master *m)
 {
@@ -268,7 +273,8 @@ static int revoke_worker(const Arguments *a, Master *m)
         return EXIT_SUCCESS;
 }
 
-/* ---- join --------------------------------------------------------------------------------------- */
+/* ---- join
+ * --------------------------------------------------------------------------------------- */
 
 /* The token goes by a pipe: what stands in a command line, every user can read. */
 static int feed(const char *token, int *ret_fd, Error *e)
@@ -333,7 +339,8 @@ static int systemd_call(sd_bus *bus, const char *method, Error *e, const char *t
         return r < 0 ? error_setf(e, r, "%s", error.message ?: error_text(r)) : 0;
 }
 
-/* As `systemctl enable` and `systemctl restart` do: it may be running, idle, since it was installed. */
+/* As `systemctl enable` and `systemctl restart` do: it may be running, idle, since it was
+ * installed. */
 static int start_service(Error *e)
 {
         _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
@@ -381,7 +388,8 @@ static int join(const Arguments *a)
         return print_finish();
 }
 
-/* ---- All of it ---------------------------------------------------------------------------------- */
+/* ---- All of it
+ * ---------------------------------------------------------------------------------- */
 
 typedef struct Subverb {
         const char *name;

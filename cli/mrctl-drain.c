@@ -1,5 +1,6 @@
 /*
- * mrctl drain, mrctl resume — take workers out of service and back; goes on with the next one where one fails.
+ * mrctl drain, mrctl resume — take workers out of service and back; goes on with the next one where
+ * one fails.
  */
 #include "cli/each.h"
 #include "cli/verbs.h"

@@ -162,7 +162,8 @@ static void add_time(GPtrArray *words, const char *option, uint64_t usec)
                                 g_strdup_printf("%s=@%" PRIu64, option, usec / USEC_PER_SEC));
 }
 
-/* The journal is where its host is, and so is the mrctl that reads it: the same question, asked there. */
+/* The journal is where its host is, and so is the mrctl that reads it: the same question, asked
+ * there. */
 static int ask_there(const Arguments *a)
 {
         g_autoptr(GPtrArray) words = g_ptr_array_new_with_free_func(g_free);

@@ -46,7 +46,8 @@ static int add_task(Table *t, const char *kind, sd_bus_message *m)
         return 1;
 }
 
-/* The states are the master's to look at: of a hundred thousand tasks it sends those few that run. */
+/* The states are the master's to look at: of a hundred thousand tasks it sends those few that
+ * run. */
 static int call_page(Master *m, const Arguments *a, const char *path, const char *kind,
                      uint32_t first, uint32_t max, sd_bus_message **ret, Error *e)
 {
@@ -68,7 +69,8 @@ static int call_page(Master *m, const Arguments *a, const char *path, const char
         return r < 0 ? master_explain(m, NULL, r, e) : master_send(m, call, ret, e);
 }
 
-/* Returns how many tasks the page had, or negative errno with a message; @first: where the next one begins. */
+/* Returns how many tasks the page had, or negative errno with a message; @first: where the next one
+ * begins. */
 static int add_page(Table *t, const Arguments *a, Master *m, const char *path, const char *kind,
                     uint32_t *first, uint32_t max, Error *e)
 {

@@ -1,8 +1,8 @@
 /*
  * mrctl time query — the exchange of Cristian's algorithm, once, for people to read.
  *
- * The question is asked by timesyncd-lite --query, which needs no daemon and changes nothing; so mrctl
- * itself still opens no network connection.
+ * The question is asked by timesyncd-lite --query, which needs no daemon and changes nothing; so
+ * mrctl itself still opens no network connection.
  */
 #include <fcntl.h>
 #include <inttypes.h>

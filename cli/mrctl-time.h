@@ -6,8 +6,8 @@
 #include "cli/verbs.h"
 
 /*
- * What follows "mrctl time"; operands include the word. Each returns the exit status and has said what
- * went wrong.
+ * What follows "mrctl time"; operands include the word. Each returns the exit status and has said
+ * what went wrong.
  */
 int time_status(const Arguments *a);
 int time_servers(const Arguments *a);

@@ -1,8 +1,8 @@
 /*
  * mrctl with all of its verbs — see mrctl.c, which loads it.
  *
- * This file reads the command line and calls the verb; each verb is a file, mrctl-VERB.c. Everything goes
- * over D-Bus: mrctl opens no network connection and reads no state of the daemons.
+ * This file reads the command line and calls the verb; each verb is a file, mrctl-VERB.c.
+ * Everything goes over D-Bus: mrctl opens no network connection and reads no state of the daemons.
  */
 #include "config.h"
 #include "cli/all-verbs.h"

@@ -1,9 +1,10 @@
 /*
  * mrctl why — the one cause that matters, from the attempt that matters, and the way out.
  *
- * For a job that failed the cause is the master's sentence, and the attempt the one that the master blames. For
- * one that does not get on it is what it waits for, or else what went wrong last, or else the attempt
- * that has been at work longest. The way out is looked up by the cause's word (base/cause.h), never by the sentence.
+ * For a job that failed the cause is the master's sentence, and the attempt the one that the master
+ * blames. For one that does not get on it is what it waits for, or else what went wrong last, or
+ * else the attempt that has been at work longest. The way out is looked up by the cause's word
+ * (base/cause.h), never by the sentence.
  */
 #include "base/cause.h"
 #include "base/parse.h"

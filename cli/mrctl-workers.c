@@ -39,8 +39,8 @@ static const Column columns[COLUMNS] = {
 };
 
 /*
- * How far the worker's clock is off the master's: "+1.500ms" is ahead. A star: its kernel says that nothing
- * keeps it.
+ * How far the worker's clock is off the master's: "+1.500ms" is ahead. A star: its kernel says that
+ * nothing keeps it.
  */
 static char *format_clock(int64_t offset_usec, uint64_t bound_usec, bool synchronised)
 {

@@ -1,9 +1,9 @@
 /*
  * mrctl — what a person types to give a job to the cluster, and to see what became of it.
  *
- * The program itself knows one thing, to run a job on this machine alone: what such a job costs beside its own work is the
- * start of programs, and libraries that print tables and JSON would be a part of that. For everything else it loads
- * the module mrctl-verbs.so, which is all of mrctl.
+ * The program itself knows one thing, to run a job on this machine alone: what such a job costs
+ * beside its own work is the start of programs, and libraries that print tables and JSON would be a
+ * part of that. For everything else it loads the module mrctl-verbs.so, which is all of mrctl.
  */
 #include <dlfcn.h>
 #include <locale.h>
@@ -14,7 +14,8 @@
 #include "platform/quick.h"
 #include "platform/spawn.h"
 
-/* Is it a local job that prints no JSON? Then it is run. Whoever is not understood is answered by the module. */
+/* Is it a local job that prints no JSON? Then it is run. Whoever is not understood is answered by
+ * the module. */
 static bool run_locally(int argc, char **argv, int *ret_status)
 {
         /* getopt() moves the words about. */
@@ -48,8 +49,8 @@ int main(int argc, char **argv)
 {
         int status;
 
-        /* All that is used of it: widths on the terminal, and names of days. In a locale of UTF-8 all categories are
-         * a dozen files to open. */
+        /* All that is used of it: widths on the terminal, and names of days. In a locale of UTF-8
+         * all categories are a dozen files to open. */
         (void) setlocale(LC_CTYPE, "");
         (void) setlocale(LC_TIME, "");
         (void) signal(SIGPIPE, SIG_IGN); /* EPIPE says it, where it is asked for */

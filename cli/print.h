@@ -44,8 +44,8 @@ int print_finish(void);
 /**
  * pager_open() - let what follows on stdout go through $PAGER (less, where it is unset)
  *
- * Only on a terminal, and not with --no-pager. As systemctl does: less ends by itself when everything fits
- * on the screen.
+ * Only on a terminal, and not with --no-pager. As systemctl does: less ends by itself when
+ * everything fits on the screen.
  */
 void pager_open(const Arguments *a);
 

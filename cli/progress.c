@@ -20,7 +20,8 @@ static uint64_t now_usec(void)
         return (uint64_t) g_get_monotonic_time();
 }
 
-/* Of the whole job, 0 to 1: weights that fit a job whose maps read everything and whose reduces read less. */
+/* Of the whole job, 0 to 1: weights that fit a job whose maps read everything and whose reduces
+ * read less. */
 static double whole_progress(const Job *j)
 {
         return 0.7 * j->map_progress + 0.1 * j->shuffle_progress + 0.2 * j->reduce_progress;

@@ -26,6 +26,7 @@ void progress_done(Progress *p);
 /* @job changed, and stays where it is; drawn now, or soon where that was a moment ago. */
 void progress_update(Progress *p, const Job *job);
 
-/* Takes the line away, so that something else can be printed; and puts it back with the next change. */
+/* Takes the line away, so that something else can be printed; and puts it back with the next
+ * change. */
 void progress_clear(Progress *p);
 void progress_pause(Progress *p, bool paused);

@@ -1,8 +1,9 @@
 /*
  * Programs of another host — see remote.h.
  *
- * A result is merged where its parts are, and comes as one stream through ssh: no descriptor has to cross, nothing is
- * stored on the way, and who may read it is decided there, for the user whom ssh let in.
+ * A result is merged where its parts are, and comes as one stream through ssh: no descriptor has to
+ * cross, nothing is stored on the way, and who may read it is decided there, for the user whom ssh
+ * let in.
  */
 #include <sys/wait.h>
 

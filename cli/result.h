@@ -8,8 +8,8 @@
 
 /**
  * result_print() - merge all parts of a job that is done
- * @j: its parts come from the master, or from its output directory if it has one; of another host, as mrctl
- *     there prints them
+ * @j: its parts come from the master, or from its output directory if it has one; of another host,
+ *     as mrctl there prints them
  * @l: NULL, or the daemons it comes from: they are guarded while a reader keeps us waiting
  *
  * SIGINT and SIGTERM end the printing from here on; they are unblocked.

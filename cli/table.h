@@ -1,9 +1,9 @@
 /*
  * Tables — rows for people by libsmartcols, or the same rows as a JSON array of objects.
  *
- * A verb fills one table and need not know which of the two is printed. On a terminal a table is cut to
- * its width and coloured, and goes through a pager when it is longer than the screen; into a pipe or a
- * file goes every byte.
+ * A verb fills one table and need not know which of the two is printed. On a terminal a table is
+ * cut to its width and coloured, and goes through a pager when it is longer than the screen; into a
+ * pipe or a file goes every byte.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 /*
- * What each verb does — see verbs.h. Apart from the table of their names, which `mrctl --local run` reads without all this.
+ * What each verb does — see verbs.h. Apart from the table of their names, which `mrctl --local run`
+ * reads without all this.
  */
 #include "cli/job.h"
 #include "cli/verbs.h"

@@ -78,7 +78,8 @@ int verb_timeline(const Arguments *a);
 int verb_drain(const Arguments *a);
 int verb_resume(const Arguments *a);
 
-/* For the shells' completion: mrctl __complete verbs, apps, or options [VERB]. Returns the exit status. */
+/* For the shells' completion: mrctl __complete verbs, apps, or options [VERB]. Returns the exit
+ * status. */
 int print_words(int argc, char **argv);
 
 /* "mrctl: …" on stderr; returns EXIT_JOB_FAILED. */

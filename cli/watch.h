@@ -41,7 +41,8 @@ typedef struct Watch {
         WatchEnd how;      /* once ended */
         int signal_number; /* the first one that was taken; 0: none */
         Error error;
-        /* Called with each change of the job, before its progress is drawn, and once more when it is over; may be NULL. */
+        /* Called with each change of the job, before its progress is drawn, and once more when it
+         * is over; may be NULL. */
         void (*changed)(struct Watch *w);
         void *userdata;
 } Watch;

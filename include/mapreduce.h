@@ -1,8 +1,8 @@
 /*
  * mapreduce.h — a MapReduce program as a shared object.
  *
- * A program is a table of functions that is called by mr-task, a process that runs one job's attempts
- * one after another. It exports one symbol, and links with nothing:
+ * A program is a table of functions that is called by mr-task, a process that runs one job's
+ * attempts one after another. It exports one symbol, and links with nothing:
  *
  *      #include <mapreduce.h>
  *
@@ -22,11 +22,12 @@
  *      cc -shared -fPIC -o lines.so lines.c
  *      mrctl --local run --app ./lines.so INPUT…
  *
- * Functions return 0, or a negative number, which fails the attempt: what a function here returned, or
- * mr_fail()'s. A plugin that crashes ends its attempt and harms no other. One attempt is one thread.
+ * Functions return 0, or a negative number, which fails the attempt: what a function here returned,
+ * or mr_fail()'s. A plugin that crashes ends its attempt and harms no other. One attempt is one
+ * thread.
  *
- * Memory that is given to a plugin is its to read until the function it was given to returns; a value
- * from mr_next(), until the next call of it. Bytes may be any: empty, with NULs, not UTF-8.
+ * Memory that is given to a plugin is its to read until the function it was given to returns; a
+ * value from mr_next(), until the next call of it. Bytes may be any: empty, with NULs, not UTF-8.
  */
 #ifndef MAPREDUCE_H
 #define MAPREDUCE_H
@@ -38,14 +39,16 @@
 extern "C" {
 #endif
 
-/* Grows when a plugin of before would be misunderstood. New members come at the end, behind `size`. */
+/* Grows when a plugin of before would be misunderstood. New members come at the end, behind
+ * `size`. */
 #define MR_ABI 1u
 #define MR_PLUGIN_SYMBOL "mapreduce_plugin"
 #define MR_PLUGIN_HEADER .abi = MR_ABI, .size = (uint32_t) sizeof(MrPlugin)
 
 typedef struct MrTask MrTask;
 
-/* How the numbers of one key become one, in maps and in reduces: 0 to 2^64 - 1. A sum stops at the end. */
+/* How the numbers of one key become one, in maps and in reduces: 0 to 2^64 - 1. A sum stops at the
+ * end. */
 typedef enum MrOp {
         MR_OP_NONE, /* values are bytes, and reduce() says what becomes of them */
         MR_OP_SUM,
@@ -81,31 +84,32 @@ typedef struct MrPlugin {
         MrOp op;
         int ordered; /* 1: map() emits by mr_emit_ordered(), all of it */
 
-        /* Once an attempt, before and after everything else. teardown() is called whenever setup() was
-         * and returned 0. */
+        /* Once an attempt, before and after everything else. teardown() is called whenever setup()
+         * was and returned 0. */
         int (*setup)(MrTask *t, void **ret_state);
         void (*teardown)(MrTask *t, void *state);
 
-        /* One record: a line without its newline, or, with a parameter "record", that many bytes. */
+        /* One record: a line without its newline, or, with a parameter "record", that many
+         * bytes. */
         int (*map)(MrTask *t, void *state, const void *record, size_t size);
 
         /* No more records in this file's piece. */
         int (*map_end)(MrTask *t, void *state);
 
-        /* Makes the values of a key fewer before they are sent: reads them with mr_next() and emits the
-         * same key. May be called any number of times, also never. */
+        /* Makes the values of a key fewer before they are sent: reads them with mr_next() and emits
+         * the same key. May be called any number of times, also never. */
         int (*combine)(MrTask *t, void *state, const void *key, size_t size);
 
-        /* One key; its values by mr_next() or mr_next_number(). Emits lines of the result: mr_emit()
-         * writes key TAB value, or the key alone without a value; mr_write() any bytes. Without it
-         * each value is written with its key. */
+        /* One key; its values by mr_next() or mr_next_number(). Emits lines of the result:
+         * mr_emit() writes key TAB value, or the key alone without a value; mr_write() any bytes.
+         * Without it each value is written with its key. */
         int (*reduce)(MrTask *t, void *state, const void *key, size_t size);
 
         /* No more keys. May emit. */
         int (*reduce_end)(MrTask *t, void *state);
 
-        /* Which reduce gets a key, below @partitions; without it, a hash of the key says. The same for
-         * the same key in every attempt. */
+        /* Which reduce gets a key, below @partitions; without it, a hash of the key says. The same
+         * for the same key in every attempt. */
         uint32_t (*partition)(MrTask *t, void *state, const void *key, size_t size,
                               uint32_t partitions);
 } MrPlugin;
@@ -134,21 +138,23 @@ struct MrTask {
         const MrHost *host; /* the rest is mr-task's */
 };
 
-/* A record: from map() and combine() to the reduces, from reduce() to the result. Bytes are copied. */
+/* A record: from map() and combine() to the reduces, from reduce() to the result. Bytes are
+ * copied. */
 static inline int mr_emit(MrTask *t, const void *key, size_t key_size, const void *value,
                           size_t value_size)
 {
         return t->host->emit(t, key, key_size, value, value_size);
 }
 
-/* A number. With an op, all of a key are combined on the way; in a reduce it is written as digits. */
+/* A number. With an op, all of a key are combined on the way; in a reduce it is written as
+ * digits. */
 static inline int mr_emit_number(MrTask *t, const void *key, size_t size, uint64_t number)
 {
         return t->host->emit_number(t, key, size, number);
 }
 
-/* A record whose place among the values of its key is by @order, compared byte by byte; for the map() of
- * a plugin that is `ordered`. mr_order() gives it back. */
+/* A record whose place among the values of its key is by @order, compared byte by byte; for the
+ * map() of a plugin that is `ordered`. mr_order() gives it back. */
 static inline int mr_emit_ordered(MrTask *t, const void *key, size_t key_size, const void *order,
                                   size_t order_size, const void *value, size_t value_size)
 {
@@ -161,7 +167,8 @@ static inline int mr_next(MrTask *t, const void **ret, size_t *ret_size)
         return t->host->next(t, ret, ret_size);
 }
 
-/* The same for a value that mr_emit_number() made. With an op there is one: all of them combined. */
+/* The same for a value that mr_emit_number() made. With an op there is one: all of them
+ * combined. */
 static inline int mr_next_number(MrTask *t, uint64_t *ret)
 {
         return t->host->next_number(t, ret);
@@ -173,7 +180,8 @@ static inline int mr_order(MrTask *t, const void **ret, size_t *ret_size)
         return t->host->order(t, ret, ret_size);
 }
 
-/* Any bytes into the result, from reduce() and reduce_end(). A part of the result is text in most jobs. */
+/* Any bytes into the result, from reduce() and reduce_end(). A part of the result is text in most
+ * jobs. */
 static inline int mr_write(MrTask *t, const void *data, size_t size)
 {
         return t->host->write(t, data, size);
@@ -202,7 +210,8 @@ static inline void mr_count(MrTask *t, const char *group, const char *name, uint
         t->host->count(t, group, name, n);
 }
 
-/* What the attempt is doing, for those who watch the job. Both are signs of life during a record that takes long. */
+/* What the attempt is doing, for those who watch the job. Both are signs of life during a record
+ * that takes long. */
 static inline void mr_status(MrTask *t, const char *text)
 {
         t->host->status(t, text);

@@ -1,8 +1,8 @@
 /*
  * Catalog — the built-in programs by name, what each is for, and its parameters.
  *
- * The master checks a job against it, mrctl prints it, mr-task runs what it says. The programs themselves
- * are in mr-task; here is what others may know of them. Pure tables: no I/O.
+ * The master checks a job against it, mrctl prints it, mr-task runs what it says. The programs
+ * themselves are in mr-task; here is what others may know of them. Pure tables: no I/O.
  */
 #pragma once
 
@@ -48,8 +48,8 @@ bool catalog_is_plugin(const char *app);
  * catalog_resolve() - arguments as values of parameters
  * @parameters: of the program @app; NULL: it has none
  * @args:       "NAME=VALUE" each; the first may be the first parameter's value alone
- * @ret:        the values in the order of @parameters, NULL-terminated, pointing into both; caller frees
- *              the array
+ * @ret:        the values in the order of @parameters, NULL-terminated, pointing into both; caller
+ *              frees the array
  *
  * Return: 0; -EINVAL with a sentence for an unknown name, a parameter given twice, or one missing.
  */

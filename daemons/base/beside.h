@@ -1,8 +1,8 @@
 /*
  * What lies beside us — modules of one of our programs, loaded when they are needed.
  *
- * Libraries that most runs have no use for cost every run their linking. What needs them is a module instead, a shared
- * object of which one symbol is wanted: a table of functions.
+ * Libraries that most runs have no use for cost every run their linking. What needs them is a
+ * module instead, a shared object of which one symbol is wanted: a table of functions.
  */
 #pragma once
 

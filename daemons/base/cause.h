@@ -1,9 +1,10 @@
 /*
- * Causes — why an attempt or a job failed or waits, as a word for programs beside the sentence for people.
+ * Causes — why an attempt or a job failed or waits, as a word for programs beside the sentence for
+ * people.
  *
- * The word is chosen where the cause is known, and travels as it is: mr-task, its worker, the master, the master's
- * database, the bus. Whoever does not know a word, of a newer program perhaps, shows the sentence; "" is no word.
- * Words stay: scripts go by them.
+ * The word is chosen where the cause is known, and travels as it is: mr-task, its worker, the
+ * master, the master's database, the bus. Whoever does not know a word, of a newer program perhaps,
+ * shows the sentence; "" is no word. Words stay: scripts go by them.
  */
 #pragma once
 

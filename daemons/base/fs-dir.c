@@ -1,5 +1,6 @@
 /*
- * Directories, name by name, and their removal — see fs.h. Of libc alone, so that a program as small as mr-sweep has it.
+ * Directories, name by name, and their removal — see fs.h. Of libc alone, so that a program as
+ * small as mr-sweep has it.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -52,7 +53,8 @@ static int rm_rf_children(int fd)
         return first < 0 ? first : r;
 }
 
-/* A directory of ours may deny us to look or to remove (mode 0555 of a module cache): allow it first. */
+/* A directory of ours may deny us to look or to remove (mode 0555 of a module cache): allow it
+ * first. */
 static int open_to_empty(int dir_fd, const char *name)
 {
         const int flags = O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;

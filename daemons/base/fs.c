@@ -165,7 +165,8 @@ int copy_bytes(int from, int to)
                         n = copy_file_range(from, NULL, to, NULL, (size_t) GIB(1), 0);
                         if (n > 0)
                                 continue;
-                        /* procfs and friends answer 0 to copy_file_range: let read() decide the end. */
+                        /* procfs and friends answer 0 to copy_file_range: let read() decide the
+                         * end. */
                         try_kernel = false;
                         buffer = malloc(KIB(256));
                         if (!buffer)

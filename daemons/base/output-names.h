@@ -14,5 +14,6 @@
 #define OUTPUT_PART_FORMAT                                                                         \
         OUTPUT_PART_PREFIX "%05u%s" /* the number, and the ending of its compression or "" */
 
-/* A file in _temporary that says whose it is: the job's id, and when it was submitted, in microseconds. */
+/* A file in _temporary that says whose it is: the job's id, and when it was submitted, in
+ * microseconds. */
 #define OUTPUT_TAG_FORMAT "job-%s-%" PRIu64

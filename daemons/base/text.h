@@ -7,7 +7,8 @@
 
 #define ID128_HEX_SIZE 33 /* 32 digits and the NUL */
 
-/* 128 random bits from the kernel as 32 lower-case hex digits. Aborts only if the kernel has none. */
+/* 128 random bits from the kernel as 32 lower-case hex digits. Aborts only if the kernel has
+ * none. */
 void id128_make(char ret[static ID128_HEX_SIZE]);
 
 /* Exactly 32 lower-case hex digits. */
@@ -16,7 +17,8 @@ bool id128_is_valid(const char *s);
 /* Bytes as lower-case hex digits; @ret has room for two of each and the NUL. */
 void text_hex(const void *data, size_t size_bytes, char *ret);
 
-/* A host's or a worker's name: 1 to 255 bytes that may be shown in logs and on terminals as they are. */
+/* A host's or a worker's name: 1 to 255 bytes that may be shown in logs and on terminals as they
+ * are. */
 bool text_is_name(const char *s);
 
 /* Puts a copy of @value in the place of *@s; NULL leaves it. */

@@ -1,8 +1,8 @@
 /*
  * Counters — see counters.h.
  *
- * A set is kept as the text that the database stores, too: a task has about ten counters, so some 250 bytes, and
- * they are looked at twice in its life.
+ * A set is kept as the text that the database stores, too: a task has about ten counters, so some
+ * 250 bytes, and they are looked at twice in its life.
  */
 #include <inttypes.h>
 
@@ -112,7 +112,7 @@ static void add_line(void *userdata, const char *name, uint64_t value)
                 g_tree_insert(c->values, g_strdup(name), v);
         }
         if (__builtin_add_overflow(*v, value, v))
-                *v = UINT64_MAX; /* a program counts what it likes; less than nothing it did not count */
+                *v = UINT64_MAX; /* a program counts what it likes, but never less than nothing */
 }
 
 /* Never below zero: a name that was dropped when it was added is not there to be taken from. */

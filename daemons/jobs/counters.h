@@ -1,9 +1,9 @@
 /*
  * Counters — what the committed attempts of a job counted, each record once.
  *
- * A task's counters are added when an attempt is committed and taken away when its output is lost, so
- * a record that was read three times on the way counts once. Names are bounded, as Hadoop bounds them: a
- * program that counts each word in a counter of its own must not grow the master.
+ * A task's counters are added when an attempt is committed and taken away when its output is lost,
+ * so a record that was read three times on the way counts once. Names are bounded, as Hadoop bounds
+ * them: a program that counts each word in a counter of its own must not grow the master.
  */
 #pragma once
 
@@ -19,8 +19,8 @@ Counters *counters_new(void);
 Counters *counters_free(Counters *c);
 DEFINE_CLEANUP(Counters, counters_free);
 
-/* An attempt's list, being filled: NULL begins one. A name twice is summed by counters_add(). Names that
- * are too long, empty or not UTF-8 are dropped, as is what is beyond COUNTERS_MAX. */
+/* An attempt's list, being filled: NULL begins one. A name twice is summed by counters_add(). Names
+ * that are too long, empty or not UTF-8 are dropped, as is what is beyond COUNTERS_MAX. */
 CounterSet *counter_set_add(CounterSet *set, const char *name, uint64_t value);
 CounterSet *counter_set_free(CounterSet *set);
 DEFINE_CLEANUP(CounterSet, counter_set_free);

@@ -393,7 +393,8 @@ static void set_text(char **text, const char *value)
         *text = g_strdup(value);
 }
 
-/* A reducer without a mapper reads the input's own lines; "none" is Hadoop's way to ask for maps alone. */
+/* A reducer without a mapper reads the input's own lines; "none" is Hadoop's way to ask for maps
+ * alone. */
 static void settle_commands(JobDesc *d)
 {
         if (g_str_equal(d->reducer, JOB_REDUCER_NONE)) {

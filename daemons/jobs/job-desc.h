@@ -1,8 +1,8 @@
 /*
  * Job description — what a person asked for, checked once and then believed.
  *
- * It is filled key by key, as it comes over the bus, and sealed by job_desc_check(), which knows every
- * limit and names what is wrong in a sentence with the way out. A sealed description is never
+ * It is filled key by key, as it comes over the bus, and sealed by job_desc_check(), which knows
+ * every limit and names what is wrong in a sentence with the way out. A sealed description is never
  * changed; it is stored as one blob and read back the same.
  *
  * No I/O: whether an input exists is for the planner to say.
@@ -14,8 +14,9 @@
 #define JOB_REDUCES_MAX 10000U
 #define JOB_SPLIT_SIZE_MIN KIB(4)
 #define JOB_SPLIT_SIZE_MAX (1024 * GIB(1))
-/* Defaults: of an app, for what is sorted or combined at once should not be far from a cache's size; of a command whose
- * outputs are to be known again, and so must not depend on who is there. Other commands' splits are cut for the slots. */
+/* Defaults: of an app, for what is sorted or combined at once should not be far from a cache's
+ * size; of a command whose outputs are to be known again, and so must not depend on who is there.
+ * Other commands' splits are cut for the slots. */
 #define JOB_SPLIT_SIZE_APP MIB(32)
 #define JOB_SPLIT_SIZE_REUSED_COMMAND MIB(64)
 #define JOB_MAX_ATTEMPTS_MAX 100U
@@ -100,7 +101,8 @@ DEFINE_CLEANUP(JobDesc, job_desc_free);
  */
 int job_desc_type(const char *key, char *ret, Error *e);
 
-/* One value of a key of that type. -EINVAL, -E2BIG or -ERANGE with a sentence that names the key. */
+/* One value of a key of that type. -EINVAL, -E2BIG or -ERANGE with a sentence that names the
+ * key. */
 int job_desc_set_string(JobDesc *d, const char *key, const char *value, Error *e);
 int job_desc_add_string(JobDesc *d, const char *key, const char *value, Error *e);
 int job_desc_set_number(JobDesc *d, const char *key, uint64_t value, Error *e);
@@ -109,7 +111,8 @@ int job_desc_set_boolean(JobDesc *d, const char *key, bool value, Error *e);
 /* A shipped file. Its name has no slash, is not hidden by "." or "..", and comes once. */
 int job_desc_add_file(JobDesc *d, const char *name, Error *e);
 
-/* The whole: exactly one program (a reducer alone gets the identity mapper), inputs, everything in range. Gives the job a name if it has none. */
+/* The whole: exactly one program (a reducer alone gets the identity mapper), inputs, everything in
+ * range. Gives the job a name if it has none. */
 int job_desc_check(JobDesc *d, Error *e);
 
 /* The directory of Intermediate=stable:PATH; NULL for another. */
@@ -120,14 +123,15 @@ int job_desc_priority(const JobDesc *d);
 
 /**
  * job_desc_program_level() - what a worker must understand to run it: base/program-level.h
- * @ret_setting: the setting that asks for the highest level, "SortKeyFields"; "" for level 0; may be NULL
+ * @ret_setting: the setting that asks for the highest level, "SortKeyFields"; "" for level 0; may
+ *               be NULL
  */
 uint32_t job_desc_program_level(const JobDesc *d, const char **ret_setting);
 
 /* What runs, for people: "wordcount -x", "./map.py | ./reduce.py". Caller owns the string. */
 char *job_desc_program(const JobDesc *d);
 
-/* As bytes for a database, and back. A blob that is not ours is -EBADMSG. A description without settings that are new since the
- * database's version is read by older masters, too. */
+/* As bytes for a database, and back. A blob that is not ours is -EBADMSG. A description without
+ * settings that are new since the database's version is read by older masters, too. */
 GByteArray *job_desc_serialize(const JobDesc *d);
 int job_desc_deserialize(const void *data, size_t size_bytes, JobDesc **ret);

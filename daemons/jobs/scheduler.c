@@ -1,9 +1,10 @@
 /*
  * Scheduler — see scheduler.h.
  *
- * The choice is made for one task at a time: the first in the order of users, jobs and queues that any
- * worker can take, and of these workers the one with the fewest failures in a row, then the lowest load. Only
- * tasks with failures of their own are ever stepped over, so the search ends at the first ordinary task.
+ * The choice is made for one task at a time: the first in the order of users, jobs and queues that
+ * any worker can take, and of these workers the one with the fewest failures in a row, then the
+ * lowest load. Only tasks with failures of their own are ever stepped over, so the search ends at
+ * the first ordinary task.
  */
 #include "jobs/scheduler.h"
 
@@ -13,8 +14,8 @@ typedef struct SchedUser {
         uint32_t used;          /* slots */
         uint32_t maps, reduces; /* attempts in hand */
         uint32_t running_jobs;  /* that were given a task */
-        uint64_t
-                served; /* the count of assignments at his last one: of equals, who waits longest is first */
+        uint64_t served;  /* the count of assignments at his last one: of equals, who waits longest
+                             is first */
         uint64_t visited; /* the last search that has looked at him */
         GPtrArray *jobs;  /* SchedJob *: higher priority first, then older */
 } SchedUser;
@@ -489,7 +490,8 @@ static bool try_task(Scheduler *s, SchedJob *job, TaskKind kind, uint32_t index,
         return w && start(s, job, kind, index, w, now_usec, ret);
 }
 
-/* Whether any worker and the user's limit have room for one more attempt; cheap, and may say yes in vain. */
+/* Whether any worker and the user's limit have room for one more attempt; cheap, and may say yes in
+ * vain. */
 static bool may_start(const Scheduler *s, const SchedJob *job, TaskKind kind)
 {
         if (kind == TASK_MAP)
@@ -507,7 +509,8 @@ static bool try_kind(Scheduler *s, SchedJob *job, TaskKind kind, uint64_t now_us
         for (unsigned n = 0; index != TASK_NONE && n < SCHED_STEP_OVER_MAX; n++) {
                 if (try_task(s, job, kind, index, now_usec, ret))
                         return true;
-                /* Where a task without failures finds no worker, no later one does without preferences of its own. */
+                /* Where a task without failures finds no worker, no later one does without
+                 * preferences of its own. */
                 if (task_table_get(job->table, kind, index)->failed_on_count == 0)
                         return false;
                 index = task_table_next_idle(job->table, kind, index);
@@ -602,7 +605,8 @@ static bool try_backups_of(Scheduler *s, SchedJob *job, TaskKind kind, uint64_t 
         return found;
 }
 
-/* A reduce on a node whose maps were overtaken: it is not waited for until it is seen to be late. */
+/* A reduce on a node whose maps were overtaken: it is not waited for until it is seen to be
+ * late. */
 static bool try_proven_slow(Scheduler *s, SchedJob *job, uint64_t now_usec, Assignment *ret)
 {
         uint32_t i = task_table_first_running(job->table, TASK_REDUCE);

@@ -1,24 +1,25 @@
 /*
  * Scheduler — which task goes to which worker now.
  *
- * Slots are shared by users first: the next one goes to the user with the fewest slots for his weight who
- * can use it, which is weighted max-min fairness by progressive filling (Bertsekas & Gallager, Data Networks, §6.5.2; as
- * in Hadoop's Fair Scheduler: Zaharia et al., EuroSys 2010; for one resource it is DRF: Ghodsi et al., NSDI 2011).
- * Of a user's jobs the one with the highest priority comes first, then the oldest: a priority is a matter
- * between a user and himself, and moves nobody else's jobs. It is work-conserving: what one cannot use, the
- * next one gets; nothing that runs is taken away, so shares settle as tasks end.
+ * Slots are shared by users first: the next one goes to the user with the fewest slots for his
+ * weight who can use it, which is weighted max-min fairness by progressive filling (Bertsekas &
+ * Gallager, Data Networks, §6.5.2; as in Hadoop's Fair Scheduler: Zaharia et al., EuroSys 2010; for
+ * one resource it is DRF: Ghodsi et al., NSDI 2011). Of a user's jobs the one with the highest
+ * priority comes first, then the oldest: a priority is a matter between a user and himself, and
+ * moves nobody else's jobs. It is work-conserving: what one cannot use, the next one gets; nothing
+ * that runs is taken away, so shares settle as tasks end.
  *
  * In a job, maps go first come first served, and a task that comes back goes to the front. A reduce
- * attempt in its shuffle takes no slot, for a slot that waits for maps is a slot that maps wait for; but
- * a worker fetches for at most `slots` reduces of a job at a time. A slot that no other task can use may take a backup of
- * a straggler: see backup.h.
+ * attempt in its shuffle takes no slot, for a slot that waits for maps is a slot that maps wait
+ * for; but a worker fetches for at most `slots` reduces of a job at a time. A slot that no other
+ * task can use may take a backup of a straggler: see backup.h.
  *
  * Preferences, never hard rules, so that nothing starves:
  *   - A task avoids workers on which it failed, until all others are such, too, or it has waited
  *     SCHED_ELSEWHERE_USEC (the idea of delay scheduling: Zaharia et al., EuroSys 2010).
  *   - A worker that fails much is trusted with less: see worker-pool.h.
- * Hard rules: a drained worker gets nothing; nor does one get a task whose program it does not understand; a user's limits; a task's
- * two attempts run on two workers.
+ * Hard rules: a drained worker gets nothing; nor does one get a task whose program it does not
+ * understand; a user's limits; a task's two attempts run on two workers.
  *
  * Every change of an attempt that matters for a slot goes through here; the table is the job's.
  * No I/O, no clock, no log: callers pass now_usec (CLOCK_MONOTONIC).
@@ -113,8 +114,8 @@ uint32_t scheduler_worker_used(const Scheduler *s, uint32_t worker);
 uint32_t scheduler_worker_attempts(const Scheduler *s, uint32_t worker); /* in any phase */
 uint32_t scheduler_user_used(const Scheduler *s, uint32_t uid);          /* slots */
 
-/* Jobs of one user and priority come in the order of their age. The table stays the caller's, who removes
- * the job before freeing it. */
+/* Jobs of one user and priority come in the order of their age. The table stays the caller's, who
+ * removes the job before freeing it. */
 void scheduler_add_job(Scheduler *s, TaskTable *t, const SchedJobOptions *o);
 void scheduler_remove_job(Scheduler *s, TaskTable *t);
 
@@ -126,12 +127,14 @@ void scheduler_remove_job(Scheduler *s, TaskTable *t);
  */
 int scheduler_next(Scheduler *s, uint64_t now_usec, Assignment *ret);
 
-/* A task that is worth more on one worker than on any other: starts it there, whatever slots there are. As
- * task_table_start(); -ENOENT: there is no such worker, or it does not understand the program. */
+/* A task that is worth more on one worker than on any other: starts it there, whatever slots there
+ * are. As task_table_start(); -ENOENT: there is no such worker, or it does not understand the
+ * program. */
 int scheduler_start_on(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t worker,
                        uint64_t now_usec, uint32_t *ret_attempt);
 
-/* As task_table_resume(), with its slot counted. A worker that is not there yet counts with no slots. */
+/* As task_table_resume(), with its slot counted. A worker that is not there yet counts with no
+ * slots. */
 int scheduler_resume(Scheduler *s, TaskTable *t, TaskKind kind, uint32_t task, uint32_t attempt,
                      uint32_t worker, uint64_t now_usec);
 

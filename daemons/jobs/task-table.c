@@ -52,7 +52,8 @@ static void list_remove(TaskSet *s, uint32_t index)
         task->prev = task->next = TASK_NONE;
 }
 
-/* The one place where a task changes its state. A task that had its chance goes to the front: others wait for it. */
+/* The one place where a task changes its state. A task that had its chance goes to the front:
+ * others wait for it. */
 static void set_state(TaskSet *s, uint32_t index, TaskState state)
 {
         Task *task = &s->tasks[index];

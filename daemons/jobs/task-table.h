@@ -2,7 +2,8 @@
  * Task table — which tasks of a job may run, and whose result counts.
  *
  * A task is not run once; it is *attempted*, as often as needed. The first attempt committed wins,
- * later ones are discarded. So a dead worker, a slow worker and a repeated answer are one case, not three.
+ * later ones are discarded. So a dead worker, a slow worker and a repeated answer are one case, not
+ * three.
  *
  *              start              commit
  *      IDLE ──────────▶ RUNNING ──────────▶ DONE
@@ -11,17 +12,18 @@
  *       └──────── map only: output lost ─────┘
  *
  * Only map tasks leave DONE: their output sits on the worker's own disk, a reduce task's is in the
- * output directory and is never made again. And they leave it only while some reduce still needs them:
- * a reduce that has all its input in hand (from ATTEMPT_WAITING on) needs no map any more.
+ * output directory and is never made again. And they leave it only while some reduce still needs
+ * them: a reduce that has all its input in hand (from ATTEMPT_WAITING on) needs no map any more.
  *
- * The table is also the lineage of the job: task_table_output() says which attempt's output of a map is
- * the current one, and nobody reads another.
+ * The table is also the lineage of the job: task_table_output() says which attempt's output of a
+ * map is the current one, and nobody reads another.
  *
  * Source: Dean & Ghemawat, OSDI 2004, §3.2-3.3 (failure), §3.6 (backup).
- * Changed: a reduce attempt tells its phase, so that one which is past the shuffle costs no map a rerun.
+ * Changed: a reduce attempt tells its phase, so that one which is past the shuffle costs no map a
+ * rerun.
  *
- * No I/O, no clock, no log here: callers pass now_usec (CLOCK_MONOTONIC). A task costs less than 256 bytes
- * plus its status text of at most TASK_STATUS_MAX_BYTES.
+ * No I/O, no clock, no log here: callers pass now_usec (CLOCK_MONOTONIC). A task costs less than
+ * 256 bytes plus its status text of at most TASK_STATUS_MAX_BYTES.
  */
 #pragma once
 
@@ -32,7 +34,8 @@
 #define TASK_FAILED_ON_MAX 8U      /* workers remembered for each task */
 #define TASK_STATUS_MAX_BYTES 512U /* longer text is cut at a character */
 
-/* After so many reports about one output it is believed to be lost, even if one worker made them all. */
+/* After so many reports about one output it is believed to be lost, even if one worker made them
+ * all. */
 #define LOST_OUTPUT_REPORTS_MAX 3U
 
 typedef enum TaskKind {
@@ -78,7 +81,8 @@ typedef struct Task {
         uint32_t running_count;
         Attempt running[TASK_ATTEMPTS_AT_ONCE];
 
-        /* Of the attempt that was committed last; meaningful while `committed`, also after a map left DONE. */
+        /* Of the attempt that was committed last; meaningful while `committed`, also after a map
+         * left DONE. */
         bool committed;
         bool output_lost; /* a map that stays DONE only because nobody needs it now */
         uint32_t done_attempt;
@@ -135,7 +139,8 @@ uint32_t task_table_next_running(const TaskTable *t, TaskKind kind, uint32_t ind
 /* Whether a reduce may begin its shuffle: no map is idle, or 5 % of them are done. */
 bool task_table_may_shuffle(const TaskTable *t);
 
-/* Of which kind the tasks are whose results are the job's parts: reduces, or, of a job without any, maps. */
+/* Of which kind the tasks are whose results are the job's parts: reduces, or, of a job without any,
+ * maps. */
 TaskKind task_table_part_kind(const TaskTable *t);
 
 bool task_table_is_complete(const TaskTable *t); /* all parts are there */
@@ -149,9 +154,9 @@ bool task_table_is_complete(const TaskTable *t); /* all parts are there */
 int task_table_start(TaskTable *t, TaskKind kind, uint32_t index, uint32_t worker,
                      uint64_t now_usec, uint32_t *ret_attempt);
 
-/* Progress. A phase never goes back, but for a reduce that is in its shuffle again because an input in its
- * hands turned out to be bad: then it needs maps again, see task_table_rerun_lost(). -ENOENT for an attempt
- * that is not running. */
+/* Progress. A phase never goes back, but for a reduce that is in its shuffle again because an input
+ * in its hands turned out to be bad: then it needs maps again, see task_table_rerun_lost(). -ENOENT
+ * for an attempt that is not running. */
 int task_table_progress(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,
                         AttemptPhase phase, double fraction, uint64_t now_usec);
 void task_table_set_status(TaskTable *t, TaskKind kind, uint32_t index, const char *text);
@@ -159,8 +164,8 @@ void task_table_set_status(TaskTable *t, TaskKind kind, uint32_t index, const ch
 /**
  * task_table_end() - an attempt is over without a result that counts
  *
- * Return: 1 when the task has now failed max_attempts times: the job cannot succeed; 0; -ENOENT for an
- * attempt that is not running (it was ended already: nothing happened).
+ * Return: 1 when the task has now failed max_attempts times: the job cannot succeed; 0; -ENOENT for
+ * an attempt that is not running (it was ended already: nothing happened).
  */
 int task_table_end(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt, AttemptEnd end,
                    uint64_t now_usec);
@@ -168,15 +173,17 @@ int task_table_end(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt
 /**
  * task_table_grant() - let one attempt of a task of the parts' kind put its part in place
  *
- * Return: 0: from now on no other attempt of the task may; -EALREADY when another one has the grant or
- * the task is DONE; -ENOENT for an attempt that is not running. task_table_end() gives a grant back.
+ * Return: 0: from now on no other attempt of the task may; -EALREADY when another one has the grant
+ * or the task is DONE; -ENOENT for an attempt that is not running. task_table_end() gives a grant
+ * back.
  */
 int task_table_grant(TaskTable *t, uint32_t index, uint32_t attempt);
 
 /**
  * task_table_commit() - this attempt's result is the task's
  *
- * The task is DONE. Other attempts of it still run; the caller kills them with task_table_end(…KILLED).
+ * The task is DONE. Other attempts of it still run; the caller kills them with
+ * task_table_end(…KILLED).
  * Return: 0; -EALREADY when the task is DONE or another attempt has the grant; -ENOENT as above.
  */
 int task_table_commit(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt);
@@ -199,38 +206,41 @@ int task_table_lose_output(TaskTable *t, uint32_t map, uint32_t attempt, uint64_
 /**
  * task_table_report_lost() - a reducer says that it cannot read a map's output
  * @reporter:  its worker
- * @certain:   the checksum is wrong, or the worker that holds it has lost its lease or says so itself
+ * @certain:   the checksum is wrong, or the worker that holds it has lost its lease or says so
+ *             itself
  *
- * Believed at once when certain, after two reporters, or after LOST_OUTPUT_REPORTS_MAX reports: a network
- * that is broken between two hosts must not cost the maps of a healthy one at the first hiccup.
+ * Believed at once when certain, after two reporters, or after LOST_OUTPUT_REPORTS_MAX reports: a
+ * network that is broken between two hosts must not cost the maps of a healthy one at the first
+ * hiccup.
  *
- * Return: 1: believed, the output is lost as by task_table_lose_output(); 0: noted; -ESTALE when @attempt is not
- * the current output of that map (an old story: ignored).
+ * Return: 1: believed, the output is lost as by task_table_lose_output(); 0: noted; -ESTALE when
+ * @attempt is not the current output of that map (an old story: ignored).
  */
 int task_table_report_lost(TaskTable *t, uint32_t map, uint32_t attempt, uint32_t reporter,
                            bool certain, uint64_t now_usec);
 
-/* A map that left DONE and was not started again is DONE again: its worker came back with the output of
- * that very attempt. Return: 1; 0 when it is too late or another attempt's. */
+/* A map that left DONE and was not started again is DONE again: its worker came back with the
+ * output of that very attempt. Return: 1; 0 when it is too late or another attempt's. */
 int task_table_recover_output(TaskTable *t, uint32_t map, uint32_t attempt, uint32_t worker);
 
-/* Maps that stayed DONE without their output go back to IDLE if a reduce needs them now. Returns how
- * many. To be called after reduce attempts ended or went back to their shuffle. */
+/* Maps that stayed DONE without their output go back to IDLE if a reduce needs them now. Returns
+ * how many. To be called after reduce attempts ended or went back to their shuffle. */
 uint32_t task_table_rerun_lost(TaskTable *t, uint64_t now_usec);
 
-/* All reduces are DONE, so whatever a map left DONE for, its records are in the result: the maps are DONE, too,
- * with or without an output. Attempts that still run are for nobody. */
+/* All reduces are DONE, so whatever a map left DONE for, its records are in the result: the maps
+ * are DONE, too, with or without an output. Attempts that still run are for nobody. */
 void task_table_settle(TaskTable *t);
 
 /* Restores what a database knows of a task, before anything was started. */
 void task_table_restore(TaskTable *t, TaskKind kind, uint32_t index, uint32_t started,
                         uint32_t failed, uint32_t lost, bool done, uint32_t attempt,
                         uint32_t worker);
-/* Then: the output of this map, which was DONE, is lost. Whether a reduce needs it, task_table_rerun_lost() says once it is
- * known how far the reduces are. */
+/* Then: the output of this map, which was DONE, is lost. Whether a reduce needs it,
+ * task_table_rerun_lost() says once it is known how far the reduces are. */
 void task_table_restore_lost(TaskTable *t, uint32_t map);
-/* An attempt that may still run on a worker that outlived us; after task_table_restore() of its task. -EBUSY when
- * the task is DONE or has no room for it, -EINVAL for a number that was never given. */
+/* An attempt that may still run on a worker that outlived us; after task_table_restore() of its
+ * task. -EBUSY when the task is DONE or has no room for it, -EINVAL for a number that was never
+ * given. */
 int task_table_resume(TaskTable *t, TaskKind kind, uint32_t index, uint32_t attempt,
                       uint32_t worker, uint64_t now_usec);
 void task_table_restore_outputs_lost(TaskTable *t, uint32_t count);

@@ -7,14 +7,16 @@
  *        │                                   ▼
  *        └── its time is over, on probation ── BLACKLISTED: none at all, 1 min, doubling to 16
  *
- * Beside that a worker may be DRAINED (by order, until it is resumed) or BACKED OFF (it rejected a task or
- * could not be reached: 0.1 s, doubling to 30 s, until a success).
+ * Beside that a worker may be DRAINED (by order, until it is resumed) or BACKED OFF (it rejected a
+ * task or could not be reached: 0.1 s, doubling to 30 s, until a success).
  *
- * A failure alone says little: a job whose program is broken fails everywhere. A worker is *blamed* for one
- * only when the same task has succeeded on another. The rule of Hadoop (a worker is blacklisted
- * that fails often, mapred.max.tracker.failures) counts failures and so blames the hosts of a bad job.
+ * A failure alone says little: a job whose program is broken fails everywhere. A worker is *blamed*
+ * for one only when the same task has succeeded on another. The rule of Hadoop (a worker is
+ * blacklisted that fails often, mapred.max.tracker.failures) counts failures and so blames the
+ * hosts of a bad job.
  *
- * No preference is a hard rule but draining: where every worker that understands a program is blacklisted, they are used.
+ * No preference is a hard rule but draining: where every worker that understands a program is
+ * blacklisted, they are used.
  */
 #pragma once
 
@@ -37,8 +39,8 @@ typedef struct PoolWorker {
         uint32_t reduces;   /* attempts of reduces in any phase, to spread them */
         uint32_t shuffling; /* of these, those that hold no slot */
         uint32_t failures;  /* in a row */
-        uint32_t
-                blames; /* tasks that failed here and succeeded elsewhere, since the last success here */
+        uint32_t blames; /* tasks that failed here and succeeded elsewhere, since the last success
+                            here */
         uint64_t backoff_usec; /* the last wait; 0 after a success */
         uint64_t not_before_usec;
         uint32_t blacklisted; /* how often in a row */
@@ -81,13 +83,15 @@ void worker_pool_blame(WorkerPool *p, PoolWorker *w, uint64_t now_usec);
 
 /* To be called before the following two: what time has changed. */
 void worker_pool_update(WorkerPool *p, uint64_t now_usec);
-/* @level: what the program needs. Others than those who understand it are no alternative to a worker. */
+/* @level: what the program needs. Others than those who understand it are no alternative to a
+ * worker. */
 bool worker_pool_is_open(const WorkerPool *p, const PoolWorker *w, uint32_t level,
                          uint64_t now_usec);
 /* Tasks at a time that it is trusted with. */
 uint32_t worker_pool_trust(const WorkerPool *p, const PoolWorker *w, uint32_t level);
 
-/* Healthy before on probation, then lower load, then fewer failures, then the lower number, so that the order is total. */
+/* Healthy before on probation, then lower load, then fewer failures, then the lower number, so that
+ * the order is total. */
 bool worker_pool_is_better(const PoolWorker *a, const PoolWorker *b, bool for_reduce);
 
 /* A worker that went on the blacklist or came off it since the last call; 0 for none. */

@@ -1,5 +1,6 @@
 /*
- * Attempts' calls — what master-dispatch.c, which starts and ends them, shares with master-resume.c, where they go on.
+ * Attempts' calls — what master-dispatch.c, which starts and ends them, shares with
+ * master-resume.c, where they go on.
  */
 #pragma once
 

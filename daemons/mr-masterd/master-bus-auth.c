@@ -1,7 +1,8 @@
 /*
  * Who may change something — the one gate of every changing method.
  *
- * Who owns a job does with it what it likes; for all else the actions are polkit's, see platform/authorize.h.
+ * Who owns a job does with it what it likes; for all else the actions are polkit's, see
+ * platform/authorize.h.
  */
 #include "mr-masterd/master-manager.h"
 

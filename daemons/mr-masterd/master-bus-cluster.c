@@ -83,7 +83,8 @@ static int method_forget_tokens(sd_bus_message *message, void *userdata, sd_bus_
         return sd_bus_reply_method_return(message, "u", (uint32_t) r);
 }
 
-/* ---- Revoking ----------------------------------------------------------------------------------- */
+/* ---- Revoking
+ * ----------------------------------------------------------------------------------- */
 
 typedef struct Search {
         const char *worker; /* an id or a name */
@@ -150,7 +151,8 @@ static int method_revoke_worker(sd_bus_message *message, void *userdata, sd_bus_
         return sd_bus_reply_method_return(message, "su", id, (uint32_t) r);
 }
 
-/* ---- Another CA --------------------------------------------------------------------------------- */
+/* ---- Another CA
+ * --------------------------------------------------------------------------------- */
 
 static int method_rotate_ca(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 {
@@ -221,7 +223,8 @@ static int property_pending(sd_bus *bus, const char *path, const char *interface
         return sd_bus_message_append_strv(reply, (char **) names->pdata);
 }
 
-/* ---- Showing ------------------------------------------------------------------------------------ */
+/* ---- Showing
+ * ------------------------------------------------------------------------------------ */
 
 typedef struct Rows {
         sd_bus_message *reply;

@@ -1,6 +1,6 @@
 /*
- * A job's history on the bus: its attempts, what they wrote to stderr, what each task counted, and from what
- * it was made. Everything here only reads.
+ * A job's history on the bus: its attempts, what they wrote to stderr, what each task counted, and
+ * from what it was made. Everything here only reads.
  */
 #include "mr-masterd/master-lineage.h"
 #include "mr-masterd/master-manager.h"
@@ -264,7 +264,8 @@ static int append_how(const Lineage *x, sd_bus_message *m, uint32_t task, const 
         return r < 0 || !key ? r : sd_bus_message_append(m, "{sv}", "Lineage", "s", key);
 }
 
-/* @attempt, @worker, @origin and @why: of the attempt whose output counts; meaningless unless @done. */
+/* @attempt, @worker, @origin and @why: of the attempt whose output counts; meaningless unless
+ * @done. */
 static void append_lineage(Lineage *x, uint32_t task, bool done, uint32_t attempt,
                            const char *worker, const char *origin, LineageWhy why)
 {

@@ -1,9 +1,10 @@
 /*
  * The bus side: the Manager interface, and when changes are told.
  *
- * dbus/org.mapreduced.Master1.xml is the contract. Jobs and workers are served by fallback vtables and
- * enumerators: an object costs the bus nothing until somebody asks. Numbers that change with each task are
- * announced at most every MASTER_ANNOUNCE_USEC for each object; a change of a state goes out at once.
+ * dbus/org.mapreduced.Master1.xml is the contract. Jobs and workers are served by fallback vtables
+ * and enumerators: an object costs the bus nothing until somebody asks. Numbers that change with
+ * each task are announced at most every MASTER_ANNOUNCE_USEC for each object; a change of a state
+ * goes out at once.
  */
 #include "config.h"
 #include "mr-masterd/master-manager.h"
@@ -169,7 +170,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-/* Without its bus the daemon cannot be asked anything: it ends, and is started again where jobs go on. */
+/* Without its bus the daemon cannot be asked anything: it ends, and is started again where jobs go
+ * on. */
 static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *ret_error)
 {
         Manager *m = userdata;

@@ -2,9 +2,10 @@
  * The workers' clocks — how far each is off ours, and a word when that is too far.
  *
  * A worker compares its clock with ours by Cristian's exchange at each heartbeat, and tells the
- * outcome with the next; it also tells what its kernel says of its clock. Nothing here depends on clocks
- * that agree: leases are counted in our own monotonic time, and every event has our own time. But
- * people compare logs of several hosts, and `each:` reads logs whose times are the hosts'.
+ * outcome with the next; it also tells what its kernel says of its clock. Nothing here depends on
+ * clocks that agree: leases are counted in our own monotonic time, and every event has our own
+ * time. But people compare logs of several hosts, and `each:` reads logs whose times are the
+ * hosts'.
  */
 #include "base/parse.h"
 #include "mr-masterd/master-manager.h"

@@ -1,19 +1,22 @@
 /*
- * Commit — a part gets its final name, for one attempt of each reduce; of a job without reduces, of each map.
+ * Commit — a part gets its final name, for one attempt of each reduce; of a job without reduces, of
+ * each map.
  *
- * The task table grants the commit to one attempt; the rename is done in a thread; when it is done the
- * table learns it, and the other attempt, if there is one, is killed.
+ * The task table grants the commit to one attempt; the rename is done in a thread; when it is done
+ * the table learns it, and the other attempt, if there is one, is killed.
  *
- * A rename that survives a power cut costs a write to disk, 5 to 10 ms on ext4. So parts that are granted while others of
- * the job are on their way go together after them, with one such write for all: group commit (DeWitt et al., SIGMOD 1984). One after another, 2,000 reduces of a millisecond took 20 ms each.
+ * A rename that survives a power cut costs a write to disk, 5 to 10 ms on ext4. So parts that are
+ * granted while others of the job are on their way go together after them, with one such write for
+ * all: group commit (DeWitt et al., SIGMOD 1984). One after another, 2,000 reduces of a millisecond
+ * took 20 ms each.
  *
- *      granted ──▶ (streamed: synced) ──▶ renames ──▶ a batch: renamed, the directory synced ──▶ done
+ *      granted ──▶ (streamed: synced) ──▶ renames ──▶ a batch: renamed, directory synced ──▶ done
  */
 #include "mr-masterd/master-manager.h"
 #include "mr-masterd/master-output.h"
 
-/* The worker in it keeps apart what two may write: a power cut can cost us the row of an attempt, and its number is
- * then given twice. A worker itself runs no number twice at a time. */
+/* The worker in it keeps apart what two may write: a power cut can cost us the row of an attempt,
+ * and its number is then given twice. A worker itself runs no number twice at a time. */
 char *job_attempt_dir(const MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
                       uint32_t worker)
 {

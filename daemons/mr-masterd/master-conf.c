@@ -187,7 +187,8 @@ static int set_string(const char *value, char **ret)
         return 0;
 }
 
-/* One option, but for those that end the program. @first_listen: the command line replaces the file's list. */
+/* One option, but for those that end the program. @first_listen: the command line replaces the
+ * file's list. */
 static int set_option(MasterConf *c, int option, bool *first_listen, Error *e)
 {
         switch (option) {

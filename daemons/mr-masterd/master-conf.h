@@ -22,9 +22,10 @@ typedef struct MasterConf {
         GPtrArray *user_weights; /* char *: "NAME:WEIGHT"; checked */
         uint32_t backup_percent;
         uint64_t blacklist_usec;
-        KeyFiles keys; /* of an own PKI */
-        char *join_listen; /* where new hosts ask to be let in; NULL: the port after the first of listen */
-        char *advertise; /* the host by which others reach us; NULL: found out */
+        KeyFiles keys;     /* of an own PKI */
+        char *join_listen; /* where new hosts ask to be let in; NULL: the port after the first of
+                              listen */
+        char *advertise;   /* the host by which others reach us; NULL: found out */
         uint64_t certificate_lifetime_usec;
         bool insecure_plain_tcp; /* on loopback, for tests */
         bool shared_results;
@@ -41,7 +42,8 @@ int master_conf_read(MasterConf *c, const char *path, Error *e);
 
 /**
  * master_conf_parse() - the command line, over the configuration it names
- * Return: 1: go on; 0: it asked for --help or --version, which were printed; negative errno with a sentence.
+ * Return: 1: go on; 0: it asked for --help or --version, which were printed; negative errno with a
+ * sentence.
  */
 int master_conf_parse(MasterConf *c, int argc, char *argv[], Error *e);
 

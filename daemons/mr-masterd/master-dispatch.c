@@ -1,9 +1,10 @@
 /*
  * Dispatch — attempts on their way: started on workers, listened to, and ended.
  *
- * An attempt is one RunTask call. Its updates are progress and, at the end, a result; the end of the call without
- * a result is the news that the attempt is lost. A call whose attempt was ended by us (its job is over, its
- * worker lost its lease, another attempt won) is detached: what still comes on it is not listened to.
+ * An attempt is one RunTask call. Its updates are progress and, at the end, a result; the end of
+ * the call without a result is the news that the attempt is lost. A call whose attempt was ended by
+ * us (its job is over, its worker lost its lease, another attempt won) is detached: what still
+ * comes on it is not listened to.
  *
  * How an attempt goes on over another call is told in master-resume.c.
  */
@@ -368,7 +369,8 @@ static void on_output(AttemptCall *c, const ProtobufCBinaryData *data)
         c->output_bytes += data->len;
 }
 
-/* The worker has taken this call up: what it streamed over the other one comes again from the beginning. */
+/* The worker has taken this call up: what it streamed over the other one comes again from the
+ * beginning. */
 static void begin_anew(AttemptCall *c)
 {
         drop_other(c);
@@ -403,8 +405,8 @@ static void on_update(EvgrpcCall *call, const ProtobufCMessage *message, void *u
         }
 }
 
-/* An answer that will be the same each time (a worker of another version, a task too large for its limits): it
- * counts as a failure, or the job would go round for ever. */
+/* An answer that will be the same each time (a worker of another version, a task too large for its
+ * limits): it counts as a failure, or the job would go round for ever. */
 static bool is_refusal(EvgrpcCode code)
 {
         return code == EVGRPC_INVALID_ARGUMENT || code == EVGRPC_UNIMPLEMENTED ||
@@ -597,7 +599,8 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
                 s->spec.intermediate_dir = j->stable_dir;
         s->spec.timeout_usec = j->desc->task_timeout_sec * USEC_PER_SEC;
         s->spec.memory_limit_bytes = j->desc->memory_limit_bytes;
-        /* The first failure may be anything; from the second attempt on it is worth while to look for the record. */
+        /* The first failure may be anything; from the second attempt on it is worth while to look
+         * for the record. */
         if (a->kind == TASK_MAP && task_table_get(j->table, TASK_MAP, a->task)->failed > 0)
                 s->spec.skip_records = j->desc->skip_bad_records;
         if (a->kind == TASK_MAP) {
@@ -606,9 +609,9 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
                 if (j->reduces > 0)
                         return;
         }
-        /* A result that comes back to the caller is merged from its parts and must be in order; what a
-         * command writes into an output directory is its own affair, and so are what maps alone write and an
-         * order that was asked for. */
+        /* A result that comes back to the caller is merged from its parts and must be in order;
+         * what a command writes into an output directory is its own affair, and so are what maps
+         * alone write and an order that was asked for. */
         s->spec.sort_output = a->kind == TASK_REDUCE && !*j->desc->sort_key_fields &&
                               (*j->desc->app || !*j->desc->output);
         s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task, job_part_ending(j));
@@ -735,7 +738,8 @@ void manager_schedule(Manager *m, GArray *ret_assignments)
         }
 }
 
-/* Starting one may end another (a call that cannot be made), never its job: every table here is still there. */
+/* Starting one may end another (a call that cannot be made), never its job: every table here is
+ * still there. */
 void manager_start_attempts(Manager *m, const GArray *assignments)
 {
         for (guint i = 0; i < assignments->len; i++)

@@ -1,12 +1,13 @@
 /*
  * History — what became of each attempt, and from what each task was made.
  *
- * Every attempt has a row from its start on, and its end is added to it; what its commands last wrote to stderr
- * is kept beside it. So a job can be asked why it failed, and where its time went, for as long as the job
- * itself is remembered. All of it is bounded: the newest attempts of a task, the newest tails of a job.
+ * Every attempt has a row from its start on, and its end is added to it; what its commands last
+ * wrote to stderr is kept beside it. So a job can be asked why it failed, and where its time went,
+ * for as long as the job itself is remembered. All of it is bounded: the newest attempts of a task,
+ * the newest tails of a job.
  *
- * The plan of a job that is over is made again from its input files, as after a restart, when somebody asks
- * for it; the last one asked for is kept, because questions come page by page.
+ * The plan of a job that is over is made again from its input files, as after a restart, when
+ * somebody asks for it; the last one asked for is kept, because questions come page by page.
  */
 #include "mr-masterd/master-manager.h"
 
@@ -87,7 +88,8 @@ static void on_tail(uint64_t seq, const StoreTail *tail, void *userdata)
         ((MasterJob *) userdata)->next_tail = seq + 1;
 }
 
-/* After a restart: attempts that ran go on or are lost one by one, if their job goes on; else all are. */
+/* After a restart: attempts that ran go on or are lost one by one, if their job goes on; else all
+ * are. */
 int job_restore_history(MasterJob *j)
 {
         if (j->state != JOB_RUNNING || j->ending != 0)
@@ -169,7 +171,8 @@ int job_get_plan(MasterJob *j, const PlanFiles **ret_files, const SplitPlan **re
         return 0;
 }
 
-/* What is not kept cannot be explained, but a million paths of a job that is long over serve nobody. */
+/* What is not kept cannot be explained, but a million paths of a job that is long over serve
+ * nobody. */
 void job_trim_inputs(MasterJob *j)
 {
         if (j->files && j->files->files->len > MASTER_KEPT_INPUTS_MAX)

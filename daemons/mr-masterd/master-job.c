@@ -4,9 +4,9 @@
  *      PLANNING ──▶ RUNNING ──▶ COMMITTING ──▶ DONE
  *          └────────────┴────────────┴───────▶ FAILED, CANCELLED
  *
- * A job that fails or is cancelled keeps its state until its attempts are told to stop, its work in threads is
- * over and what it wrote is removed: who reads "failed" may submit it again at once. What it is on its way to is in
- * `ending`, and in the store.
+ * A job that fails or is cancelled keeps its state until its attempts are told to stop, its work in
+ * threads is over and what it wrote is removed: who reads "failed" may submit it again at once.
+ * What it is on its way to is in `ending`, and in the store.
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -264,7 +264,8 @@ void job_changed(MasterJob *j, unsigned flags)
         manager_kick(j->manager);
 }
 
-/* Those that an administrator reads in the journal; the others are the job's own, for mrctl to show. */
+/* Those that an administrator reads in the journal; the others are the job's own, for mrctl to
+ * show. */
 static const char *message_id_of(const char *kind)
 {
         static const struct {
@@ -394,8 +395,8 @@ static void save_inputs(MasterJob *j)
         }
 }
 
-/* In a cluster those of all workers, whoever else works there: who shares them is known to nobody. After a restart those that
- * have not come back yet are among them. */
+/* In a cluster those of all workers, whoever else works there: who shares them is known to nobody.
+ * After a restart those that have not come back yet are among them. */
 static uint32_t slots_of(const Manager *m)
 {
         GHashTableIter iter;
@@ -553,7 +554,8 @@ void job_set_task_counters(MasterJob *j, TaskKind kind, uint32_t task, CounterSe
                 counters_add(j->counters, set);
 }
 
-/* A map whose output is lost and that nobody needs stays DONE: its records were read, and the reduces have them. */
+/* A map whose output is lost and that nobody needs stays DONE: its records were read, and the
+ * reduces have them. */
 void job_count_map(MasterJob *j, uint32_t map)
 {
         bool done = task_table_get(j->table, TASK_MAP, map)->state == TASK_DONE;
@@ -716,7 +718,8 @@ void job_finish(MasterJob *j)
         start_end_work(j, false);
 }
 
-/* A reduce may have had a map's records in hand while we believed that it still needs them. They count. */
+/* A reduce may have had a map's records in hand while we believed that it still needs them. They
+ * count. */
 static void settle_maps(MasterJob *j)
 {
         task_table_settle(j->table);
@@ -827,8 +830,9 @@ static void forget_job(Manager *m, guint index)
         offload_run(m->offload, 0, w->uid, remove_work, remove_done, w);
 }
 
-/* Of those that are over, the one that was first; UINT_MAX when there is none to forget. Never the one with the
- * highest number: numbers go on from it after a restart, and a number means one job for ever. */
+/* Of those that are over, the one that was first; UINT_MAX when there is none to forget. Never the
+ * one with the highest number: numbers go on from it after a restart, and a number means one job
+ * for ever. */
 static guint first_over(const Manager *m, guint *ret_count)
 {
         guint first = UINT_MAX, count = 0;

@@ -34,7 +34,8 @@ struct Join {
         int64_t last_joined_sec;
 };
 
-/* ---- Addresses ---------------------------------------------------------------------------------- */
+/* ---- Addresses
+ * ---------------------------------------------------------------------------------- */
 
 /* HOST and PORT of "HOST:PORT"; the host with its brackets. */
 static char *host_of(const char *address, uint32_t *ret_port)
@@ -52,8 +53,8 @@ static bool is_wildcard(const char *host)
                g_str_equal(host, "[::]");
 }
 
-/* By which of our addresses we would speak to the world: a UDP socket is asked, which sends nothing. (192.0.2.1 is
- * nobody's, RFC 5737.) */
+/* By which of our addresses we would speak to the world: a UDP socket is asked, which sends
+ * nothing. (192.0.2.1 is nobody's, RFC 5737.) */
 static char *outgoing_address(void)
 {
         struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)}, own = {};
@@ -111,7 +112,8 @@ static char *join_address(const Manager *m)
         return g_strdup_printf("%s:%u", host ?: "*", port > 0 && port < 65535 ? port + 1 : 0);
 }
 
-/* ---- Tokens ------------------------------------------------------------------------------------- */
+/* ---- Tokens
+ * ------------------------------------------------------------------------------------- */
 
 typedef struct FoundToken {
         const char *id;
@@ -184,7 +186,8 @@ static int check_token(Join *j, const Mapreduced__V1__JoinRequest *request, cons
         return refuse_token(e);
 }
 
-/* ---- Join --------------------------------------------------------------------------------------- */
+/* ---- Join
+ * --------------------------------------------------------------------------------------- */
 
 /* A bucket of tokens (in the other sense): full at first, refilled with time. */
 static bool may_call(Join *j)
@@ -300,7 +303,8 @@ static void handle_join(EvgrpcServerCall *call, const ProtobufCMessage *message,
         evgrpc_server_call_reply(call, &reply.base);
 }
 
-/* ---- Open and closed ---------------------------------------------------------------------------- */
+/* ---- Open and closed
+ * ---------------------------------------------------------------------------- */
 
 static int serve(Join *j, Error *e)
 {
@@ -407,7 +411,8 @@ Join *join_free(Join *j)
         return NULL;
 }
 
-/* ---- Making tokens ------------------------------------------------------------------------------ */
+/* ---- Making tokens
+ * ------------------------------------------------------------------------------ */
 
 static int fill_token(Join *j, const char *host, JoinToken *ret, Error *e)
 {

@@ -1,9 +1,10 @@
 /*
  * Join — how a host gets in that has nothing but a token.
  *
- * Service Cluster is the one service that takes clients without a certificate. It has an address of its own, where nothing
- * else is served and which is open only as long as somebody may come: while a token is valid, and a little longer, so that who
- * lost the reply can ask for it again. Tries are few a second, of all clients together, and five wrong secrets are the end of a token.
+ * Service Cluster is the one service that takes clients without a certificate. It has an address of
+ * its own, where nothing else is served and which is open only as long as somebody may come: while
+ * a token is valid, and a little longer, so that who lost the reply can ask for it again. Tries are
+ * few a second, of all clients together, and five wrong secrets are the end of a token.
  */
 #pragma once
 
@@ -32,5 +33,6 @@ int join_make_token(Join *j, uint64_t ttl_usec, const char *host, char **ret_tok
 /* How many are outstanding. */
 unsigned join_count_tokens(Join *j);
 
-/* All tokens that were not used yet are worth nothing any more. Return: how many, or negative errno. */
+/* All tokens that were not used yet are worth nothing any more. Return: how many, or negative
+ * errno. */
 int join_forget_tokens(Join *j, Error *e);

@@ -40,7 +40,8 @@ static int read_failed(const MasterKeys *k, const char *name, int r, Error *e)
         return error_setf(e, r, "cannot use %s/%s: %s", k->dir, name, error_text(r));
 }
 
-/* ---- The CA ------------------------------------------------------------------------------------- */
+/* ---- The CA
+ * ------------------------------------------------------------------------------------- */
 
 static char *certificates_of(const PkiAuthority *first, const PkiAuthority *second)
 {
@@ -48,7 +49,8 @@ static char *certificates_of(const PkiAuthority *first, const PkiAuthority *seco
                            second ? pki_authority_certificate(second) : NULL, NULL);
 }
 
-/* A certificate that is there has its key, at every moment: the key comes before it, and goes after it. */
+/* A certificate that is there has its key, at every moment: the key comes before it, and goes after
+ * it. */
 int keys_write_authorities(MasterKeys *k, const PkiAuthority *first, const PkiAuthority *second,
                            Error *e)
 {
@@ -145,7 +147,8 @@ const PkiAuthority *keys_older(const MasterKeys *k)
                        : k->authority;
 }
 
-/* ---- Our own certificate ------------------------------------------------------------------------ */
+/* ---- Our own certificate
+ * ------------------------------------------------------------------------ */
 
 void keys_name_authority(const PkiAuthority *a, char ret[static 2 * PKI_FINGERPRINT_SIZE + 1])
 {
@@ -175,8 +178,8 @@ static void note_certificate(MasterKeys *k, const PkiAuthority *by, const char *
                                                   .issuer = issuer});
 }
 
-/* While there are two CAs the master has a certificate of the older one: whoever has not heard of the newer one
- * believes it, too. Workers get theirs of the first one. */
+/* While there are two CAs the master has a certificate of the older one: whoever has not heard of
+ * the newer one believes it, too. Workers get theirs of the first one. */
 static int issue(MasterKeys *k, const char *request, PkiRole role, const char *worker_id,
                  const char *name, char **ret_pem, Error *e)
 {
@@ -220,7 +223,8 @@ int keys_make_identity(MasterKeys *k, Error *e)
         return pki_certificate_read(certificate, &k->own, e);
 }
 
-/* Whether the one on disk is ours to use: of this CA's making, the master's, and not to be renewed yet. */
+/* Whether the one on disk is ours to use: of this CA's making, the master's, and not to be renewed
+ * yet. */
 static bool identity_is_good(MasterKeys *k)
 {
         _cleanup_(pki_key_freep) char *both = NULL;
@@ -232,7 +236,8 @@ static bool identity_is_good(MasterKeys *k)
                pki_renewal_sec(&k->own) > keys_now_sec(k->manager);
 }
 
-/* ---- The list of revoked certificates ----------------------------------------------------------- */
+/* ---- The list of revoked certificates
+ * ----------------------------------------------------------- */
 
 typedef struct Listing {
         GArray *revoked;    /* PkiRevoked */
@@ -292,7 +297,8 @@ static int make_list(MasterKeys *k, Error *e)
         return 0;
 }
 
-/* ---- What TLS makes of it ----------------------------------------------------------------------- */
+/* ---- What TLS makes of it
+ * ----------------------------------------------------------------------- */
 
 static int take_tls_error(int r, char *words, Error *e)
 {
@@ -371,7 +377,8 @@ static int use_own_pki(MasterKeys *k, Error *e)
         return 0;
 }
 
-/* ---- As time goes by ---------------------------------------------------------------------------- */
+/* ---- As time goes by
+ * ---------------------------------------------------------------------------- */
 
 static void warn_of_the_end(const MasterKeys *k)
 {
@@ -428,7 +435,8 @@ static void on_look(void *userdata)
         loop_timer_start(k->timer, look_usec(k));
 }
 
-/* ---- All of it ---------------------------------------------------------------------------------- */
+/* ---- All of it
+ * ---------------------------------------------------------------------------------- */
 
 int keys_use_authorities(MasterKeys *k, Error *e)
 {
@@ -508,7 +516,8 @@ int keys_grant(MasterKeys *k, const char *request_pem, const char *worker_id, co
         return issue(k, request_pem, PKI_ROLE_WORKER, worker_id, name, ret_pem, e);
 }
 
-/* ---- Revoking ----------------------------------------------------------------------------------- */
+/* ---- Revoking
+ * ----------------------------------------------------------------------------------- */
 
 int keys_new_list_number(MasterKeys *k, Error *e)
 {

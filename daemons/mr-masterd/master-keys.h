@@ -1,9 +1,10 @@
 /*
  * Keys — the master's certificate, the cluster's CA, and who has been let in.
  *
- * Where nothing else is configured the master is its cluster's CA: at its first start it makes one in
- * STATE/tls, and a certificate for itself, which it renews. With certificates of an own PKI it holds no
- * CA's key: it can let nobody in and revoke nobody, and reads renewed files again when it is told to reload.
+ * Where nothing else is configured the master is its cluster's CA: at its first start it makes one
+ * in STATE/tls, and a certificate for itself, which it renews. With certificates of an own PKI it
+ * holds no CA's key: it can let nobody in and revoke nobody, and reads renewed files again when it
+ * is told to reload.
  */
 #pragma once
 
@@ -20,9 +21,9 @@ typedef struct MasterKeys {
         uint8_t fingerprint[PKI_FINGERPRINT_SIZE]; /* of the CA that has issued our certificate */
         int dir_fd;                                /* STATE/tls; -EBADF with an own PKI */
         char *dir;
-        EvgrpcTls *tls; /* of Master, and of calls to workers */
-        EvgrpcTls *
-                join_tls; /* of Cluster, which takes clients without a certificate; NULL as authority */
+        EvgrpcTls *tls;      /* of Master, and of calls to workers */
+        EvgrpcTls *join_tls; /* of Cluster, which takes clients without a certificate; NULL as
+                                authority */
         PkiCertificate own;
         uint64_t list_number; /* of the list of revoked certificates; 0: none was ever */
         char *list_pem;
@@ -33,7 +34,8 @@ typedef struct MasterKeys {
 int keys_open(Manager *m, MasterKeys **ret, Error *e);
 MasterKeys *keys_free(MasterKeys *k);
 
-/* Reads the files again: those of an own PKI were renewed by somebody else. On failure the old ones stay. */
+/* Reads the files again: those of an own PKI were renewed by somebody else. On failure the old ones
+ * stay. */
 int keys_reload(MasterKeys *k, Error *e);
 
 /**
@@ -45,7 +47,8 @@ int keys_reload(MasterKeys *k, Error *e);
 int keys_grant(MasterKeys *k, const char *request_pem, const char *worker_id, const char *name,
                char **ret_pem, Error *e);
 
-/* Takes back every certificate of the worker: in the store, in the list, and for every connection there is.
+/* Takes back every certificate of the worker: in the store, in the list, and for every connection
+ * there is.
  * Return: how many they were; negative errno with a sentence. */
 int keys_revoke(MasterKeys *k, const char *worker_id, Error *e);
 

@@ -27,9 +27,9 @@ typedef struct SeenRow {
 struct LineageIndex {
         GHashTable *holders; /* Key *, owned → worker number */
         GHashTable *seen;    /* Key * of a place (path and offset), owned → Seen *, owned */
-        GHashTable *
-                planned; /* job number → GArray of SeenRow, owned: as it was planned before our start */
-        uint64_t stored; /* maps in the store */
+        GHashTable *planned; /* job number → GArray of SeenRow, owned: as it was planned before our
+                                start */
+        uint64_t stored;     /* maps in the store */
 };
 
 struct JobLineage {
@@ -219,7 +219,8 @@ static void finish(GChecksum *sum, Key *ret)
         g_checksum_free(sum);
 }
 
-/* With its name, at the end, and only where it is set: what older masters' jobs have made has the key it had. */
+/* With its name, at the end, and only where it is set: what older masters' jobs have made has the
+ * key it had. */
 static void add_later(GChecksum *sum, const JobDesc *d)
 {
         if (*d->sort_key_fields) {
@@ -393,7 +394,8 @@ static void map_key(JobLineage *jl, const MasterJob *j, const Key *program, uint
         jl->why[map] = row->why = (uint8_t) why_run(jl->lineage, row);
 }
 
-/* As it was said when the job was planned, where that was before our start; else against what was seen until now. */
+/* As it was said when the job was planned, where that was before our start; else against what was
+ * seen until now. */
 static void explain_maps(JobLineage *jl, MasterJob *j, GArray *rows)
 {
         const GArray *before = g_hash_table_lookup(jl->lineage->planned, &j->number);

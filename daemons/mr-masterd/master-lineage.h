@@ -1,25 +1,29 @@
 /*
- * Lineage — what each map's output is made from, who has one like it already, and why a map is run all the same.
+ * Lineage — what each map's output is made from, who has one like it already, and why a map is run
+ * all the same.
  *
  * The key of an output is the SHA-256 of all that made it:
  *
- *      program   the app and our version, or the mapper's command line; arguments, combiner, environment, the bytes
- *                of every shipped file; number of partitions; version of the run file; the user
- *      split     of each piece: path, offset, length; of its file: size, times of change, inode, device
+ *      program   the app and our version, or the mapper's command line; arguments, combiner,
+ *                environment, the bytes of every shipped file; number of partitions; version of the
+ *                run file; the user
+ *      split     of each piece: path, offset, length; of its file: size, times of change, inode,
+ *                device
  *
- * Two outputs of one key hold the same bytes as far as the program is a function of its input. Built-in apps are,
- * by their contract, and their outputs are used again unless Reuse=no. A command may read the clock, the network or a
- * file that was not shipped; nobody can see that from outside, so its outputs are used again only with Reuse=yes, by
- * which the submitter says that it does not.
+ * Two outputs of one key hold the same bytes as far as the program is a function of its input.
+ * Built-in apps are, by their contract, and their outputs are used again unless Reuse=no. A command
+ * may read the clock, the network or a file that was not shipped; nobody can see that from outside,
+ * so its outputs are used again only with Reuse=yes, by which the submitter says that it does not.
  *
- * A file's times say when it was written, in ticks of the file system's clock. One that was written less than
- * LINEAGE_SETTLED_USEC before it was looked at may be written again within the same tick and show nothing: as
- * with git's index ("racily clean"), such an input is not trusted, and its maps have no key.
+ * A file's times say when it was written, in ticks of the file system's clock. One that was written
+ * less than LINEAGE_SETTLED_USEC before it was looked at may be written again within the same tick
+ * and show nothing: as with git's index ("racily clean"), such an input is not trusted, and its
+ * maps have no key.
  *
- * Where outputs are is what workers say: at registration, and with each map that succeeds. Nothing of it is stored. What inputs
- * were when they were seen last, and so why a map is run, is: a row for each job that was planned.
- * Source of the idea: lineage of RDDs (Zaharia et al., NSDI 2012); names from the digest of what made them:
- * Nectar (Gunda et al., OSDI 2010).
+ * Where outputs are is what workers say: at registration, and with each map that succeeds. Nothing
+ * of it is stored. What inputs were when they were seen last, and so why a map is run, is: a row
+ * for each job that was planned. Source of the idea: lineage of RDDs (Zaharia et al., NSDI 2012);
+ * names from the digest of what made them: Nectar (Gunda et al., OSDI 2010).
  */
 #pragma once
 
@@ -54,7 +58,8 @@ LineageIndex *lineage_free(LineageIndex *l);
 int lineage_restore(LineageIndex *l, Store *s);
 void lineage_restored(LineageIndex *l); /* they all are */
 
-/* What a worker holds, instead of what was known of it; what it made or lost. Keys are 64 hexadecimal digits. */
+/* What a worker holds, instead of what was known of it; what it made or lost. Keys are 64
+ * hexadecimal digits. */
 void lineage_set_worker(LineageIndex *l, uint32_t worker, char *const *keys, size_t count);
 void lineage_forget_worker(LineageIndex *l, uint32_t worker);
 void lineage_made(LineageIndex *l, const char *key, uint32_t worker);

@@ -1,8 +1,8 @@
 /*
  * Where the master is reached.
  *
- * A unix socket is served plain: its mode is the guard. TCP is served by mutual TLS, and never otherwise but for
- * tests on the loopback. Both are the same service, on servers of their own.
+ * A unix socket is served plain: its mode is the guard. TCP is served by mutual TLS, and never
+ * otherwise but for tests on the loopback. Both are the same service, on servers of their own.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -19,7 +19,8 @@
 
 #define ERRORS_PER_MINUTE 20u
 
-/* ---- What is told and kept ---------------------------------------------------------------------- */
+/* ---- What is told and kept
+ * ---------------------------------------------------------------------- */
 
 void rpc_log_connection_error(EvgrpcServer *server, const char *peer, const char *error,
                               void *userdata)
@@ -55,12 +56,14 @@ static int once_load(const EvgrpcOnceKey *key, void **ret_record, size_t *ret_si
 
 const EvgrpcOnceStore master_once_store = {.save = once_save, .load = once_load};
 
-/* ---- Servers ------------------------------------------------------------------------------------ */
+/* ---- Servers
+ * ------------------------------------------------------------------------------------ */
 
 static int make_server(Manager *m, EvgrpcTls *tls, const EvgrpcMethod *methods, EvgrpcServer **ret,
                        Error *e)
 {
-        /* With keepalive: the calls and watches of a host that vanished must not be kept for ever. */
+        /* With keepalive: the calls and watches of a host that vanished must not be kept for
+         * ever. */
         EvgrpcServerOptions options = {
                 .max_message_bytes = MASTER_REQUEST_MAX_BYTES,
                 .keepalive_usec = 2 * m->conf->lease_usec,
@@ -103,7 +106,8 @@ static int get_server(Manager *m, bool tcp, EvgrpcServer **ret, Error *e)
         return 0;
 }
 
-/* ---- Addresses ---------------------------------------------------------------------------------- */
+/* ---- Addresses
+ * ---------------------------------------------------------------------------------- */
 
 /* The address of an inherited socket, as workers must write it. */
 static char *describe_socket(int fd)

@@ -101,7 +101,8 @@ static void discard_unfinished(Manager *m)
         }
 }
 
-/* The directory around it is left by the last daemon in it (mrctl --local): rmdir() fails for all others. */
+/* The directory around it is left by the last daemon in it (mrctl --local): rmdir() fails for all
+ * others. */
 static void delete_state(const char *dir)
 {
         g_autofree char *parent = g_path_get_dirname(dir);

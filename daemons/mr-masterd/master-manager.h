@@ -81,8 +81,8 @@ struct MasterJob {
         char *program;
         uint32_t uid;
         JobState state;
-        JobState
-                ending; /* FAILED or CANCELLED: on its way there, as soon as nothing of it works any more; else 0 */
+        JobState ending; /* FAILED or CANCELLED: on its way there, as soon as nothing of it works
+                            any more; else 0 */
         char *reason;
         char *cause;         /* of base/cause.h: why it failed, in a word; "" */
         char *cause_attempt; /* whose attempt that was, "map-3/1"; "" for nobody's */
@@ -107,8 +107,9 @@ struct MasterJob {
         SplitPlan *splits;
         TaskTable *table;
         JobLineage *lineage;
-        char **origins; /* by map: what it was reused from; NULL: it was run */
-        char *stable_dir; /* for its map outputs, NULL with Intermediate=local; also when it is over */
+        char **origins;   /* by map: what it was reused from; NULL: it was run */
+        char *stable_dir; /* for its map outputs, NULL with Intermediate=local; also when it is over
+                           */
         CounterSet **task_counters[_TASK_KIND_MAX];
         bool *map_counted;   /* its counters are in the job's: it is DONE */
         GHashTable *calls;   /* set of AttemptCall * */
@@ -146,8 +147,9 @@ struct MasterWorker {
         char *path;
         char *trouble; /* its last refusal or failure, or how it was lost; NULL: none yet */
         bool alive;
-        bool drained; /* gets no new task; kept over restarts of both */
-        bool expected; /* it was there before our restart: its outputs are believed until the lease ends */
+        bool drained;  /* gets no new task; kept over restarts of both */
+        bool expected; /* it was there before our restart: its outputs are believed until the lease
+                          ends */
         uint32_t slots;
         uint32_t program_level; /* that it said when it registered: base/program-level.h */
         uint64_t free_bytes;
@@ -158,7 +160,8 @@ struct MasterWorker {
         uint64_t lease_until_usec; /* CLOCK_MONOTONIC */
         EvgrpcChannel *channel;
         bool reachable; /* as far as the channel knows: while it is not, it gets no tasks */
-        /* Of its last heartbeat: which CAs it believes, which has issued its certificate, which list it has. */
+        /* Of its last heartbeat: which CAs it believes, which has issued its certificate, which
+         * list it has. */
         uint64_t authorities, issuer, revocations;
         uint32_t announced_used;
         unsigned changed;
@@ -240,8 +243,8 @@ MasterJob *job_free(MasterJob *j);
 DEFINE_CLEANUP(MasterJob, job_free);
 
 MasterJob *manager_find_job(const Manager *m, const char *id);
-/* By what workers call it. Numbers begin anew with an empty state directory, and workers may still hold outputs
- * of the job 1 before: the tag of the state keeps them apart. */
+/* By what workers call it. Numbers begin anew with an empty state directory, and workers may still
+ * hold outputs of the job 1 before: the tag of the state keeps them apart. */
 MasterJob *manager_find_job_by_wire_id(const Manager *m, const char *wire_id);
 void job_add(MasterJob *j); /* into the manager's tables */
 /* A new job is in the store, durably, or not there at all. Then it is planned. */
@@ -273,7 +276,8 @@ void manager_prune_jobs(Manager *m);
 
 /* Those of the attempt that was just committed, instead of those of any before. */
 void job_save_skipped(MasterJob *j, uint32_t map, const Mapreduced__V1__TaskResult *result);
-/* All of the job as the side file has them: lines "PATH TAB OFFSET TAB LENGTH TAB RECORD"; NULL when there are none. */
+/* All of the job as the side file has them: lines "PATH TAB OFFSET TAB LENGTH TAB RECORD"; NULL
+ * when there are none. */
 GByteArray *job_list_skipped(MasterJob *j);
 
 /* ---- master-restore.c ---- */
@@ -300,12 +304,14 @@ double job_fractions(const MasterJob *j, char of); /* 'M' maps, 'S' shuffle, 'R'
 /* After a restart: an attempt that its worker may still run. */
 int job_expect_attempt(MasterJob *j, TaskKind kind, uint32_t task, uint32_t attempt,
                        uint32_t worker);
-/* The worker is here again: takes up the attempts that it still has and @keep is told of; the others are lost. */
+/* The worker is here again: takes up the attempts that it still has and @keep is told of; the
+ * others are lost. */
 void worker_resume_attempts(MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
                             GPtrArray *keep);
 /* Its connection was left in peace: its attempts go on over the next one. */
 void worker_move_attempts(MasterWorker *w);
-/* Of the attempts whose result a worker has sent: those that we take for running. Commits what is known of the others.
+/* Of the attempts whose result a worker has sent: those that we take for running. Commits what is
+ * known of the others.
  * Return: of RunningAttempt *, owned by @request; NULL: the state cannot be saved. */
 GPtrArray *manager_list_unheard(Manager *m, const Mapreduced__V1__HeartbeatRequest *request);
 
@@ -354,7 +360,8 @@ int manager_heartbeat(Manager *m, const Mapreduced__V1__HeartbeatRequest *reques
 void worker_drop_cached(MasterWorker *w, const char *key);
 void worker_keep_cached(MasterWorker *w, const char *key); /* it has made a good one; takes NULL */
 
-/* How far its clock is off, as a sentence, while a warning of it stands; else NULL. Caller frees. */
+/* How far its clock is off, as a sentence, while a warning of it stands; else NULL. Caller
+ * frees. */
 char *worker_clock_trouble(const MasterWorker *w);
 bool worker_is_skewed(const MasterWorker *w); /* such a warning stands */
 
@@ -367,7 +374,8 @@ bool worker_is_alive(const MasterWorker *w);
 unsigned manager_count_workers(const Manager *m, bool (*is)(const MasterWorker *w));
 void worker_set_drained(MasterWorker *w, bool drained);
 const char *worker_state(const MasterWorker *w); /* as on the bus */
-/* By id, or by a name that only one has. Return: NULL when there is none; *ret_count says how many there are. */
+/* By id, or by a name that only one has. Return: NULL when there is none; *ret_count says how many
+ * there are. */
 MasterWorker *manager_find_worker(const Manager *m, const char *name, unsigned *ret_count);
 void worker_changed(MasterWorker *w, unsigned flags);
 
@@ -430,7 +438,8 @@ int bus_method_explain_tasks(sd_bus_message *message, void *userdata, sd_bus_err
  *
  * The one place where a call that changes something is let through, before it did anything.
  *
- * Return: 1: yes; 0: it is not decided yet, the message comes again; negative errno with @ret_error: no.
+ * Return: 1: yes; 0: it is not decided yet, the message comes again; negative errno with
+ * @ret_error: no.
  */
 int bus_authorise(Manager *m, sd_bus_message *message, const char *action, const MasterJob *job,
                   sd_bus_error *ret_error);

@@ -14,8 +14,8 @@
 
 #define CLAIM_PREFIX OUTPUT_TEMPORARY "-"
 
-/* 1 when there is nothing in @dir but what this job put there: _temporary with @tag in it, and what begins
- * with @claim. */
+/* 1 when there is nothing in @dir but what this job put there: _temporary with @tag in it, and what
+ * begins with @claim. */
 static int holds_only_ours(const char *dir, const char *tag, const char *claim)
 {
         g_autofree char *mark = g_build_filename(dir, OUTPUT_TEMPORARY, tag, NULL);
@@ -90,8 +90,8 @@ static int make_claim(const char *claim, const char *tag)
         return fd < 0 ? -errno : 0;
 }
 
-/* The mark comes with the name, for a directory is not renamed over one that is not empty: of two jobs, even of
- * two masters, that found the directory empty at the same moment, one has it. */
+/* The mark comes with the name, for a directory is not renamed over one that is not empty: of two
+ * jobs, even of two masters, that found the directory empty at the same moment, one has it. */
 static int take_claim(const char *claim, const char *temporary, const char *tag)
 {
         g_autofree char *mark = g_build_filename(temporary, tag, NULL);
@@ -126,8 +126,8 @@ int output_prepare(const char *dir, const char *tag, bool *ret_created, Error *e
                 return error_setf(e, r, "cannot write in the output directory %s: %s", dir,
                                   error_text(r));
         }
-        /* Once more: another job may have come to its end in it since the first look. Claims that came
-         * too late are on their way out. */
+        /* Once more: another job may have come to its end in it since the first look. Claims that
+         * came too late are on their way out. */
         if (holds_only_ours(dir, tag, CLAIM_PREFIX) <= 0) {
                 (void) rm_rf_at(AT_FDCWD, temporary);
                 return not_empty(dir, e);
@@ -176,8 +176,9 @@ int output_sync_part(OutputPart *p, const char *ending)
         return r < 0 && r != -ENOENT ? note(p, p->attempt_dir, ending, r) : 0;
 }
 
-/* A master that ended between this rename and the row that says so hears of the same attempt again. What is in place
- * then was put there for one that was granted, and for no other: see output_prepare(). */
+/* A master that ended between this rename and the row that says so hears of the same attempt again.
+ * What is in place then was put there for one that was granted, and for no other: see
+ * output_prepare(). */
 static int place(OutputPart *p, const char *dir, const char *ending)
 {
         g_autofree char *name = g_strdup_printf(OUTPUT_PART_FORMAT, p->number, ending);
@@ -202,7 +203,8 @@ void output_commit_parts(const char *dir, OutputPart *const *parts, size_t count
 
         for (size_t i = 0; i < count; i++)
                 placed += place(parts[i], dir, ending) >= 0;
-        /* Before the store says so: else a power cut could leave a reduce that is done, and no part. */
+        /* Before the store says so: else a power cut could leave a reduce that is done, and no
+         * part. */
         if (care == OUTPUT_SYNCED && placed > 0)
                 r = fsync_dir(dir);
         for (size_t i = 0; i < count; i++) {

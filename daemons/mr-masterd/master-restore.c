@@ -1,10 +1,11 @@
 /*
  * Restart — jobs go on where the store says they were.
  *
- * Finished reduces stay finished. Finished maps stay so if the worker that holds their output registers
- * within a lease. Attempts that ran may do so still: their workers outlive us for a while (RejoinGrace=), and say so when
- * they register; else they are lost. What lies in the state directory
- * without a row in the store is from a submission that never came to its end, and is removed.
+ * Finished reduces stay finished. Finished maps stay so if the worker that holds their output
+ * registers within a lease. Attempts that ran may do so still: their workers outlive us for a while
+ * (RejoinGrace=), and say so when they register; else they are lost. What lies in the state
+ * directory without a row in the store is from a submission that never came to its end, and is
+ * removed.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -113,7 +114,8 @@ static void on_input(const StoreInput *input, void *userdata)
                 g_free(file.path);
 }
 
-/* Attempts on workers that may come back are expected; returns how many others there are, lost at once. */
+/* Attempts on workers that may come back are expected; returns how many others there are, lost at
+ * once. */
 static uint32_t read_running(Restore *x, TaskKind kind, uint32_t task, const char *text)
 {
         Expected e = {.kind = kind, .task = task};
@@ -144,7 +146,8 @@ static void on_task(const StoreTask *row, void *userdata)
 
         if (row->task >= task_table_count(j->table, kind))
                 return;
-        /* It was committed, for there are counters, and is not run again yet: perhaps nobody needs it. */
+        /* It was committed, for there are counters, and is not run again yet: perhaps nobody needs
+         * it. */
         without_output = kind == TASK_MAP && !done && *row->counters && !*row->running;
         done = done || without_output;
         if (!done)
@@ -215,7 +218,8 @@ static int go_on(Restore *x, MasterJob *j)
                   task_table_count_in(j->table, TASK_REDUCE, TASK_DONE), j->reduces);
         job_run(j);
         expect_attempts(x, j);
-        /* Of a reduce that may still run, its worker will say whether it needs a map; one that does not run needs all. */
+        /* Of a reduce that may still run, its worker will say whether it needs a map; one that does
+         * not run needs all. */
         if (task_table_count_in(j->table, TASK_REDUCE, TASK_IDLE) > 0)
                 job_rerun_lost(j);
         job_check_complete(j);

@@ -1,18 +1,20 @@
 /*
  * Resumption — an attempt goes on although its call does not.
  *
- * The work is the worker's: neither a connection that ends nor a master that does is a reason to do it again. So RunTask
- * with `resume` asks for the rest of an attempt that the worker runs already.
+ * The work is the worker's: neither a connection that ends nor a master that does is a reason to do
+ * it again. So RunTask with `resume` asks for the rest of an attempt that the worker runs already.
  *
- * Where a connection is left in peace (certificates were renewed), the attempt is called with `resume` over the new one
- * while its first call goes on: two calls, of which the worker answers one. The first word on the second ends the
- * first; a result on the first ends the second.
+ * Where a connection is left in peace (certificates were renewed), the attempt is called with
+ * `resume` over the new one while its first call goes on: two calls, of which the worker answers
+ * one. The first word on the second ends the first; a result on the first ends the second.
  *
- * After our own restart an attempt has no call until its worker registers again and says that it still runs it:
- * then it is called with `resume`, and goes on as if nothing had been. Else it is lost, at the latest with the lease.
+ * After our own restart an attempt has no call until its worker registers again and says that it
+ * still runs it: then it is called with `resume`, and goes on as if nothing had been. Else it is
+ * lost, at the latest with the lease.
  *
- * A result may have been sent and not have arrived. The worker asks at its heartbeat which of those attempts we still
- * take for running; of the others our word is saved before it is given, for the worker then forgets them.
+ * A result may have been sent and not have arrived. The worker asks at its heartbeat which of those
+ * attempts we still take for running; of the others our word is saved before it is given, for the
+ * worker then forgets them.
  */
 #include "mr-masterd/master-attempt.h"
 

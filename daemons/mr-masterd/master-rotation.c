@@ -28,7 +28,8 @@ uint64_t rotation_bundle_digest(const MasterKeys *k)
         return pki_digest_text(k->authorities_pem);
 }
 
-/* ---- Whom it waits for -------------------------------------------------------------------------- */
+/* ---- Whom it waits for
+ * -------------------------------------------------------------------------- */
 
 /* Over a unix socket it is of this host, and needs no certificate. */
 static bool has_keys(const MasterWorker *w)
@@ -128,7 +129,8 @@ GPtrArray *rotation_list_pending(const MasterKeys *k)
         return g_ptr_array_new();
 }
 
-/* ---- From phase to phase ------------------------------------------------------------------------ */
+/* ---- From phase to phase
+ * ------------------------------------------------------------------------ */
 
 int rotation_start(MasterKeys *k, Error *e)
 {

@@ -38,8 +38,8 @@ EvgrpcCode rpc_code_of(int error)
         }
 }
 
-/* The address that others are told. One of the host "*" is that of the host the call comes from: by it
- * the worker has reached us, so by it others reach the worker. */
+/* The address that others are told. One of the host "*" is that of the host the call comes from: by
+ * it the worker has reached us, so by it others reach the worker. */
 static int resolve_address(const char *address, const char *peer, char **ret, Error *e)
 {
         static const char *const wildcards[] = {"*:", "0.0.0.0:", "[::]:"};
@@ -217,7 +217,8 @@ static void file_reader_free(FileReader *f)
         g_free(f);
 }
 
-/* Until the call's queue is full, or all is said. The files are on our own disk and small: no thread. */
+/* Until the call's queue is full, or all is said. The files are on our own disk and small: no
+ * thread. */
 static void send_chunks(EvgrpcServerCall *call, FileReader *f)
 {
         static uint8_t buffer[FILE_CHUNK_BYTES]; /* of all: a thousand workers may read at a time */
@@ -302,7 +303,8 @@ static void handle_read_file(EvgrpcServerCall *call, const ProtobufCMessage *mes
         send_chunks(call, f);
 }
 
-/* ---- RenewCertificate --------------------------------------------------------------------------- */
+/* ---- RenewCertificate
+ * --------------------------------------------------------------------------- */
 
 typedef struct Newest {
         const char *worker_id;
@@ -381,9 +383,11 @@ static void handle_renew(EvgrpcServerCall *call, const ProtobufCMessage *message
         evgrpc_server_call_reply(call, &reply.base);
 }
 
-/* ---- Who may call ------------------------------------------------------------------------------- */
+/* ---- Who may call
+ * ------------------------------------------------------------------------------- */
 
-/* Over TLS the certificate says who it is. Return: whether the call goes on; else it is answered. */
+/* Over TLS the certificate says who it is. Return: whether the call goes on; else it is
+ * answered. */
 static bool is_worker(EvgrpcServerCall *call, const char *claimed_id)
 {
         const char *name = evgrpc_server_call_peer_name(call);

@@ -1,6 +1,6 @@
 /*
- * The RPC side: service Master, on unix sockets plain and on TCP by TLS, and service Cluster for hosts that are
- * not in yet.
+ * The RPC side: service Master, on unix sockets plain and on TCP by TLS, and service Cluster for
+ * hosts that are not in yet.
  */
 #pragma once
 

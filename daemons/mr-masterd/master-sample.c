@@ -60,8 +60,8 @@ static void add_key(Sample *s, const uint8_t *record, size_t size)
 }
 
 /*
- * The block's lines, the first one only when it begins the file. The last may go on behind the block: a bound
- * is made of its first bytes just as well, and any bound leaves the order right.
+ * The block's lines, the first one only when it begins the file. The last may go on behind the
+ * block: a bound is made of its first bytes just as well, and any bound leaves the order right.
  */
 static void add_lines(Sample *s, size_t size, bool first)
 {
@@ -208,8 +208,8 @@ static GArray *find_changes(const Sample *s)
 }
 
 /*
- * A bound for each i-th part of the sample, at the change of keys that is nearest: all of a key go to one reduce.
- * Where a key fills several parts there are fewer bounds.
+ * A bound for each i-th part of the sample, at the change of keys that is nearest: all of a key go
+ * to one reduce. Where a key fills several parts there are fewer bounds.
  */
 static GPtrArray *choose_bounds(const Sample *s, uint32_t reduces)
 {

@@ -1,10 +1,10 @@
 /*
  * Sampling — the bounds between reduces whose parts are to be one order.
  *
- * Blocks of the input are read at places spread over all of it, each at random within its own stretch, so
- * that sorted input is met as well as shuffled; the keys of some records of each are sorted, and every
- * n-th is a bound, or the nearest place where the key changes, cut to as few bytes as tell it from the one
- * before.
+ * Blocks of the input are read at places spread over all of it, each at random within its own
+ * stretch, so that sorted input is met as well as shuffled; the keys of some records of each are
+ * sorted, and every n-th is a bound, or the nearest place where the key changes, cut to as few
+ * bytes as tell it from the one before.
  */
 #pragma once
 

@@ -1,7 +1,9 @@
 /*
- * Skipped records — kept with the map that did without them, and written beside the result at the end.
+ * Skipped records — kept with the map that did without them, and written beside the result at the
+ * end.
  *
- * Rows are replaced when a map runs again, so each record is there once however often its map was run.
+ * Rows are replaced when a map runs again, so each record is there once however often its map was
+ * run.
  */
 #include "base/text.h"
 #include "mr-masterd/master-manager.h"

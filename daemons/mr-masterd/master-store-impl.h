@@ -15,5 +15,6 @@ int store_begin(
 int store_note(Store *s,
                int code); /* SQLite's; remembered for store_commit() when it is an error */
 
-/* In an open transaction: makes what is missing, and makes anew what is of another shape. @schema ends with NULL. */
+/* In an open transaction: makes what is missing, and makes anew what is of another shape. @schema
+ * ends with NULL. */
 int store_upgrade(Store *s, const char *const *schema);

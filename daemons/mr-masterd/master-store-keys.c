@@ -100,7 +100,8 @@ static const char *text_of(sqlite3_stmt *row, int column)
         return text ? text : "";
 }
 
-/* ---- Certificates ------------------------------------------------------------------------------- */
+/* ---- Certificates
+ * ------------------------------------------------------------------------------- */
 
 void store_put_certificate(Store *s, const StoreCertificate *c)
 {
@@ -147,7 +148,8 @@ int store_each_certificate(Store *s, StoreCertificateFn fn, void *userdata)
                            &reader, "");
 }
 
-/* ---- Tokens ------------------------------------------------------------------------------------- */
+/* ---- Tokens
+ * ------------------------------------------------------------------------------------- */
 
 void store_put_token(Store *s, const StoreToken *t)
 {
@@ -187,7 +189,8 @@ int store_each_token(Store *s, StoreTokenFn fn, void *userdata)
         return read_values(s, "SELECT * FROM tokens ORDER BY created, id", on_token, &reader, "");
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------ */
+/* ---- Numbers
+ * ------------------------------------------------------------------------------------ */
 
 static void on_number(sqlite3_stmt *row, void *userdata)
 {
@@ -208,7 +211,8 @@ uint64_t store_get_number(Store *s, const char *name)
         return (uint64_t) value;
 }
 
-/* ---- Replies ------------------------------------------------------------------------------------ */
+/* ---- Replies
+ * ------------------------------------------------------------------------------------ */
 
 static int64_t client_number(Store *s, const char *principal, const char *client)
 {
@@ -296,7 +300,8 @@ int store_load_reply(Store *s, const char *principal, const char *client, uint64
         return 1;
 }
 
-/* ---- What inputs were when a job was planned ---------------------------------------------------- */
+/* ---- What inputs were when a job was planned
+ * ---------------------------------------------------- */
 
 void store_put_seen(Store *s, uint64_t job, const void *maps, size_t size)
 {

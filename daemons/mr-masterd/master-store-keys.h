@@ -1,9 +1,10 @@
 /*
- * The store's other half: who is in the cluster, who may come in, and replies that must not be lost.
+ * The store's other half: who is in the cluster, who may come in, and replies that must not be
+ * lost.
  *
- * All of it is written in the store's one transaction: a token is gone in the very moment in which the
- * certificate that it bought, and the reply that carries it, are there. These statements run a few times a day, so they
- * are made when they are needed.
+ * All of it is written in the store's one transaction: a token is gone in the very moment in which
+ * the certificate that it bought, and the reply that carries it, are there. These statements run a
+ * few times a day, so they are made when they are needed.
  */
 #pragma once
 
@@ -47,8 +48,9 @@ int store_each_token(Store *s, StoreTokenFn fn, void *userdata);
 void store_put_number(Store *s, const char *name, uint64_t value);
 uint64_t store_get_number(Store *s, const char *name);
 
-/* Replies of calls that are executed once: see EvgrpcOnceStore, whose arguments these are. A client that is not among the
- * newest STORE_ONCE_CLIENTS_MAX is forgotten: by then its call's deadline has long passed. */
+/* Replies of calls that are executed once: see EvgrpcOnceStore, whose arguments these are. A client
+ * that is not among the newest STORE_ONCE_CLIENTS_MAX is forgotten: by then its call's deadline has
+ * long passed. */
 int store_save_reply(Store *s, const char *principal, const char *client, uint64_t seq,
                      uint64_t acknowledged, const void *record, size_t size);
 int store_load_reply(Store *s, const char *principal, const char *client, uint64_t seq,

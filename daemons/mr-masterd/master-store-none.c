@@ -1,12 +1,13 @@
 /*
  * A store that keeps nothing — of the master of one job, which dies with it.
  *
- * `mrctl --local` asks for no history, and no master comes after that would go on from here; so what is written
- * goes nowhere, and what is read at a start was never there. That spares a job of a few milliseconds the loading of
- * SQLite, a schema and some dozens of statements, which were a third of the master's start. The interface is
- * master-store.h, chosen where the daemon is linked.
+ * `mrctl --local` asks for no history, and no master comes after that would go on from here; so
+ * what is written goes nowhere, and what is read at a start was never there. That spares a job of a
+ * few milliseconds the loading of SQLite, a schema and some dozens of statements, which were a
+ * third of the master's start. The interface is master-store.h, chosen where the daemon is linked.
  *
- * What the running master reads again is held in memory: the records that mappers were excused from.
+ * What the running master reads again is held in memory: the records that mappers were excused
+ * from.
  */
 #include "base/text.h"
 #include "mr-masterd/master-store-keys.h"
@@ -73,7 +74,8 @@ int store_get_tag(Store *s, char ret[static STORE_TAG_SIZE])
         return 0;
 }
 
-/* ---- Records that were skipped ------------------------------------------------------------------ */
+/* ---- Records that were skipped
+ * ------------------------------------------------------------------ */
 
 void store_remove_skipped(Store *s, uint64_t job, uint32_t map)
 {
@@ -110,7 +112,8 @@ int store_each_skipped(Store *s, uint64_t job, StoreSkippedFn fn, void *userdata
         return 0;
 }
 
-/* ---- What goes nowhere -------------------------------------------------------------------------- */
+/* ---- What goes nowhere
+ * -------------------------------------------------------------------------- */
 
 void store_put_job(Store *s, const StoreJob *job)
 {
@@ -204,7 +207,8 @@ int store_save_reply(Store *s, const char *principal, const char *client, uint64
         return 0;
 }
 
-/* ---- What was never there ----------------------------------------------------------------------- */
+/* ---- What was never there
+ * ----------------------------------------------------------------------- */
 
 int store_each_job(Store *s, StoreJobFn fn, void *userdata)
 {

@@ -1,13 +1,15 @@
 /*
  * Upgrade — the database of an older mr-masterd becomes one of this.
  *
- * The schema is said once, as it is now, and is made in an empty database in memory. The file is compared with that:
- * a table that it lacks is made; one whose columns are others, or stand in another order, is made anew and takes over the
- * columns that both have; indexes follow. What is new is NULL, which readers take for 0 or "". So every older
- * version has the same way to this one, and an empty file is but the oldest of them.
+ * The schema is said once, as it is now, and is made in an empty database in memory. The file is
+ * compared with that: a table that it lacks is made; one whose columns are others, or stand in
+ * another order, is made anew and takes over the columns that both have; indexes follow. What is
+ * new is NULL, which readers take for 0 or "". So every older version has the same way to this one,
+ * and an empty file is but the oldest of them.
  *
  * The caller's transaction is around it: a power cut or a full disk leaves the old file.
- * Source: SQLite, "ALTER TABLE", §7 "Making Other Kinds Of Table Schema Changes": make, copy, drop, rename.
+ * Source: SQLite, "ALTER TABLE", §7 "Making Other Kinds Of Table Schema Changes": make, copy, drop,
+ * rename.
  * Changed: the old table is renamed first, so that the CREATE TABLE is the schema's to the letter.
  */
 #include "base/text.h"

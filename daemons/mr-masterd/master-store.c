@@ -1,10 +1,10 @@
 /*
  * Store — see master-store.h.
  *
- * Each statement is prepared once (in a file all at its opening, which shows that it has what they name; in memory when
- * first used) and bound by a format string: i an integer, s a text, b a blob and its size. The schema's version is in
- * user_version; a file of a newer one is refused, not guessed at, and one of an older is upgraded:
- * master-store-upgrade.c.
+ * Each statement is prepared once (in a file all at its opening, which shows that it has what they
+ * name; in memory when first used) and bound by a format string: i an integer, s a text, b a blob
+ * and its size. The schema's version is in user_version; a file of a newer one is refused, not
+ * guessed at, and one of an older is upgraded: master-store-upgrade.c.
  */
 #include <fcntl.h>
 #include <sqlite3.h>
@@ -277,7 +277,8 @@ static int set_up(Store *s, Error *e)
         return r;
 }
 
-/* Jobs' settings may hold secrets: the file is the owner's alone, and SQLite gives its log the same mode. */
+/* Jobs' settings may hold secrets: the file is the owner's alone, and SQLite gives its log the same
+ * mode. */
 static int make_private(const char *path)
 {
         _cleanup_close_ int fd = -EBADF;
@@ -340,7 +341,8 @@ int store_commit(Store *s, bool durable)
                         (void) sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
                 r = s->failed;
         }
-        /* With synchronous = NORMAL a commit is written but not synced; a checkpoint syncs the log first. */
+        /* With synchronous = NORMAL a commit is written but not synced; a checkpoint syncs the log
+         * first. */
         if (r >= 0 && durable && !s->in_memory)
                 r = note_error(s, sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE,
                                                             NULL, NULL));
@@ -390,7 +392,8 @@ int store_note(Store *s, int code)
 
 int store_begin(Store *s)
 {
-        /* After an error SQLite may have undone the transaction: what came now would be one of its own. */
+        /* After an error SQLite may have undone the transaction: what came now would be one of its
+         * own. */
         if (s->failed < 0 || s->in_transaction)
                 return s->failed;
         s->in_transaction = exec(s, "BEGIN") >= 0;

@@ -4,8 +4,8 @@
  * Writes collect in one transaction and are committed together, once a round of the loop. A failed
  * statement is remembered, and store_commit() answers for it: nobody else needs to look. What must
  * survive a power cut before somebody is told (a submission, the end of a job) is committed with
- * durable = true; the rest survives the end of the process, and a power cut may cost its last moments, which
- * is work done twice, never a wrong answer.
+ * durable = true; the rest survives the end of the process, and a power cut may cost its last
+ * moments, which is work done twice, never a wrong answer.
  *
  * A master killed at any moment and started again goes on from here.
  */
@@ -91,7 +91,8 @@ int store_open(const char *dir, Store **ret, Error *e);
 Store *store_free(Store *s); /* commits nothing */
 DEFINE_CLEANUP(Store, store_free);
 
-/* Ends the transaction. Return: 0; the first error since the last commit: everything since then is undone. */
+/* Ends the transaction. Return: 0; the first error since the last commit: everything since then is
+ * undone. */
 int store_commit(Store *s, bool durable);
 const char *store_error(const Store *s); /* for the message after a failed commit */
 
@@ -144,7 +145,8 @@ void store_put_skipped(Store *s, uint64_t job, uint32_t map, uint32_t seq, const
 typedef void (*StoreSkippedFn)(const StoreSkipped *record, void *userdata);
 int store_each_skipped(Store *s, uint64_t job, StoreSkippedFn fn, void *userdata);
 
-/* In order of number, index or seq. 0 or negative errno. What @fn is given lasts until it returns. */
+/* In order of number, index or seq. 0 or negative errno. What @fn is given lasts until it
+ * returns. */
 int store_each_job(Store *s, StoreJobFn fn, void *userdata);
 int store_each_worker(Store *s, StoreWorkerFn fn, void *userdata);
 int store_each_input(Store *s, uint64_t job, StoreInputFn fn, void *userdata);

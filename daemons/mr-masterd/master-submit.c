@@ -1,9 +1,10 @@
 /*
  * Submission — from a bus message to a job that is on disk, and only then to its answer.
  *
- * Shipped files are copied first, in a thread, into the state directory; the job's row follows. So a
- * submission that is answered is whole, and one that is not leaves at most files that the next start removes. A
- * request that is repeated with its RequestId, because its answer was lost, is answered with the same job.
+ * Shipped files are copied first, in a thread, into the state directory; the job's row follows. So
+ * a submission that is answered is whole, and one that is not leaves at most files that the next
+ * start removes. A request that is repeated with its RequestId, because its answer was lost, is
+ * answered with the same job.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -118,7 +119,8 @@ static int read_each(sd_bus_message *m, char type, const char *contents, ReadEle
         return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-/* Files that come with a job. Their descriptors are ours, in the order of the description's files. */
+/* Files that come with a job. Their descriptors are ours, in the order of the description's
+ * files. */
 typedef struct Shipped {
         JobDesc *desc;
         GArray *fds;

@@ -1,5 +1,6 @@
 /*
- * Waiting — why nothing of a job runs, and which workers are not trusted now, in sentences for people.
+ * Waiting — why nothing of a job runs, and which workers are not trusted now, in sentences for
+ * people.
  *
  * The scheduler knows what it holds back; who rejected what, and with which words, is known here.
  */

@@ -1,8 +1,9 @@
 /*
  * Watching map outputs — every worker that shuffles for a job is told where its maps' outputs are.
  *
- * What is sent is the present state of a map, never a log of changes: a watcher that reads slowly is told once, when
- * it reads again, whatever happened meanwhile. So it costs a set of map numbers at most:
+ * What is sent is the present state of a map, never a log of changes: a watcher that reads slowly
+ * is told once, when it reads again, whatever happened meanwhile. So it costs a set of map numbers
+ * at most:
  *
  *      0 ──────────── cursor ──────────── maps
  *        told, changes     not told yet: a change
@@ -18,7 +19,8 @@ struct Watcher {
         bool stalled;      /* the call's queue is full; on_writable follows */
 };
 
-/* Return: whether there was anything to say about this map; *ret_more says if the call takes more. */
+/* Return: whether there was anything to say about this map; *ret_more says if the call takes
+ * more. */
 static bool send_map(Watcher *w, uint32_t map, int *ret_more)
 {
         Mapreduced__V1__MapOutputEvent event = MAPREDUCED__V1__MAP_OUTPUT_EVENT__INIT;

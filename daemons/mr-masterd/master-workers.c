@@ -1,13 +1,13 @@
 /*
  * Workers — who they are, and how long they are believed to live.
  *
- * A worker registers, is given a lease, and renews it with each heartbeat. When the lease ends it is lost:
- * its attempts are lost, and those of its finished maps that a reduce still needs run again. A worker that
- * registers with a new incarnation has been restarted: its attempts are lost, but the outputs that it still
- * holds are as good as before.
+ * A worker registers, is given a lease, and renews it with each heartbeat. When the lease ends it
+ * is lost: its attempts are lost, and those of its finished maps that a reduce still needs run
+ * again. A worker that registers with a new incarnation has been restarted: its attempts are lost,
+ * but the outputs that it still holds are as good as before.
  *
- * After our own restart the workers of before are expected: their outputs are believed, though told to
- * nobody, until they register or a lease has passed.
+ * After our own restart the workers of before are expected: their outputs are believed, though told
+ * to nobody, until they register or a lease has passed.
  */
 #include "base/parse.h"
 #include "base/text.h"
@@ -115,7 +115,8 @@ const char *worker_state(const MasterWorker *w)
                                                                                : "drained";
 }
 
-/* It finishes what it runs, gets nothing new, and goes on serving its map outputs: it is alive, after all. */
+/* It finishes what it runs, gets nothing new, and goes on serving its map outputs: it is alive,
+ * after all. */
 void worker_set_drained(MasterWorker *w, bool drained)
 {
         LogFields fields = {.worker = w->name};
@@ -174,7 +175,8 @@ static gboolean held_equal(gconstpointer a, gconstpointer b)
         return memcmp(a, b, sizeof(HeldKey)) == 0;
 }
 
-/* The outputs of our jobs that a worker says it holds, looked at once: there may be a million; NULL for none. */
+/* The outputs of our jobs that a worker says it holds, looked at once: there may be a million; NULL
+ * for none. */
 static GHashTable *held_outputs(const Manager *m, const Mapreduced__V1__RegisterRequest *request)
 {
         GHashTable *set = g_hash_table_new_full(held_hash, held_equal, g_free, NULL);
@@ -259,7 +261,8 @@ void manager_tell_jobs(Manager *m, const char *kind, const char *text)
         }
 }
 
-/* So that workers with a new id at each start do not fill the memory: those lost longest go first. */
+/* So that workers with a new id at each start do not fill the memory: those lost longest go
+ * first. */
 static void forget_lost_workers(Manager *m)
 {
         for (;;) {
@@ -311,8 +314,8 @@ static void lose_worker(MasterWorker *w, const char *why, const char *cause)
 
 /* ---- Leases ---- */
 
-/* While we did not run ourselves (stopped, starved, without memory) nobody could renew a lease: what was said
- * meanwhile is still to be read. So each lease lasts longer by that time. */
+/* While we did not run ourselves (stopped, starved, without memory) nobody could renew a lease:
+ * what was said meanwhile is still to be read. So each lease lasts longer by that time. */
 static void forgive_stall(Manager *m)
 {
         uint64_t now = manager_now(m), gap = now - m->ticked_usec;
@@ -478,8 +481,8 @@ static MasterWorker *worker_behind(Manager *m, const EvgrpcChannel *channel)
         return NULL;
 }
 
-/* Its process may be gone, or the path to it: until the connection is there again what we send it is lost at once.
- * If it lives its next heartbeat makes us call again; else its lease ends. */
+/* Its process may be gone, or the path to it: until the connection is there again what we send it
+ * is lost at once. If it lives its next heartbeat makes us call again; else its lease ends. */
 static void on_channel_state(EvgrpcChannel *channel, bool connected, const char *error,
                              void *userdata)
 {
@@ -506,8 +509,8 @@ static void renew(MasterWorker *w)
         w->last_heard_usec = manager_realtime(w->manager);
 }
 
-/* Jobs that are over or that we never heard of: the worker may delete what it has of them. @forget is a set, for
- * a worker may name a job with each of its outputs. */
+/* Jobs that are over or that we never heard of: the worker may delete what it has of them. @forget
+ * is a set, for a worker may name a job with each of its outputs. */
 static void forget_if_over(const Manager *m, const char *id, GHashTable *forget)
 {
         const MasterJob *j = manager_find_job_by_wire_id(m, id);
@@ -516,8 +519,8 @@ static void forget_if_over(const Manager *m, const char *id, GHashTable *forget)
                 g_hash_table_add(forget, (char *) id);
 }
 
-/* With keepalive: a path that swallows everything must not keep attempts waiting as long as heartbeats,
- * which take the other direction, arrive. */
+/* With keepalive: a path that swallows everything must not keep attempts waiting as long as
+ * heartbeats, which take the other direction, arrive. */
 static int open_channel(Manager *m, const char *address, const char *id, EvgrpcChannel **ret,
                         Error *e)
 {
@@ -578,8 +581,8 @@ static void take_description(MasterWorker *w, const Mapreduced__V1__RegisterRequ
         w->program_level = request->program_level;
 }
 
-/* A process that was replaced by a newer one and speaks up again is no restart: two use one id, as cloned
- * machines do, and would take turns for ever. */
+/* A process that was replaced by a newer one and speaks up again is no restart: two use one id, as
+ * cloned machines do, and would take turns for ever. */
 static int check_not_replaced(const MasterWorker *w, const Mapreduced__V1__RegisterRequest *request,
                               Error *e)
 {

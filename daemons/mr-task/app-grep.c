@@ -1,11 +1,12 @@
 /*
- * grep — lines that a regular expression matches, how many they are, or the matches themselves, counted.
+ * grep — lines that a regular expression matches, how many they are, or the matches themselves,
+ * counted.
  *
- * A block of many lines is searched at once, so the matcher's own skipping (first bytes, literals) is not
- * stopped by each newline; a match tells the line, and the line alone is then asked again when the match
- * does not end in it. That finds the same lines as asking one by one, as long as the expression cannot
- * look beyond a line without matching there: where it could (assertions, atomic groups, \A), each line is
- * asked by itself.
+ * A block of many lines is searched at once, so the matcher's own skipping (first bytes, literals)
+ * is not stopped by each newline; a match tells the line, and the line alone is then asked again
+ * when the match does not end in it. That finds the same lines as asking one by one, as long as the
+ * expression cannot look beyond a line without matching there: where it could (assertions, atomic
+ * groups, \A), each line is asked by itself.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

@@ -1,8 +1,9 @@
 /*
  * index — for each word the files that have it: "word TAB file TAB file …", the files in order.
  *
- * A map says a word once for each piece of a file: a set of the words seen keeps the others back. The file is
- * what records of a word are ordered by, so a reduce sees equal ones side by side, and holds one.
+ * A map says a word once for each piece of a file: a set of the words seen keeps the others back.
+ * The file is what records of a word are ordered by, so a reduce sees equal ones side by side, and
+ * holds one.
  */
 #include "base/text.h"
 #include "mr-task/app.h"

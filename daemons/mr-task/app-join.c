@@ -1,10 +1,11 @@
 /*
- * join — lines of two inputs that have the same key: "key TAB rest of the left line TAB rest of the right one".
+ * join — lines of two inputs that have the same key: "key TAB rest of the left line TAB rest of the
+ * right one".
  *
- * The right side comes first among the records of a key, and is held in memory; each line of the left side is
- * then written with all of it. So the side with fewer lines a key belongs right.
- * Source: the repartition join of Blanas et al., "A Comparison of Join Algorithms for Log Processing in
- * MapReduce", SIGMOD 2010 (§3.1, improved).
+ * The right side comes first among the records of a key, and is held in memory; each line of the
+ * left side is then written with all of it. So the side with fewer lines a key belongs right.
+ * Source: the repartition join of Blanas et al., "A Comparison of Join Algorithms for Log
+ * Processing in MapReduce", SIGMOD 2010 (§3.1, improved).
  */
 #include <fnmatch.h>
 

@@ -1,11 +1,11 @@
 /*
  * sort — records in one order over all parts: part after part is the sorted whole.
  *
- * A map makes each record's key bytes compare as was asked (records/sort-key.h); keys go to reduces by ranges,
- * whose bounds the master found in a sample and sends with the program. So there is nothing for a reduce to
- * do but to merge. Ranges are in the order of their keys: a map sorts by keys alone, and compares with one bound
- * after another when it writes. Records of a fixed length are sorted where they were read to, and go to run file and part
- * as spans (records/span.h).
+ * A map makes each record's key bytes compare as was asked (records/sort-key.h); keys go to reduces
+ * by ranges, whose bounds the master found in a sample and sends with the program. So there is
+ * nothing for a reduce to do but to merge. Ranges are in the order of their keys: a map sorts by
+ * keys alone, and compares with one bound after another when it writes. Records of a fixed length
+ * are sorted where they were read to, and go to run file and part as spans (records/span.h).
  */
 #include "apps/catalog.h"
 #include "mr-task/app.h"
@@ -109,7 +109,8 @@ static bool is_below(const Bound *b, uint64_t prefix, const uint8_t *key, size_t
                                    : key_compare(key, size, b->key, b->size) < 0;
 }
 
-/* Keys come in order, and so do bounds: a record's partition is how many bounds are not above its key. */
+/* Keys come in order, and so do bounds: a record's partition is how many bounds are not above its
+ * key. */
 static int ranged_next(RecordStream *stream, Record *ret)
 {
         Sort *s = (Sort *) ((char *) stream - offsetof(Sort, ranged));

@@ -1,9 +1,9 @@
 /*
  * top — the k most frequent keys, in one reduce that keeps k of them.
  *
- * All counts go to reduce 0: after combining they are few, and only there the k most of all can be known.
- * A heap of k has the least one at its root, which is all that a new key must beat. Of equal counts the
- * smaller key comes first.
+ * All counts go to reduce 0: after combining they are few, and only there the k most of all can be
+ * known. A heap of k has the least one at its root, which is all that a new key must beat. Of equal
+ * counts the smaller key comes first.
  */
 #include "apps/catalog.h"
 #include "mr-task/app.h"

@@ -34,7 +34,8 @@ int app_words_next(Plugin *p, PieceReader *piece, Words *w, const Word **ret, si
                                   piece->at);
         if (r < 0)
                 return r;
-        /* After a long word there is room for as much again: that much at once would not be in any cache. */
+        /* After a long word there is room for as much again: that much at once would not be in any
+         * cache. */
         n = piece_reader_read(piece, space, MIN(size, (size_t) READ_BYTES), &a->error);
         if (n < 0)
                 return (int) n;

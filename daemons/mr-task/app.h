@@ -1,7 +1,7 @@
 /*
- * Apps — the built-in programs, written against mapreduce.h like anybody's. The catalog says what they are
- * called and which parameters they have. Some read a piece by themselves, where a call for each record
- * would be most of the work.
+ * Apps — the built-in programs, written against mapreduce.h like anybody's. The catalog says what
+ * they are called and which parameters they have. Some read a piece by themselves, where a call for
+ * each record would be most of the work.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /*
  * Archives — see archive.h.
  *
- * The module writes below the current directory, which is the archive's own while it does: mr-task has one thread that
- * cares.
+ * The module writes below the current directory, which is the archive's own while it does: mr-task
+ * has one thread that cares.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -10,7 +10,8 @@
 #include "mr-task/archive-load.h"
 #include "mr-task/archive.h"
 
-/* Below the current directory. What is wrong with an archive is wrong on every worker; a full disk is not. */
+/* Below the current directory. What is wrong with an archive is wrong on every worker; a full disk
+ * is not. */
 static int unpack_here(Attempt *a, const char *name, int fd)
 {
         _cleanup_error_ Error e = {};

@@ -251,7 +251,8 @@ static void free_counters(Mapreduced__Task__V1__Done *done)
         g_free(done->counters);
 }
 
-/* What user code wrote may be anything; what leaves here is UTF-8 without NULs, no longer than it was. */
+/* What user code wrote may be anything; what leaves here is UTF-8 without NULs, no longer than it
+ * was. */
 static char *clean_tail(GString *tail)
 {
         g_autofree char *valid = NULL;
@@ -443,8 +444,8 @@ static void attempt_done(Attempt *a)
 }
 
 /*
- * Directories that user code made in a working directory which is another user's, the worker's: their
- * content is ours, and the worker could not remove it. Files it can.
+ * Directories that user code made in a working directory which is another user's, the worker's:
+ * their content is ours, and the worker could not remove it. Files it can.
  */
 static void remove_our_directories(int cwd_fd)
 {
@@ -469,7 +470,8 @@ static void remove_our_directories(int cwd_fd)
         (void) closedir(d);
 }
 
-/* Maps and reduces need other buffers: of what the one kind has kept, regions alone are of use to the other. */
+/* Maps and reduces need other buffers: of what the one kind has kept, regions alone are of use to
+ * the other. */
 static void forget_other_kind(Mapreduced__V1__TaskKind kind)
 {
         static Mapreduced__V1__TaskKind last;

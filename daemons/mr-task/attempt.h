@@ -102,8 +102,8 @@ uint64_t attempt_now_usec(void);
 int attempt_failf(Attempt *a, int code, const char *format, ...) _printf_(3, 4);
 
 /*
- * Puts the name, and @where if that is not NULL, before a sentence that has none yet: one of records/, or a
- * program's. Return: @code.
+ * Puts the name, and @where if that is not NULL, before a sentence that has none yet: one of
+ * records/, or a program's. Return: @code.
  */
 int attempt_name_error(Attempt *a, int code, const char *where);
 
@@ -116,7 +116,8 @@ void attempt_count_user(Attempt *a, const char *name, uint64_t n);
 /* The same of a program's own words, which may be any. */
 void attempt_count_named(Attempt *a, const char *group, const char *name, uint64_t n);
 
-/* Valid UTF-8 of at most @max_bytes, also where replacing invalid bytes makes it longer. Caller frees. */
+/* Valid UTF-8 of at most @max_bytes, also where replacing invalid bytes makes it longer. Caller
+ * frees. */
 char *attempt_valid_text(const char *text, size_t size, size_t max_bytes);
 
 /* reporter:status:… */

@@ -1,8 +1,8 @@
 /*
  * Environment — see command-env.h.
  *
- * Hadoop hands every property of the job to a command, dots made underscores; these are the ones that scripts
- * read, under the names of Hadoop 2 and, where scripts still use them, of Hadoop 1.
+ * Hadoop hands every property of the job to a command, dots made underscores; these are the ones
+ * that scripts read, under the names of Hadoop 2 and, where scripts still use them, of Hadoop 1.
  */
 #include <inttypes.h>
 

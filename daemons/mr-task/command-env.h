@@ -1,5 +1,6 @@
 /*
- * Environment — what a command is told of its task: the variables of Hadoop Streaming, and the same in our words.
+ * Environment — what a command is told of its task: the variables of Hadoop Streaming, and the same
+ * in our words.
  */
 #pragma once
 

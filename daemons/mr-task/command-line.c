@@ -5,8 +5,8 @@
 
 #include "mr-task/command-line.h"
 
-/* What a shell does itself or reads as its grammar: POSIX.1-2017, XCU 2.4, 2.14 and 1.6, and what dash, bash, BusyBox and ksh
- * add to it. Without those that hold a character which is not plain. */
+/* What a shell does itself or reads as its grammar: POSIX.1-2017, XCU 2.4, 2.14 and 1.6, and what
+ * dash, bash, BusyBox and ksh add to it. Without those that hold a character which is not plain. */
 static const char *const shells_own[] = {
         ".",         ":",        "alias",   "bg",      "bind",    "break",   "builtin",
         "caller",    "case",     "cd",      "chdir",   "command", "compgen", "compopt",
@@ -29,7 +29,8 @@ static bool is_program(const char *path)
         return stat(path, &st) >= 0 && S_ISREG(st.st_mode) && access(path, X_OK) >= 0;
 }
 
-/* Directories of a PATH that are not absolute ones would be looked for in the command's working directory. */
+/* Directories of a PATH that are not absolute ones would be looked for in the command's working
+ * directory. */
 static char *find_program(const char *name, char *const *env)
 {
         const char *path = g_environ_getenv((char **) env, "PATH");

@@ -23,14 +23,16 @@
 #define COMMAND_SHOWN_BYTES 200
 #define MEMORY_LOOK_USEC (50 * USEC_PER_MSEC)
 #define POLL_USEC (250 * USEC_PER_MSEC) /* progress goes out even when nothing moves */
-/* See wait_while_moving(): as short as a timer is worth, as long as a command of 500 MB/s needs for a whole pipe. */
+/* See wait_while_moving(): as short as a timer is worth, as long as a command of 500 MB/s needs for
+ * a whole pipe. */
 #define NAP_MIN_USEC 60
 #define NAP_MAX_USEC 2000
 #define NAP_FIRST_USEC 250
 /* A turn that moves less was not worth being woken for, and the next ones are not asked. */
 #define WAKE_WORTH_BYTES (64 * 1024)
 #define NAPS 32u
-/* Longer than a child that still works is silent after its parent; shorter than anybody's patience. */
+/* Longer than a child that still works is silent after its parent; shorter than anybody's
+ * patience. */
 #define LEFT_BEHIND_USEC (10 * USEC_PER_SEC)
 
 typedef struct Command {
@@ -79,7 +81,8 @@ static int spawn_command(const char *line, const SpawnOptions *o, pid_t *ret)
         g_autofree char *path = NULL;
         g_auto(GStrv) words = command_line_split(line, o->env, &path);
 
-        /* What cannot be started so, a script without "#!" or a name that is not there, is the shell's to run or to name. */
+        /* What cannot be started so, a script without "#!" or a name that is not there, is the
+         * shell's to run or to name. */
         if (words && spawn(path, words, o, ret) >= 0)
                 return 0;
         return spawn("/bin/sh", shell, o, ret);
@@ -304,7 +307,8 @@ static int drain(Command *c, int *fd, size_t most)
         return r;
 }
 
-/* A look at a few files in /proc, not more often than it is worth: what grows faster is the kernel's to stop. */
+/* A look at a few files in /proc, not more often than it is worth: what grows faster is the
+ * kernel's to stop. */
 static int check_memory(Command *c)
 {
         uint64_t limit = c->attempt->start->memory_limit_bytes, now, used;
@@ -327,8 +331,8 @@ static int check_memory(Command *c)
 }
 
 /*
- * What goes without waiting, and about a pipe of it at most each way, so that a command that writes without end is
- * looked after in other ways, too.
+ * What goes without waiting, and about a pipe of it at most each way, so that a command that writes
+ * without end is looked after in other ways, too.
  */
 static int move_bytes(Command *c)
 {
@@ -373,11 +377,12 @@ static uint64_t patience_usec(const Command *c)
 }
 
 /*
- * A command that has some of its input, and room for its output, works without us. Were we woken whenever it has read
- * or written a block of 4 or 32 KiB, most of our time and some of its own would go into changing from one to the
- * other; so while bytes move in such blocks we look at the pipes from time to time instead: when an eighth to a half of a
- * pipe should have moved, for an empty one stops the command. One that moves large blocks, as cat does, may wake us: it
- * would be through with a pipe before a nap is over.
+ * A command that has some of its input, and room for its output, works without us. Were we woken
+ * whenever it has read or written a block of 4 or 32 KiB, most of our time and some of its own
+ * would go into changing from one to the other; so while bytes move in such blocks we look at the
+ * pipes from time to time instead: when an eighth to a half of a pipe should have moved, for an
+ * empty one stops the command. One that moves large blocks, as cat does, may wake us: it would be
+ * through with a pipe before a nap is over.
  */
 static int wait_while_moving(Command *c)
 {
@@ -411,8 +416,9 @@ static int command_turn(Command *c)
 }
 
 /*
- * It has ended well, but a process it started may have more to say on its stdout, as in "tee >(sort)".
- * One that says nothing and does not go may be a daemon, or still at work: nobody can know.
+ * It has ended well, but a process it started may have more to say on its stdout, as in "tee
+ * >(sort)". One that says nothing and does not go may be a daemon, or still at work: nobody can
+ * know.
  */
 static int wait_for_the_rest(Command *c, const char *line)
 {
@@ -433,8 +439,8 @@ static int wait_for_the_rest(Command *c, const char *line)
         return r;
 }
 
-/* 126 and 127 are a shell's words for what it could not start, and those above for what a signal ended (POSIX.1-2017, XCU 2.8.2):
- * a command itself has said none of them. */
+/* 126 and 127 are a shell's words for what it could not start, and those above for what a signal
+ * ended (POSIX.1-2017, XCU 2.8.2): a command itself has said none of them. */
 #define OWN_STATUS_MAX 125
 
 static bool is_ignored(const Attempt *a, int status)

@@ -14,7 +14,8 @@ static CombineOp combine_op(MrOp op)
         return op == MR_OP_MIN ? COMBINE_MIN : op == MR_OP_MAX ? COMBINE_MAX : COMBINE_SUM;
 }
 
-/* The key alone is given here, and where it chooses the reduce in part, that part is found in it again. */
+/* The key alone is given here, and where it chooses the reduce in part, that part is found in it
+ * again. */
 static uint32_t partition(void *userdata, const uint8_t *key, size_t size)
 {
         const Attempt *a = userdata;

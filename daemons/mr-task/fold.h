@@ -1,11 +1,13 @@
 /*
- * Fold — a built-in as the reduce of a command's mapper: its operator is applied to the lines by key.
+ * Fold — a built-in as the reduce of a command's mapper: its operator is applied to the lines by
+ * key.
  *
  *      mapper ─ key TAB number ─▶ combiner ─▶ run file ─▶ combiner ─▶ key TAB number
  *
- * The operator is declared (sum, min, max), so it combines in the map already: a line costs no sort, and a
- * run file has each key seldom more than once. What a line counts for is the catalog's to say. A line that
- * has no number where one is needed fails the attempt: left out, it would make a wrong sum that looks right.
+ * The operator is declared (sum, min, max), so it combines in the map already: a line costs no
+ * sort, and a run file has each key seldom more than once. What a line counts for is the catalog's
+ * to say. A line that has no number where one is needed fails the attempt: left out, it would make
+ * a wrong sum that looks right.
  */
 #pragma once
 

@@ -16,7 +16,8 @@ typedef struct Message {
 
 void message_done(Message *m);
 
-/* Waits for the next message. Return: 0; LINK_ENDED at the end; -EBADMSG for bytes that are none. */
+/* Waits for the next message. Return: 0; LINK_ENDED at the end; -EBADMSG for bytes that are
+ * none. */
 int link_receive(int fd, Message *ret);
 
 /* Waits until it is sent, or, with @may_drop, gives up when the socket is full. */

@@ -12,7 +12,8 @@
 /* The mapper that is no process: lines are records as they are. */
 #define MAPPER_IDENTITY "identity"
 
-/* Where a map's records go: into a sorter or a fold, or into a part of the result where there is no reduce. */
+/* Where a map's records go: into a sorter or a fold, or into a part of the result where there is no
+ * reduce. */
 typedef struct MapSink {
         Plugin *plugin; /* NULL: commands */
         Sorter *sorter; /* of commands */
@@ -28,9 +29,9 @@ int map_command_piece(Attempt *a, const MapSink *to, const Mapreduced__V1__Piece
                       const char *path, PieceReader *reader);
 
 /*
- * Runs the combiner over the sorted records of the whole attempt, and writes what it says as the run
- * file. One process an attempt, not one a spill: starting a user's interpreter costs more than merging
- * what it would have saved. Its output is sorted anew, so it may say any key.
+ * Runs the combiner over the sorted records of the whole attempt, and writes what it says as the
+ * run file. One process an attempt, not one a spill: starting a user's interpreter costs more than
+ * merging what it would have saved. Its output is sorted anew, so it may say any key.
  */
 int map_combine_command(Attempt *a, RecordStream *stream);
 

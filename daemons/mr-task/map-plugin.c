@@ -57,7 +57,8 @@ int map_plugin_begin_part(Plugin *p, Output *out)
 
 /* ---- records of a piece ---- */
 
-/* What map() did not want of its own accord is the record's affair; what it could not store is not. */
+/* What map() did not want of its own accord is the record's affair; what it could not store is
+ * not. */
 static int blame_record(Plugin *p, int code, uint64_t offset)
 {
         g_autofree char *sentence = NULL;
@@ -100,7 +101,8 @@ static int skip_record(Plugin *p, const Mapreduced__Task__V1__BadRecord *bad, co
         return attempt_skip_record(p->attempt, &skipped);
 }
 
-/* @whole: with its newline. The page is written before map() is called, and says so until it has returned. */
+/* @whole: with its newline. The page is written before map() is called, and says so until it has
+ * returned. */
 static inline int map_record(Plugin *p, const uint8_t *record, size_t size, size_t whole)
 {
         volatile RecordPage *page = p->attempt->page;

@@ -1,5 +1,6 @@
 /*
- * Map by plugin — an app's or a shared object's map() over the records of pieces, and its combine().
+ * Map by plugin — an app's or a shared object's map() over the records of pieces, and its
+ * combine().
  */
 #pragma once
 

@@ -1,25 +1,27 @@
 /*
  * Skipping — see map-skip.h.
  *
- * A command reads ahead, so where it was in its input when it died is not known. But any part of a piece's
- * lines is a piece like another, and the mapper may be run over it by itself. So the lines are halved:
+ * A command reads ahead, so where it was in its input when it died is not known. But any part of a
+ * piece's lines is a piece like another, and the mapper may be run over it by itself. So the lines
+ * are halved:
  *
  *      run over all ── fails ──▶ run over the first half, run over the second half, each likewise
  *                └─ succeeds ──▶ its output counts
  *
- * until a single line fails by itself: that is the record. What a run says counts only when it has succeeded:
- * until then its output is in a file, its counters are aside. With b bad ones among n lines that takes
- * at most 2 b log2(n) + 1 runs. A mapper that fails on no input at all is broken, and no record is blamed.
+ * until a single line fails by itself: that is the record. What a run says counts only when it has
+ * succeeded: until then its output is in a file, its counters are aside. With b bad ones among n
+ * lines that takes at most 2 b log2(n) + 1 runs. A mapper that fails on no input at all is broken,
+ * and no record is blamed.
  *
- * Exact for a mapper whose failure depends on one line. One that fails on two lines together, and on neither
- * alone, succeeds on both halves, and nothing is skipped. One that remembers more than a line between its
- * own output's records must not mind where its input begins, as with any splits.
+ * Exact for a mapper whose failure depends on one line. One that fails on two lines together, and
+ * on neither alone, succeeds on both halves, and nothing is skipped. One that remembers more than a
+ * line between its own output's records must not mind where its input begins, as with any splits.
  *
  * A whole file that is one record (InputFormat=whole) is not halved: it fails, or it does not.
  *
  * Source: Dean & Ghemawat, OSDI 2004, §3.6 (skipping bad records; there the record's number is
- * known, for user code is in the process); the halving is that of Hadoop's SkipBadRecords, here within one
- * attempt and not spread over many.
+ * known, for user code is in the process); the halving is that of Hadoop's SkipBadRecords, here
+ * within one attempt and not spread over many.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -200,7 +202,8 @@ static int run_over(Skip *s, uint64_t begin, uint64_t end, bool counts, char **r
         return counts ? take_output(s, fd) : r;
 }
 
-/* The first time a record is to blame: does the mapper succeed without any? What it says then is of no record. */
+/* The first time a record is to blame: does the mapper succeed without any? What it says then is of
+ * no record. */
 static int check_mapper(Skip *s)
 {
         g_autofree char *end = NULL, *shown = command_shown(s->attempt->start->program->mapper);
@@ -266,7 +269,8 @@ static int count_lines(Skip *s, uint64_t begin, uint64_t end)
         return 0;
 }
 
-/* The beginning of a line behind the middle of [begin, end), or @end when there is one record only. */
+/* The beginning of a line behind the middle of [begin, end), or @end when there is one record
+ * only. */
 static int middle_of(Skip *s, uint64_t begin, uint64_t end, uint64_t *ret)
 {
         uint64_t middle;

@@ -15,7 +15,8 @@
 
 #define PATH_SHOWN_BYTES 1024
 
-/* The file must be the one that was planned: cut elsewhere, lines would be lost or counted twice. */
+/* The file must be the one that was planned: cut elsewhere, lines would be lost or counted
+ * twice. */
 static int check_file(Attempt *a, int fd, const Mapreduced__V1__Piece *piece, const char *path)
 {
         struct stat st;
@@ -116,7 +117,8 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
         a->counters[COUNTER_MAP_INPUT_BYTES] += reader.bytes;
         if (r < 0)
                 return name_piece_error(a, r, path);
-        /* Written to while we read it? Then what we read is neither the old file nor the new one. */
+        /* Written to while we read it? Then what we read is neither the old file nor the new
+         * one. */
         return check_file(a, fd, piece, path);
 }
 

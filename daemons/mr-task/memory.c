@@ -1,8 +1,9 @@
 /*
  * Memory — see memory.h.
  *
- * Hadoop's node manager watches its containers in the same way. Pages that are shared (a library's text, a
- * mapped input) are not counted, so that ten processes of one program are not charged for it ten times.
+ * Hadoop's node manager watches its containers in the same way. Pages that are shared (a library's
+ * text, a mapped input) are not counted, so that ten processes of one program are not charged for
+ * it ten times.
  */
 #include <inttypes.h>
 #include <pthread.h>

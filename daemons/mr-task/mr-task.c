@@ -1,10 +1,10 @@
 /*
  * mr-task — runs the attempts of one job on one slot, one after another, and ends with it.
  *
- * It serves a socket it was started with (fd 3), opens no path that was not handed to it, and leaves
- * no process behind: whatever user code started is adopted and killed. It watches its end of the socket itself, for the
- * worker may not be there to kill it: it died, or is not the parent, having had us from the service manager by
- * connecting to mr-task.socket.
+ * It serves a socket it was started with (fd 3), opens no path that was not handed to it, and
+ * leaves no process behind: whatever user code started is adopted and killed. It watches its end of
+ * the socket itself, for the worker may not be there to kill it: it died, or is not the parent,
+ * having had us from the service manager by connecting to mr-task.socket.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -36,9 +36,9 @@ static void raise_file_limit(void)
 }
 
 /*
- * Whoever is woken by a byte in a pipe takes the processor of whoever wrote it, who would go on to fill the pipe. With
- * the policy of batch jobs it waits: the command goes on until it must wait, and so do we. A policy that
- * somebody chose is left alone. See sched(7).
+ * Whoever is woken by a byte in a pipe takes the processor of whoever wrote it, who would go on to
+ * fill the pipe. With the policy of batch jobs it waits: the command goes on until it must wait,
+ * and so do we. A policy that somebody chose is left alone. See sched(7).
  */
 static void be_a_batch_job(void)
 {

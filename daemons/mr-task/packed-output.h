@@ -1,5 +1,6 @@
 /*
- * Packed output — a part of the result, compressed as the job asks, in the formats that inputs may have.
+ * Packed output — a part of the result, compressed as the job asks, in the formats that inputs may
+ * have.
  */
 #pragma once
 

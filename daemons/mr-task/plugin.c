@@ -12,7 +12,8 @@
 #include "records/reserve.h"
 
 #define RECORD_PARAMETER "record"
-/* Of the first mapreduce.h of this version: what comes behind is looked at only where a plugin's size has it. */
+/* Of the first mapreduce.h of this version: what comes behind is looked at only where a plugin's
+ * size has it. */
 #define PLUGIN_SIZE_MIN (offsetof(MrPlugin, partition) + sizeof(((MrPlugin *) NULL)->partition))
 #define COMBINED_MAX                                                                               \
         GIB(1) /* of all values of a key that a combine() emits: they are held in memory */

@@ -1,9 +1,10 @@
 /*
- * Plugin — a program of include/mapreduce.h in an attempt: built in, or a shared object of the job's.
+ * Plugin — a program of include/mapreduce.h in an attempt: built in, or a shared object of the
+ * job's.
  *
  * The same functions serve both. A shared object is opened by the descriptor of the job's working
- * directory, so no path but the job's own is seen. What a host function refused counts even when the
- * program ignores it.
+ * directory, so no path but the job's own is seen. What a host function refused counts even when
+ * the program ignores it.
  */
 #pragma once
 

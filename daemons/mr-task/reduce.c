@@ -291,7 +291,8 @@ static int run_reducer(Attempt *a, ReducerIo *io)
         return 0;
 }
 
-/* What comes out is sorted by what stands before its first TAB, whatever separates the input: so it is merged. */
+/* What comes out is sorted by what stands before its first TAB, whatever separates the input: so it
+ * is merged. */
 static int reduce_command(Attempt *a, Merge *merge, RecordStream *stream, Output *out)
 {
         static const KeyFields by_tab = {.separator = {'\t'}, .separator_size = 1, .count = 1};

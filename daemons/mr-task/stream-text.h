@@ -1,6 +1,6 @@
 /*
- * Records as text — lines of key, separator (TAB, if the job does not say otherwise) and value, from and to the
- * stdin and stdout of commands.
+ * Records as text — lines of key, separator (TAB, if the job does not say otherwise) and value,
+ * from and to the stdin and stdout of commands.
  */
 #pragma once
 
@@ -26,7 +26,8 @@ int text_source_init(TextSource *t, RecordStream *stream, const KeyFields *field
 void text_source_done(TextSource *t);
 int text_source_give(TextSource *t, const uint8_t **ret, size_t *ret_size);
 
-/* The same records with their keys as they were, of a stream that is sorted by an order of fields. */
+/* The same records with their keys as they were, of a stream that is sorted by an order of
+ * fields. */
 typedef struct PlainKeys {
         RecordStream stream;
         RecordStream *ordered;
@@ -36,7 +37,8 @@ typedef struct PlainKeys {
 /* @stream for who reads keys: itself, where these are in the order of their bytes. */
 RecordStream *plain_keys_init(PlainKeys *p, Attempt *a, RecordStream *stream);
 
-/* Lines that a command wrote: as records into a sorter or a fold, or as they are into a part of the result. */
+/* Lines that a command wrote: as records into a sorter or a fold, or as they are into a part of the
+ * result. */
 typedef struct TextSink {
         Attempt *attempt;
         Sorter *sorter;

@@ -1,7 +1,8 @@
 /*
  * Unpacking — see archive-module.h.
  *
- * libarchive reads every format it knows, with its filters, and writes to disk below the current directory.
+ * libarchive reads every format it knows, with its filters, and writes to disk below the current
+ * directory.
  */
 #include <archive.h>
 #include <archive_entry.h>

@@ -1,5 +1,6 @@
 /*
- * mr-workerd — runs the tasks that a master gives to this host, and keeps what maps made for reduces.
+ * mr-workerd — runs the tasks that a master gives to this host, and keeps what maps made for
+ * reduces.
  *
  * main() reads the configuration, the manager has everything, the loop does the rest.
  */

@@ -1,5 +1,6 @@
 /*
- * Attempt, from the inside — shared by the files that carry one through its phases, and by no other.
+ * Attempt, from the inside — shared by the files that carry one through its phases, and by no
+ * other.
  *
  *      worker-attempt.c   it comes, it ends, it tells how far it is
  *      worker-run.c       shipped files, shuffle, mr-task

@@ -92,7 +92,8 @@ static void note_finished(Attempt *a, const TaskResult *result)
                  *result->error ? ": " : "", result->error);
 }
 
-/* The result is the last message; the attempt is gone when this returns, or waits detached for a master. */
+/* The result is the last message; the attempt is gone when this returns, or waits detached for a
+ * master. */
 void attempt_finish(Attempt *a, TaskResult *result)
 {
         if (result != a->kept)

@@ -9,5 +9,6 @@
 int worker_bus_start(Manager *m, WorkerBus **ret);
 WorkerBus *worker_bus_free(WorkerBus *b); /* takes NULL */
 
-/* Announces the properties that may have changed, once for all changes of one moment. Takes NULL. */
+/* Announces the properties that may have changed, once for all changes of one moment. Takes
+ * NULL. */
 void worker_bus_changed(WorkerBus *b);

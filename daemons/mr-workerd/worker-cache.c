@@ -14,8 +14,9 @@
 typedef struct Entry {
         char key[CACHE_KEY_SIZE];
         uint64_t size_bytes;
-        int64_t used_ns; /* of the last use, by the .meta file's time; while we run the order in `lru` says it */
-        GList link; /* in lru, the most recently used first */
+        int64_t used_ns; /* of the last use, by the .meta file's time; while we run the order in
+                            `lru` says it */
+        GList link;      /* in lru, the most recently used first */
 } Entry;
 
 struct Cache {
@@ -224,7 +225,8 @@ GPtrArray *cache_list(const Cache *c)
 
 /* ---- In and out ---- */
 
-/* The result as a later job will hear it. Not synced: a torn one does not unpack, and the map is run. */
+/* The result as a later job will hear it. Not synced: a torn one does not unpack, and the map is
+ * run. */
 static int write_meta(Cache *c, const char *key, const Mapreduced__V1__TaskResult *result,
                       const char *made_by)
 {

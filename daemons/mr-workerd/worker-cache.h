@@ -4,14 +4,16 @@
  *      SPOOL/cache/KEY.meta     who made it, and its result (counters): a packed CachedOutput
  *      SPOOL/cache/KEY.run      the run file: a second name (link) of the job's own
  *
- * An output enters when its map has succeeded, and is taken by a link into a later job's directory, so neither copies
- * a byte, and forgetting a job or dropping an entry never takes the file from the other. An entry counts when both
- * its files are there; .meta comes first and goes last.
+ * An output enters when its map has succeeded, and is taken by a link into a later job's directory,
+ * so neither copies a byte, and forgetting a job or dropping an entry never takes the file from the
+ * other. An entry counts when both its files are there; .meta comes first and goes last.
  *
- * Bounded in bytes, least recently used first; and dropped as far as is needed when the disk is nearly full, for
- * it is only a cache. What a job still uses costs its disk space whether it is here or not.
+ * Bounded in bytes, least recently used first; and dropped as far as is needed when the disk is
+ * nearly full, for it is only a cache. What a job still uses costs its disk space whether it is
+ * here or not.
  *
- * Whether an output may be used again is the master's to judge, who makes the keys. No loop, no log, no network here.
+ * Whether an output may be used again is the master's to judge, who makes the keys. No loop, no
+ * log, no network here.
  */
 #pragma once
 

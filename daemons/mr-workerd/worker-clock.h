@@ -1,8 +1,9 @@
 /*
  * This host's clock — what the kernel says of it, and how far it is off the master's.
  *
- * Each heartbeat is one exchange of Cristian's algorithm. Of those since the last report the one with the
- * shortest round trip counts for a while, as what others took longer was spent waiting on ways unknown.
+ * Each heartbeat is one exchange of Cristian's algorithm. Of those since the last report the one
+ * with the shortest round trip counts for a while, as what others took longer was spent waiting on
+ * ways unknown.
  */
 #pragma once
 

@@ -1,9 +1,11 @@
 /*
  * Attempt — the way from what mr-task wrote to what the master counts.
  *
- * A map's output gets its name in the spool, and is not waited for until it is on the disk: what a power cut leaves of it has checksums, and
- * what does not fit them is a lost output, which runs again. (On ext4 a sync costs 5 to 10 ms, of a slot, for each map.) A part (a reduce's, or a map's where there is no reduce) is left, synced, where the master will
- * rename it from, or is sent back a message at a time, as fast as the call takes it.
+ * A map's output gets its name in the spool, and is not waited for until it is on the disk: what a
+ * power cut leaves of it has checksums, and what does not fit them is a lost output, which runs
+ * again. (On ext4 a sync costs 5 to 10 ms, of a slot, for each map.) A part (a reduce's, or a map's
+ * where there is no reduce) is left, synced, where the master will rename it from, or is sent back
+ * a message at a time, as fast as the call takes it.
  */
 #include <sys/stat.h>
 

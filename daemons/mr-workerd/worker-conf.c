@@ -11,7 +11,8 @@
 #include "mr-workerd/worker-conf.h"
 #include "platform/conf.h"
 
-/* Under a service manager, which waits longer than that; who ends a worker by hand has no such patience. */
+/* Under a service manager, which waits longer than that; who ends a worker by hand has no such
+ * patience. */
 #define DRAIN_USEC (10 * USEC_PER_SEC)
 
 static void print_help(void)
@@ -169,7 +170,8 @@ static bool instance_is_valid(const char *s)
         return strspn(s, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "_-") == strlen(s);
 }
 
-/* Of loopback: "localhost", [::1], and 127.0.0.0/8 written as four numbers (a host may be *named* 127.x). */
+/* Of loopback: "localhost", [::1], and 127.0.0.0/8 written as four numbers (a host may be *named*
+ * 127.x). */
 static bool is_loopback(const char *address)
 {
         if (g_str_has_prefix(address, "localhost:") || g_str_has_prefix(address, "[::1]:"))

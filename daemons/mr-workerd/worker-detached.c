@@ -3,14 +3,15 @@
  *
  *      attached ── connection lost ──▶ detached ── RunTask with resume ──▶ attached
  *                                          │
- *                                          ├── RejoinGrace= is over, or the master does not want it ──▶ killed
- *                                          └── comes to its end: the result is kept, and waits likewise
+ *                                          ├── RejoinGrace= over, or unwanted ──▶ killed
+ *                                          └── comes to its end: its result waits likewise
  *
- * One that came to its end while the master was there is gone; its result is kept until the master surely has it
- * (worker-told.h), and is told again if it asks.
+ * One that came to its end while the master was there is gone; its result is kept until the master
+ * surely has it (worker-told.h), and is told again if it asks.
  *
- * A master that is started again within the grace so finds everything as it was: work of hours is not thrown away
- * because one process was replaced. Dean & Ghemawat let the whole computation end with the master (OSDI 2004, §3.3).
+ * A master that is started again within the grace so finds everything as it was: work of hours is
+ * not thrown away because one process was replaced. Dean & Ghemawat let the whole computation end
+ * with the master (OSDI 2004, §3.3).
  */
 #include "mr-workerd/worker-attempt-impl.h"
 #include "mr-workerd/worker-master.h"
@@ -116,8 +117,8 @@ GPtrArray *attempts_list_detached(Manager *m)
         while (g_hash_table_iter_next(&it, NULL, &p)) {
                 Attempt *a = p;
 
-                /* Also those whose call seems to live: it may be that of a master that is gone. A master that made
-                 * the call itself does not mind. */
+                /* Also those whose call seems to live: it may be that of a master that is gone. A
+                 * master that made the call itself does not mind. */
                 if (!a->grace && !can_go_on_alone(a))
                         continue;
                 a->asked = a->grace != NULL;

@@ -1,8 +1,9 @@
 /*
  * The disk thread — what may take long on a disk happens here, so that the loop keeps its leases.
  *
- * The removal of a job's directory can take seconds on a busy disk, and a worker that does not answer for so long is
- * taken for dead. Removals are done in order. Only this file knows that there is a thread.
+ * The removal of a job's directory can take seconds on a busy disk, and a worker that does not
+ * answer for so long is taken for dead. Removals are done in order. Only this file knows that there
+ * is a thread.
  */
 #pragma once
 

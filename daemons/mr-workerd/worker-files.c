@@ -1,9 +1,9 @@
 /*
  * Shipped files — see worker-job.h.
  *
- * They come one after the other: each is read to a temporary name, counted, and renamed. Whoever waits
- * is told as soon as the last file it needs is there; a file that cannot be had fails those who need
- * it now, and is asked for again by the next attempt.
+ * They come one after the other: each is read to a temporary name, counted, and renamed. Whoever
+ * waits is told as soon as the last file it needs is there; a file that cannot be had fails those
+ * who need it now, and is asked for again by the next attempt.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -331,7 +331,8 @@ static int link_files(int files_fd, int work_fd, const Mapreduced__V1__Program *
         return 0;
 }
 
-/* A built-in program opens no file in its working directory, so it is given one in which there is nothing to do. */
+/* A built-in program opens no file in its working directory, so it is given one in which there is
+ * nothing to do. */
 static bool needs_directory(const Mapreduced__V1__Program *program)
 {
         return !*program->app || *program->mapper || *program->combiner || *program->reducer ||
@@ -359,7 +360,8 @@ int job_work_make(Job *job, const char *name, const Mapreduced__V1__Program *pro
         if (files_fd < 0 || mkdirat(dir_fd, path, 0700) < 0)
                 return -errno;
         fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        /* A task process may be another user. Nobody else comes so far: the spool itself is closed. */
+        /* A task process may be another user. Nobody else comes so far: the spool itself is
+         * closed. */
         if (fd < 0 || fchmod(fd, 0777) < 0)
                 r = -errno;
         else

@@ -1,12 +1,14 @@
 /*
- * Gasp — what is left to be known of a plugin that crashed: its record, and its last lines on stderr.
+ * Gasp — what is left to be known of a plugin that crashed: its record, and its last lines on
+ * stderr.
  *
- * A plugin runs inside mr-task, so nobody there can tell afterwards. The worker holds the page on which mr-task
- * notes each record before map() gets it (records/record-page.h), and the end of the pipe that is its stderr.
+ * A plugin runs inside mr-task, so nobody there can tell afterwards. The worker holds the page on
+ * which mr-task notes each record before map() gets it (records/record-page.h), and the end of the
+ * pipe that is its stderr.
  *
- * With skip_records, from a map's second attempt on, the map is run again in the same attempt, by a new process: a
- * record on which it fails twice in a row is skipped from then on. So b bad records cost 2 b + 1 runs, and one that
- * fails once for another reason costs a run, and no record.
+ * With skip_records, from a map's second attempt on, the map is run again in the same attempt, by a
+ * new process: a record on which it fails twice in a row is skipped from then on. So b bad records
+ * cost 2 b + 1 runs, and one that fails once for another reason costs a run, and no record.
  */
 #pragma once
 
@@ -17,7 +19,8 @@
 Gasp *gasp_new(Loop *l, uint32_t skip_records);
 Gasp *gasp_free(Gasp *g);
 
-/* Before each run: forgets the last one's. Adds what is to be skipped to @start, whose it is not. */
+/* Before each run: forgets the last one's. Adds what is to be skipped to @start, whose it is
+ * not. */
 int gasp_begin(Gasp *g, Mapreduced__Task__V1__AttemptStart *start);
 /* The descriptors for mr-task, in the order of AttemptStart. gasp_sent() once they were sent. */
 void gasp_fds(const Gasp *g, int ret[static 2]);

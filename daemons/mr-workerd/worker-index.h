@@ -1,9 +1,10 @@
 /*
  * Indices — where the partitions of run files are, read once for all reduces that ask.
  *
- * A run file's index has an entry for each reduce, and each reduce asks for its own: without this every one of R reduces would
- * read and check R entries, of every map. What was read is kept, least recently used first out, and is as good as the
- * file as long as that is the same: device, inode, size and times of change are compared at each use.
+ * A run file's index has an entry for each reduce, and each reduce asks for its own: without this
+ * every one of R reduces would read and check R entries, of every map. What was read is kept, least
+ * recently used first out, and is as good as the file as long as that is the same: device, inode,
+ * size and times of change are compared at each use.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /*
  * Input — opening the pieces of a map's split, and packing what mr-task is handed.
  *
- * mr-task asks for input a batch at a time, so the number of open files stays small however many pieces
- * a split has. A batch is as many as fit into one packet.
+ * mr-task asks for input a batch at a time, so the number of open files stays small however many
+ * pieces a split has. A batch is as many as fit into one packet.
  */
 #pragma once
 
@@ -14,8 +14,8 @@
  * input_open_piece() - open a piece's file and see that it is what was planned
  * @ret_permanent: set on failure: another try can only fail again
  *
- * A file whose size or time of change is another than when the job was planned is an error: its lines
- * would be counted twice or not at all.
+ * A file whose size or time of change is another than when the job was planned is an error: its
+ * lines would be counted twice or not at all.
  *
  * Return: 0; -ESTALE when it changed; -EINVAL when it is no regular file; the errno of open().
  */

@@ -1,6 +1,6 @@
 /*
- * A job as a worker sees it — its shipped files and the whereabouts of its map outputs, each fetched
- * once for all attempts of the job here.
+ * A job as a worker sees it — its shipped files and the whereabouts of its map outputs, each
+ * fetched once for all attempts of the job here.
  *
  * Made by the first attempt, kept until the master says to forget it.
  */
@@ -19,7 +19,8 @@ typedef struct Job {
         JobWatch *watch;
 } Job;
 
-/* Finds it or makes it, with its directory in the spool. Negative errno when that cannot be made. */
+/* Finds it or makes it, with its directory in the spool. Negative errno when that cannot be
+ * made. */
 int job_get(Manager *m, const char *job_id, Job **ret);
 void job_free(gpointer job); /* for the table of jobs; no attempt may use it any more */
 

@@ -1,11 +1,12 @@
 /*
  * Joining — see worker-join.h.
  *
- *      token ──▶ connect ──▶ the CA, known by its fingerprint ──▶ connect anew, verified ──▶ Join ──▶ SPOOL/tls
+ *      token ──▶ connect ──▶ the CA, by fingerprint ──▶ connect, verified ──▶ Join ──▶ SPOOL/tls
  *
- * The secret is sent only over the second connection, to a server whose certificate that CA has signed. The identity is
- * written last: with it the host is in, before it nothing has happened but that a token may be used up. A host that was revoked joins
- * again over what it had; one that is still in is refused by the master, and keeps it.
+ * The secret is sent only over the second connection, to a server whose certificate that CA has
+ * signed. The identity is written last: with it the host is in, before it nothing has happened but
+ * that a token may be used up. A host that was revoked joins again over what it had; one that is
+ * still in is refused by the master, and keeps it.
  */
 #include <fcntl.h>
 #include <netdb.h>
@@ -57,7 +58,8 @@ static void joining_done(Joining *j)
         safe_close(j->spool_fd);
 }
 
-/* ---- The token ---------------------------------------------------------------------------------- */
+/* ---- The token
+ * ---------------------------------------------------------------------------------- */
 
 static int read_token(Joining *j, Error *e)
 {
@@ -79,7 +81,8 @@ static int read_token(Joining *j, Error *e)
         return 0;
 }
 
-/* ---- The directory ------------------------------------------------------------------------------ */
+/* ---- The directory
+ * ------------------------------------------------------------------------------ */
 
 /* Made by us as root, it is the worker's: the spool's owner, or the user of the packaged unit. */
 static void find_owner(Joining *j)
@@ -157,7 +160,8 @@ static int settle_id(Joining *j, Error *e)
                      : 0;
 }
 
-/* ---- The network -------------------------------------------------------------------------------- */
+/* ---- The network
+ * -------------------------------------------------------------------------------- */
 
 static int connect_to(const struct addrinfo *a, int *ret_fd)
 {
@@ -315,7 +319,8 @@ static int ask(Joining *j, Error *e)
         return r < 0 ? error_setf(e, r, "cannot join: %s", error_text(r)) : 0;
 }
 
-/* ---- The result --------------------------------------------------------------------------------- */
+/* ---- The result
+ * --------------------------------------------------------------------------------- */
 
 static int keep_identity(const Joining *j, Error *e)
 {
@@ -335,7 +340,8 @@ static int keep_identity(const Joining *j, Error *e)
         return 0;
 }
 
-/* The packaged worker reads its master from a drop-in; one with a spool of its own is told on the command line. */
+/* The packaged worker reads its master from a drop-in; one with a spool of its own is told on the
+ * command line. */
 static int write_drop_in(const Joining *j, Error *e)
 {
         g_autofree char *text = g_strdup_printf("# Written when this host joined its cluster.\n"

@@ -5,6 +5,7 @@
 
 #include "mr-workerd/worker-conf.h"
 
-/* Reads the token from standard input or as given. Says on standard output what it did and what comes next.
+/* Reads the token from standard input or as given. Says on standard output what it did and what
+ * comes next.
  * Return: 0, or negative errno with a sentence. */
 int worker_join(const WorkerConf *conf, Error *e);

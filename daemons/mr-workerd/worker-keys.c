@@ -22,7 +22,8 @@ struct WorkerKeys {
         int dir_fd; /* SPOOL/tls; -EBADF with an own PKI */
         EvgrpcTls *tls;
         PkiCertificate own;
-        char *authorities_pem; /* whom it believes: one CA, or two while one takes the other's place */
+        char *authorities_pem; /* whom it believes: one CA, or two while one takes the other's place
+                                */
         uint64_t authorities, issuer; /* as the master is told of them */
         bool outdated;                /* our certificate is not of the first CA */
         uint64_t refused;             /* the last CAs that were sent and not taken: said once */
@@ -66,7 +67,8 @@ const char *keys_missing(const Manager *m)
                "cluster join TOKEN here";
 }
 
-/* ---- The spool's id ----------------------------------------------------------------------------- */
+/* ---- The spool's id
+ * ----------------------------------------------------------------------------- */
 
 /* A spool that has no id yet gets the certificate's; another's stays away. */
 static int settle_id(const WorkerKeys *k, Error *e)
@@ -94,7 +96,8 @@ static int settle_id(const WorkerKeys *k, Error *e)
                 k->own.worker_id, spool, has);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading
+ * ------------------------------------------------------------------------------------ */
 
 static int use_source(WorkerKeys *k, const EvgrpcTlsSource *source, Error *e)
 {
@@ -138,7 +141,8 @@ static int use_own_pki(WorkerKeys *k, Error *e)
         return check_role(k, f->certificate, e);
 }
 
-/* Without a list there is none yet; one that is damaged is as good as none, and the master sends another. */
+/* Without a list there is none yet; one that is damaged is as good as none, and the master sends
+ * another. */
 static void load_list(WorkerKeys *k, char **ret_pem)
 {
         _cleanup_(pki_key_freep) char *pem = NULL;
@@ -188,7 +192,8 @@ static int use_files(WorkerKeys *k, Error *e)
         return k->own_pki ? use_own_pki(k, e) : use_joined(k, e);
 }
 
-/* ---- Renewing ----------------------------------------------------------------------------------- */
+/* ---- Renewing
+ * ----------------------------------------------------------------------------------- */
 
 static void on_recheck(void *userdata)
 {
@@ -203,8 +208,8 @@ static void on_recheck(void *userdata)
                 log_notice("Ended %zu connections whose certificates are no good any more", ended);
 }
 
-/* Our certificate is another: who calls us, and whom we call, gets to see it over new connections. What goes on over
- * the old ones has until the old certificate ends, or its CA is dropped. */
+/* Our certificate is another: who calls us, and whom we call, gets to see it over new connections.
+ * What goes on over the old ones has until the old certificate ends, or its CA is dropped. */
 static void renew_connections(const WorkerKeys *k)
 {
         Manager *m = k->manager;
@@ -325,7 +330,8 @@ void keys_start(WorkerKeys *k)
                 loop_timer_start(k->timer, look_usec(k));
 }
 
-/* ---- News from the master ----------------------------------------------------------------------- */
+/* ---- News from the master
+ * ----------------------------------------------------------------------- */
 
 /* CAs that would lock this worker out are no news but a mistake. */
 static int check_authorities(const WorkerKeys *k, const char *pem, Error *e)
@@ -413,7 +419,8 @@ void keys_take_news(WorkerKeys *k, const char *authorities_pem, const char *list
                 loop_timer_start(k->recheck, 0);
 }
 
-/* ---- All of it ---------------------------------------------------------------------------------- */
+/* ---- All of it
+ * ---------------------------------------------------------------------------------- */
 
 static int load(WorkerKeys *k, Error *e)
 {

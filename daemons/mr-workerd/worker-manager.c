@@ -80,7 +80,8 @@ static int prepare_loop(Manager *m)
                 r = worker_stop_on_signals(m);
         if (r < 0)
                 return log_error_errno(r, "Failed to make the event loop: %m");
-        /* A segment or a shipped file above RLIMIT_FSIZE fails its attempt (EFBIG), not the worker. */
+        /* A segment or a shipped file above RLIMIT_FSIZE fails its attempt (EFBIG), not the
+         * worker. */
         (void) signal(SIGXFSZ, SIG_IGN);
         (void) sigemptyset(&set); /* children are watched by sd-event, which asks for this */
         (void) sigaddset(&set, SIGCHLD);

@@ -18,7 +18,8 @@ int master_link_new(Manager *m, MasterLink **ret);
 MasterLink *master_link_free(MasterLink *l);
 
 EvgrpcChannel *master_link_channel(const MasterLink *l); /* NULL without a master */
-/* Registers again, for there is something new to tell; at once, or as soon as the call on its way is over. */
+/* Registers again, for there is something new to tell; at once, or as soon as the call on its way
+ * is over. */
 void master_link_rejoin(MasterLink *l);
 bool master_link_is_registered(const MasterLink *l);
 const char *master_link_reason(const MasterLink *l); /* why it is not registered; "" when it is */

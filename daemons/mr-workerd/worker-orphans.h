@@ -1,10 +1,10 @@
 /*
  * Orphans — processes of user code whose mr-task was killed before it could end them.
  *
- * An mr-task ends what it started. One that the kernel kills (out of memory) cannot; since the worker is
- * the reaper of its whole tree (PR_SET_CHILD_SUBREAPER), what is left becomes its own children, and is
- * known by being nobody the worker started. (In a process that the worker is but a guest of, one
- * child is the host's: platform/service.h.)
+ * An mr-task ends what it started. One that the kernel kills (out of memory) cannot; since the
+ * worker is the reaper of its whole tree (PR_SET_CHILD_SUBREAPER), what is left becomes its own
+ * children, and is known by being nobody the worker started. (In a process that the worker is but a
+ * guest of, one child is the host's: platform/service.h.)
  */
 #pragma once
 

@@ -68,7 +68,8 @@ static void work_open(void *data)
         OutputWork *w = data;
 
         w->fd = safe_close(w->fd);
-        /* The master made what is above it. If that is gone, so is the job, and must not come back. */
+        /* The master made what is above it. If that is gone, so is the job, and must not come
+         * back. */
         if (w->file->dir && mkdir(w->file->dir, 0777) < 0 && errno != EEXIST) {
                 w->error = -errno;
                 return;
@@ -87,7 +88,8 @@ static void done_open(void *data, void *userdata)
         w->opened(w->error < 0 ? w->error : TAKE_FD(w->fd), userdata);
 }
 
-/* Where nobody waited for it any more, the file is there all the same; and its file system answers again. */
+/* Where nobody waited for it any more, the file is there all the same; and its file system answers
+ * again. */
 static void free_opened(void *data)
 {
         OutputWork *w = data;

@@ -1,5 +1,6 @@
 /*
- * Output files — a reduce's part and a map's output on stable storage: on the job's file system, so in threads.
+ * Output files — a reduce's part and a map's output on stable storage: on the job's file system, so
+ * in threads.
  *
  *      open ──▶ mr-task writes ──▶ finish: size, sync, close, name
  *        └────────────┴──────────▶ discard: close, and remove
@@ -11,7 +12,8 @@
 #include "mr-workerd/worker-threads.h"
 
 typedef struct OutputFile {
-        char *dir; /* made where it is missing, removed with the file; NULL: it is not the attempt's own */
+        char *dir; /* made where it is missing, removed with the file; NULL: it is not the attempt's
+                      own */
         char *path; /* of the file while it is written */
         char *name; /* its path from finish on; NULL: the same */
 } OutputFile;

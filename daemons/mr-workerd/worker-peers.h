@@ -2,8 +2,8 @@
  * Peers — the other workers, as readers of their map outputs know them.
  *
  * One channel a peer; fetches wait in a queue of their peer, and few run at once, because more
- * connections do not make a disk or a network faster. Peers take turns, so one that is slow holds up
- * nobody's fetches but its own.
+ * connections do not make a disk or a network faster. Peers take turns, so one that is slow holds
+ * up nobody's fetches but its own.
  */
 #pragma once
 

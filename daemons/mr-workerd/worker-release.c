@@ -10,8 +10,9 @@
 #define PAGE_BYTES UINT64_C(4096)
 /* What is smaller is not worth the calls, and of many small ones there may be very many. */
 #define RELEASE_MIN_BYTES KIB(64)
-/* What a release may take. Of pages that are not on the disk yet it takes a tenth of that; where they are, and where blocks
- * that become free are discarded at once, it can take a thousand times as long, and is not worth it any more. */
+/* What a release may take. Of pages that are not on the disk yet it takes a tenth of that; where
+ * they are, and where blocks that become free are discarded at once, it can take a thousand times
+ * as long, and is not worth it any more. */
 #define RELEASE_USEC (100 * USEC_PER_MSEC)
 #define RELEASE_USEC_PER_MIB (1 * USEC_PER_MSEC)
 

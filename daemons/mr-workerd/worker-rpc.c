@@ -1,8 +1,9 @@
 /*
  * What a worker serves — see worker-rpc.h.
  *
- * A map output is streamed in messages of 512 KiB, which go from the page cache where they can. Each reader costs
- * one descriptor and at most what the library reads ahead; a reader that is slow waits for itself alone.
+ * A map output is streamed in messages of 512 KiB, which go from the page cache where they can.
+ * Each reader costs one descriptor and at most what the library reads ahead; a reader that is slow
+ * waits for itself alone.
  */
 #include "base/fs.h"
 #include "cluster.pb-c.h"
@@ -160,9 +161,11 @@ static void method_run_task(EvgrpcServerCall *call, const ProtobufCMessage *requ
         attempt_start(userdata, call, (const Mapreduced__V1__TaskSpec *) request);
 }
 
-/* ---- Who may call ------------------------------------------------------------------------------- */
+/* ---- Who may call
+ * ------------------------------------------------------------------------------- */
 
-/* Over TLS the certificate says who it is. Return: whether the call goes on; else it is answered. */
+/* Over TLS the certificate says who it is. Return: whether the call goes on; else it is
+ * answered. */
 static bool is_member(EvgrpcServerCall *call, bool only_master)
 {
         const char *name = evgrpc_server_call_peer_name(call);
@@ -191,7 +194,8 @@ static void secure_run_task(EvgrpcServerCall *call, const ProtobufCMessage *requ
                 method_run_task(call, request, userdata);
 }
 
-/* ---- Where we are reached ----------------------------------------------------------------------- */
+/* ---- Where we are reached
+ * ----------------------------------------------------------------------- */
 
 /* As the master is: by TLS, or by a unix socket beside the spool's files. */
 static char *default_address(const Manager *m)

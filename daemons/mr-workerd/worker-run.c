@@ -150,8 +150,9 @@ static void send_input(Attempt *a)
         input_batch_done(&b);
 }
 
-/* A plugin's map() has failed on a record, @how. Whether that is settled: there is another run, without it or to see
- * whether it does so again, or there may be no more and the attempt has ended. @sentence: why, at length. */
+/* A plugin's map() has failed on a record, @how. Whether that is settled: there is another run,
+ * without it or to see whether it does so again, or there may be no more and the attempt has ended.
+ * @sentence: why, at length. */
 static bool run_again(Attempt *a, const char *how, const char *sentence)
 {
         g_autofree char *more = NULL;

@@ -9,11 +9,11 @@
  *         ├─────────────── RETRY ─┘                      │
  *         └──────────────────────────────────────────────┘
  *
- * Outputs on this very worker are used in place, those of others are copied into one nameless file. A
- * segment is of one attempt of its map, whole: a newer attempt replaces it, never adds to it. What
- * cannot be had is tried three times, then reported, and the rest goes on meanwhile; while no
- * replacement comes it is tried, and reported, again and again, slowly: the worker may come back, and the master may
- * want to hear it more than once.
+ * Outputs on this very worker are used in place, those of others are copied into one nameless file.
+ * A segment is of one attempt of its map, whole: a newer attempt replaces it, never adds to it.
+ * What cannot be had is tried three times, then reported, and the rest goes on meanwhile; while no
+ * replacement comes it is tried, and reported, again and again, slowly: the worker may come back,
+ * and the master may want to hear it more than once.
  *
  * It holds no task slot: however long it waits, maps go on.
  */
@@ -42,7 +42,8 @@ typedef struct ShuffleSegment {
 /**
  * shuffle_new() - begin
  * @partition:  0 to @partitions - 1
- * @stable_dir: where all outputs are, on a file system that every worker shares; "": on the workers' own disks
+ * @stable_dir: where all outputs are, on a file system that every worker shares; "": on the
+ *              workers' own disks
  *
  * Handlers come from the loop, not from in here; look at shuffle_is_complete() first.
  *
@@ -57,11 +58,12 @@ bool shuffle_is_complete(const Shuffle *s);
 uint32_t shuffle_have(const Shuffle *s);       /* segments */
 uint64_t shuffle_have_bytes(const Shuffle *s); /* in them */
 
-/* Where an attempt's output is in such a directory; @temporary: while it is written. Caller frees. */
+/* Where an attempt's output is in such a directory; @temporary: while it is written. Caller
+ * frees. */
 char *stable_output_path(const char *dir, uint32_t map, uint32_t attempt, bool temporary);
 
-/* The segment of a map, to be read now. -ENOENT when it is not there any more: drop it. ret->attempt is
- * set in any case. */
+/* The segment of a map, to be read now. -ENOENT when it is not there any more: drop it.
+ * ret->attempt is set in any case. */
 int shuffle_segment_open(const Shuffle *s, uint32_t map, ShuffleSegment *ret);
 
 /* Whether a segment is read in the spool itself; then where it is, but for ret->fd. */

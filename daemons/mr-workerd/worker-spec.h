@@ -1,8 +1,8 @@
 /*
  * A task's description, judged — nothing that came over the network is believed.
  *
- * A TaskSpec names files, directories and sizes that this process will open and make. It is refused as
- * a whole, by the name of its first bad field, before anything is done with it. No I/O here.
+ * A TaskSpec names files, directories and sizes that this process will open and make. It is refused
+ * as a whole, by the name of its first bad field, before anything is done with it. No I/O here.
  */
 #pragma once
 

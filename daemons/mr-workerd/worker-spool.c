@@ -198,7 +198,8 @@ static int lock(Spool *s, Error *e)
                                   "the spool directory %s is in use by another mr-workerd (pid %s)",
                                   s->path, *pid ? pid : "unknown");
         }
-        /* The pid is for the message above alone: a disk that is full must not keep out who can empty it. */
+        /* The pid is for the message above alone: a disk that is full must not keep out who can
+         * empty it. */
         g_snprintf(pid, sizeof(pid), "%d\n", (int) getpid());
         if (ftruncate(s->lock_fd, 0) >= 0)
                 (void) !pwrite(s->lock_fd, pid, strlen(pid), 0);
@@ -305,7 +306,8 @@ static void *remove_jobs(void *userdata)
         return NULL;
 }
 
-/* Two at once, where there is much: what takes time is giving back the pages. Either finds gone what the other removed. */
+/* Two at once, where there is much: what takes time is giving back the pages. Either finds gone
+ * what the other removed. */
 static void remove_jobs_together(Spool *s)
 {
         GThread *other = NULL;

@@ -33,7 +33,8 @@ typedef struct SpoolOutput {
  * @ephemeral: nothing is synced to disk, and spool_free() removes all that the spool made, and the
  *             directory itself if that leaves it empty
  *
- * Return: 0; -EBUSY when another worker has it (the message names it); negative errno with a sentence.
+ * Return: 0; -EBUSY when another worker has it (the message names it); negative errno with a
+ * sentence.
  */
 int spool_open(const char *path, bool ephemeral, Spool **ret, Error *e);
 Spool *spool_free(Spool *s);
@@ -50,7 +51,8 @@ bool spool_job_id_is_valid(const char *s);
 int spool_job_make(Spool *s, const char *job_id);
 /* The job's directory, O_PATH-like for *at() calls. Caller closes. */
 int spool_job_open(const Spool *s, const char *job_id, int *ret_fd);
-/* Makes what is in it: "files" for what the job ships, "work" for working directories. Not every job needs them. */
+/* Makes what is in it: "files" for what the job ships, "work" for working directories. Not every
+ * job needs them. */
 int spool_job_make_inside(int job_fd);
 GPtrArray *spool_list_jobs(
         const Spool *s); /* of char *, the spool's, valid until one is forgotten */

@@ -13,7 +13,8 @@
 /* Between two looks at what still runs. */
 #define LOOK_USEC (50 * USEC_PER_MSEC)
 
-/* Attempts that have no task process yet would not end in time; the master gives them to others now. */
+/* Attempts that have no task process yet would not end in time; the master gives them to others
+ * now. */
 static void give_back_waiting(Manager *m)
 {
         g_autoptr(GPtrArray) waiting = g_ptr_array_new();

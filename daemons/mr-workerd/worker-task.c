@@ -111,7 +111,8 @@ static void process_close_socket(Process *p)
         p->fd = safe_close(p->fd);
 }
 
-/* A remote process learns that it is over from our half of its socket, and we that it is gone from its. */
+/* A remote process learns that it is over from our half of its socket, and we that it is gone from
+ * its. */
 static void process_close_link(Process *p)
 {
         if (p->remote)
@@ -154,7 +155,8 @@ static void process_gone(Process *p, const char *how)
         g_ptr_array_remove_fast(pool->processes, p);
 }
 
-/* One that does not end by itself is killed: ours by us, a remote one by its own watch, and by its unit. */
+/* One that does not end by itself is killed: ours by us, a remote one by its own watch, and by its
+ * unit. */
 static void on_grace_over(void *userdata)
 {
         Process *p = userdata;

@@ -1,8 +1,9 @@
 /*
  * Threads — see worker-threads.h.
  *
- * A lane for each job: those of its work that run are counted, the rest waits in the lane. All that is the loop's; a
- * thread has the piece of work it was given, and gives it back by a queue. An eventfd wakes the loop.
+ * A lane for each job: those of its work that run are counted, the rest waits in the lane. All that
+ * is the loop's; a thread has the piece of work it was given, and gives it back by a queue. An
+ * eventfd wakes the loop.
  */
 #include <poll.h>
 #include <sys/eventfd.h>

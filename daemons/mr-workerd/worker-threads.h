@@ -1,10 +1,11 @@
 /*
  * Threads — file system work of jobs, for a file system that hangs must not stop the worker.
  *
- * A worker that does not answer is taken for dead, with everything that it holds. So whatever is done on a file system
- * that is not the worker's own (inputs, output directories, a shared directory for map outputs) is done here. A thread
- * that hangs is left to hang: it comes back when its file system does. At most THREADS_MAX run at a time, of them
- * THREADS_JOB_MAX for one job; further work waits, each job's in order, so who hangs holds up himself.
+ * A worker that does not answer is taken for dead, with everything that it holds. So whatever is
+ * done on a file system that is not the worker's own (inputs, output directories, a shared
+ * directory for map outputs) is done here. A thread that hangs is left to hang: it comes back when
+ * its file system does. At most THREADS_MAX run at a time, of them THREADS_JOB_MAX for one job;
+ * further work waits, each job's in order, so who hangs holds up himself.
  *
  * A work function gets data of its own and touches nothing else; `done` comes from the loop.
  */

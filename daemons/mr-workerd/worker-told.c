@@ -1,5 +1,6 @@
 /*
- * Told results — see worker-told.h. In the order in which they were told; a table finds one by its attempt.
+ * Told results — see worker-told.h. In the order in which they were told; a table finds one by its
+ * attempt.
  */
 #include "mr-workerd/worker-told.h"
 

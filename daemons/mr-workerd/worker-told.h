@@ -1,13 +1,15 @@
 /*
  * Told results — what the master was told of attempts that are over, until it is sure to have it.
  *
- * A call's last message may be on its way when the master is killed, or in its memory and not yet in its state. So a result
- * is kept after it was sent: the next heartbeats name it, until an answer does not; a master that was started again and
- * believes the attempt to run finds it named in the registration, and calls for it with `resume`, as for one that runs.
- * What a call may be lost on, the receiver must confirm end to end: Saltzer, Reed and Clark, "End-to-end arguments in
- * system design", ACM TOCS 2 (1984).
+ * A call's last message may be on its way when the master is killed, or in its memory and not yet
+ * in its state. So a result is kept after it was sent: the next heartbeats name it, until an answer
+ * does not; a master that was started again and believes the attempt to run finds it named in the
+ * registration, and calls for it with `resume`, as for one that runs. What a call may be lost on,
+ * the receiver must confirm end to end: Saltzer, Reed and Clark, "End-to-end arguments in system
+ * design", ACM TOCS 2 (1984).
  *
- * Bounded: beyond TOLD_MAX results or TOLD_BYTES_MAX the oldest go. One that goes too early costs its task another attempt.
+ * Bounded: beyond TOLD_MAX results or TOLD_BYTES_MAX the oldest go. One that goes too early costs
+ * its task another attempt.
  */
 #pragma once
 
@@ -43,7 +45,8 @@ Mapreduced__V1__TaskResult *told_find(const Told *t, const Mapreduced__V1__TaskS
 void told_forget(Told *t, const Mapreduced__V1__TaskSpec *spec);
 void told_forget_job(Told *t, const char *job_id);
 
-/* Appends a RunningAttempt, for the array to free, for each, and remembers that the master is asked about it. */
+/* Appends a RunningAttempt, for the array to free, for each, and remembers that the master is asked
+ * about it. */
 void told_ask(Told *t, GPtrArray *list);
 /* The answer: those that were asked about and are not among @wanted go. */
 void told_answer(Told *t, Mapreduced__V1__RunningAttempt *const *wanted, size_t count);

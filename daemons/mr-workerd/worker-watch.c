@@ -1,9 +1,9 @@
 /*
  * Where the map outputs are — see worker-job.h.
  *
- * One WatchMapOutputs call serves all reduce attempts of the job here. It is open as long as anybody is
- * subscribed, and opened again when it breaks: the master then tells everything anew, so nothing is
- * missed in between.
+ * One WatchMapOutputs call serves all reduce attempts of the job here. It is open as long as
+ * anybody is subscribed, and opened again when it breaks: the master then tells everything anew, so
+ * nothing is missed in between.
  */
 #include "base/text.h"
 #include "mr-workerd/worker-job.h"

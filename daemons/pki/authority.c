@@ -163,7 +163,8 @@ int64_t pki_authority_not_after_sec(const PkiAuthority *a)
         return pki_seconds_of(X509_get0_notAfter(a->certificate));
 }
 
-/* ---- Issuing ------------------------------------------------------------------------------------ */
+/* ---- Issuing
+ * ------------------------------------------------------------------------------------ */
 
 static bool key_is_strong(EVP_PKEY *key)
 {
@@ -246,7 +247,8 @@ int pki_authority_issue(const PkiAuthority *a, const char *request_pem, const Pk
         return 0;
 }
 
-/* ---- Revoking ----------------------------------------------------------------------------------- */
+/* ---- Revoking
+ * ----------------------------------------------------------------------------------- */
 
 static int add_revoked(X509_CRL *list, const PkiRevoked *what, Error *e)
 {

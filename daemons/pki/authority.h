@@ -1,9 +1,10 @@
 /*
  * Authority — the cluster's own CA: who is in, from when until when, and who is out again.
  *
- * One level: the CA signs what the master and the workers hold, and may sign nothing else (pathlen 0, and
- * name constraints to mapreduced.internal, so that a CA certificate which ends up in a system's trust store can
- * vouch for nobody's web site). It never looks at the names in a request: they are the caller's to grant.
+ * One level: the CA signs what the master and the workers hold, and may sign nothing else (pathlen
+ * 0, and name constraints to mapreduced.internal, so that a CA certificate which ends up in a
+ * system's trust store can vouch for nobody's web site). It never looks at the names in a request:
+ * they are the caller's to grant.
  */
 #pragma once
 
@@ -18,11 +19,13 @@ typedef struct PkiAuthority PkiAuthority;
 /**
  * pki_authority_make() - a new CA with a new key
  * @serial: as for pki_authority_issue()
- * @old:    whose place it takes; NULL: nobody's. It begins after that, so that their dates tell which is which.
+ * @old:    whose place it takes; NULL: nobody's. It begins after that, so that their dates tell
+ *          which is which.
  */
 int pki_authority_make(int64_t now_sec, const uint8_t serial[static PKI_SERIAL_SIZE],
                        const PkiAuthority *old, PkiAuthority **ret, Error *e);
-/* @keys_pem: of which one is its key. Return: 0; -EBADMSG for what is no PEM or no CA; -EKEYREJECTED when all are others'. */
+/* @keys_pem: of which one is its key. Return: 0; -EBADMSG for what is no PEM or no CA;
+ * -EKEYREJECTED when all are others'. */
 int pki_authority_load(const char *certificate_pem, const char *keys_pem, PkiAuthority **ret,
                        Error *e);
 PkiAuthority *pki_authority_free(PkiAuthority *a);
@@ -44,8 +47,8 @@ typedef struct PkiGrant {
  * pki_authority_issue() - a certificate for the key in a request, and for the name in the grant
  * @request_pem: PKCS #10, signed by its key (which proves that the asker has it)
  *
- * Return: 0; -EBADMSG for what is no request; -EKEYREJECTED for a wrong signature or a weak or unknown kind of
- * key; -EKEYEXPIRED when the CA itself has expired.
+ * Return: 0; -EBADMSG for what is no request; -EKEYREJECTED for a wrong signature or a weak or
+ * unknown kind of key; -EKEYEXPIRED when the CA itself has expired.
  */
 int pki_authority_issue(const PkiAuthority *a, const char *request_pem, const PkiGrant *grant,
                         char **ret_pem, Error *e);
@@ -67,12 +70,14 @@ int pki_authority_list_revoked(const PkiAuthority *a, const PkiRevoked *revoked,
 
 /**
  * pki_list_check() - is this list the CA's?
- * @list_pem:        several CAs have a list each, in any order; what others have signed is passed over
+ * @list_pem:        several CAs have a list each, in any order; what others have signed is passed
+ *                   over
  * @authorities_pem: each must have one
  * @serial:          may be NULL; then *ret_revoked is not touched
  * @ret_number:      the least of them
  *
- * Return: 0; -EBADMSG for what is no list or has no number; -EKEYREJECTED when a CA has signed none.
+ * Return: 0; -EBADMSG for what is no list or has no number; -EKEYREJECTED when a CA has signed
+ * none.
  */
 int pki_list_check(const char *list_pem, const char *authorities_pem, const char *serial,
                    uint64_t *ret_number, bool *ret_revoked, Error *e);

@@ -7,7 +7,8 @@
 #include "base/text.h"
 #include "pki/pki-openssl.h"
 
-/* ---- Names -------------------------------------------------------------------------------------- */
+/* ---- Names
+ * -------------------------------------------------------------------------------------- */
 
 void pki_worker_name(const char *worker_id, char ret[static PKI_NAME_SIZE])
 {
@@ -33,7 +34,8 @@ PkiRole pki_role_of(const char *name, char *ret_worker_id)
         return PKI_ROLE_WORKER;
 }
 
-/* ---- OpenSSL ------------------------------------------------------------------------------------ */
+/* ---- OpenSSL
+ * ------------------------------------------------------------------------------------ */
 
 int pki_fail(Error *e, int code, const char *what)
 {
@@ -92,7 +94,8 @@ int64_t pki_seconds_of(const ASN1_TIME *at)
         return ASN1_TIME_to_tm(at, &tm) ? (int64_t) timegm(&tm) : INT64_MIN;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------ */
+/* ---- Reading
+ * ------------------------------------------------------------------------------------ */
 
 static void serial_of(const X509 *x, char *ret, size_t size)
 {
@@ -176,7 +179,8 @@ uint64_t pki_digest_text(const char *text)
         return pki_digest_head(digest);
 }
 
-/* ---- Keys --------------------------------------------------------------------------------------- */
+/* ---- Keys
+ * --------------------------------------------------------------------------------------- */
 
 int pki_key_make(char **ret_pem)
 {

@@ -1,21 +1,22 @@
 /*
  * Certificates — who is who in a cluster, and the pieces of X.509 it takes to prove it.
  *
- * A name says what its holder may do, not where it is: hosts change their addresses, and roles are what both
- * ends must check. So the DNS name in a certificate's SAN is
+ * A name says what its holder may do, not where it is: hosts change their addresses, and roles are
+ * what both ends must check. So the DNS name in a certificate's SAN is
  *
  *      master.mapreduced.internal              the master
  *      ID.worker.mapreduced.internal           the worker with this id (32 hex digits)
  *
- * below the top-level domain that is set aside for private use (ICANN, 2024), which no public CA vouches for.
- * As it is a DNS name, TLS itself checks it: a worker dials an address and demands the master's name there.
+ * below the top-level domain that is set aside for private use (ICANN, 2024), which no public CA
+ * vouches for. As it is a DNS name, TLS itself checks it: a worker dials an address and demands the
+ * master's name there.
  *
- * Keys are ECDSA on P-256 with SHA-256: RFC 8446 §9.1 makes every TLS 1.3 peer support it and FIPS providers have it,
- * while Ed25519 is optional in both; OpenSSL's P-256 signs as fast. Certificates of an own PKI may also have P-384,
- * P-521, Ed25519, or RSA from 2048 bits on.
+ * Keys are ECDSA on P-256 with SHA-256: RFC 8446 §9.1 makes every TLS 1.3 peer support it and FIPS
+ * providers have it, while Ed25519 is optional in both; OpenSSL's P-256 signs as fast. Certificates
+ * of an own PKI may also have P-384, P-521, Ed25519, or RSA from 2048 bits on.
  *
- * OpenSSL alone: no loop, no bus, no log. The caller passes the time, and the randomness of all but keys.
- * Everything goes by PEM text, so OpenSSL's types stay in here.
+ * OpenSSL alone: no loop, no bus, no log. The caller passes the time, and the randomness of all but
+ * keys. Everything goes by PEM text, so OpenSSL's types stay in here.
  */
 #pragma once
 
@@ -30,9 +31,10 @@
 #define PKI_FINGERPRINT_SIZE 32u
 #define PKI_PEM_MAX (UINT64_C(1) << 20) /* of anything read here; evgrpc's limit, too */
 
-/* How far a certificate reaches back. A host whose hardware clock runs in local time but is read as UTC
- * is up to 14 hours off until its clock is synchronised, and must still be able to join. It costs nothing: nobody had the
- * key before. The other end of a lifetime is not stretched: that is what renewal is for. */
+/* How far a certificate reaches back. A host whose hardware clock runs in local time but is read as
+ * UTC is up to 14 hours off until its clock is synchronised, and must still be able to join. It
+ * costs nothing: nobody had the key before. The other end of a lifetime is not stretched: that is
+ * what renewal is for. */
 #define PKI_BACKDATE_SEC (24 * 3600)
 
 typedef enum PkiRole {
@@ -60,7 +62,8 @@ int pki_certificate_read(const char *pem, PkiCertificate *ret, Error *e);
 /**
  * pki_fingerprint() - what a join token names a CA by
  *
- * SHA-256 of the SubjectPublicKeyInfo, as in RFC 7469 §2.4: a CA certificate that is renewed with its key has the same.
+ * SHA-256 of the SubjectPublicKeyInfo, as in RFC 7469 §2.4: a CA certificate that is renewed with
+ * its key has the same.
  */
 int pki_fingerprint(const char *certificate_pem, uint8_t ret[static PKI_FINGERPRINT_SIZE],
                     Error *e);
@@ -87,11 +90,11 @@ const char *pki_certificate_next(const char *pem);
  * pki_issuer_of() - whose key has signed it; dates and names are not looked at
  * @authorities_pem: of one CA or several
  *
- * Return: where in @authorities_pem that CA's certificate begins, so the text itself for the first of them; NULL when
- * it was none of them.
+ * Return: where in @authorities_pem that CA's certificate begins, so the text itself for the first
+ * of them; NULL when it was none of them.
  */
 const char *pki_issuer_of(const char *certificate_pem, const char *authorities_pem);
 
-/* After two thirds of the lifetime, so that a host which is switched off for a third of it still finds its
- * certificate good. Return: when, in seconds since 1970. */
+/* After two thirds of the lifetime, so that a host which is switched off for a third of it still
+ * finds its certificate good. Return: when, in seconds since 1970. */
 int64_t pki_renewal_sec(const PkiCertificate *c);

@@ -26,7 +26,8 @@ static bool is_wanted(X509 *x, const uint8_t *fingerprint, char **ret_pem)
         return true;
 }
 
-/* TLS 1.3 and ALPN h2, for the server takes nothing else. Nobody is verified: see introduction.h. */
+/* TLS 1.3 and ALPN h2, for the server takes nothing else. Nobody is verified: see
+ * introduction.h. */
 static SSL *connect_tls(SSL_CTX *context, int fd)
 {
         SSL *ssl;
@@ -42,7 +43,8 @@ static SSL *connect_tls(SSL_CTX *context, int fd)
         return NULL;
 }
 
-/* In order, so that the server has no failure to tell of: it reads our end, and we all it has sent. */
+/* In order, so that the server has no failure to tell of: it reads our end, and we all it has
+ * sent. */
 static void say_goodbye(SSL *ssl, int fd)
 {
         char rest[4096];

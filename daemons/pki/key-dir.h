@@ -6,8 +6,8 @@
  *      DIR/crl.pem        the CA's list of revoked certificates               0644
  *      DIR/ca.key         the CA's private key: the master's alone            0600
  *
- * The certificate and its key are one file, because a rename replaces one file and not two: a power cut in the middle of
- * a renewal leaves the old pair or the new one, never one of each.
+ * The certificate and its key are one file, because a rename replaces one file and not two: a power
+ * cut in the middle of a renewal leaves the old pair or the new one, never one of each.
  */
 #pragma once
 
@@ -30,8 +30,8 @@ typedef struct KeyFiles {
 
 /**
  * key_files_complete() - which files are meant
- * @credentials: $CREDENTIALS_DIRECTORY, where LoadCredential= puts ca.pem, certificate.pem, key.pem and crl.pem; counts
- *               when nothing else is configured; may be NULL
+ * @credentials: $CREDENTIALS_DIRECTORY, where LoadCredential= puts ca.pem, certificate.pem, key.pem
+ *               and crl.pem; counts when nothing else is configured; may be NULL
  *
  * Return: 0; -EINVAL when only some of those that belong together are there.
  */

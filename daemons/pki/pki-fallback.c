@@ -1,7 +1,8 @@
 /*
  * Certificates in programs that have none — see rpc/tls-fallback.c.
  *
- * A daemon of one host has no keys, and nobody asks it for some: what would need them says that it is not supported.
+ * A daemon of one host has no keys, and nobody asks it for some: what would need them says that it
+ * is not supported.
  */
 #include "pki/authority.h"
 #include "pki/certificate.h"

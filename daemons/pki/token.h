@@ -3,13 +3,15 @@
  *
  *      mrjoin1_ base64url( fingerprint 32 | id 8 | secret 16 | address | checksum 4 )
  *
- * It carries what a new host cannot know: where to knock, whom to believe there (the CA, by the digest of its public
- * key, so that nobody in between can play the master), and a secret to be believed oneself. The alphabet is base64url
- * (RFC 4648 §5), so a shell takes it as it is and a double click marks it whole; the checksum, the first bytes of
- * SHA-256, tells a word that was cut off or mistyped from one that is refused.
+ * It carries what a new host cannot know: where to knock, whom to believe there (the CA, by the
+ * digest of its public key, so that nobody in between can play the master), and a secret to be
+ * believed oneself. The alphabet is base64url (RFC 4648 §5), so a shell takes it as it is and a
+ * double click marks it whole; the checksum, the first bytes of SHA-256, tells a word that was cut
+ * off or mistyped from one that is refused.
  *
- * The master keeps the id and a digest of the secret. A plain digest is enough: the secret is 128 random bits,
- * which nobody finds by trying, so there is nothing for a slow password hash to slow down.
+ * The master keeps the id and a digest of the secret. A plain digest is enough: the secret is 128
+ * random bits, which nobody finds by trying, so there is nothing for a slow password hash to slow
+ * down.
  */
 #pragma once
 

@@ -2,15 +2,16 @@
  * Authorization — see authorize.h.
  *
  * The second call of the handler is made by putting the message back into the bus's own queue
- * (sd_bus_enqueue_for_read), as systemd's daemons do. An answer that its handler does not come for, since
- * the object is gone by then, is dropped as soon as the loop has nothing better to do.
+ * (sd_bus_enqueue_for_read), as systemd's daemons do. An answer that its handler does not come for,
+ * since the object is gone by then, is dropped as soon as the loop has nothing better to do.
  */
 #include <unistd.h>
 
 #include "base/error.h"
 #include "platform/authorize.h"
 
-/* A person needs time for a password; whoever does not answer at all must not be waited for for ever. */
+/* A person needs time for a password; whoever does not answer at all must not be waited for for
+ * ever. */
 #define POLKIT_TIMEOUT_USEC (300 * USEC_PER_SEC)
 #define POLKIT_ALLOW_USER_INTERACTION 1U /* CheckAuthorizationFlags of polkit's D-Bus interface */
 

@@ -1,14 +1,14 @@
 /*
  * Authorization — may the sender of this message do what it asks for?
  *
- *      its uid is ours, root's, or the owner's of the thing     yes, at once
- *      the system bus                                           polkit is asked, and the loop goes on
- *      any other bus, or a socket pair                          no: there is nobody to ask
+ *      its uid is ours, root's, or the owner's of the thing    yes, at once
+ *      the system bus                                          polkit is asked; the loop goes on
+ *      any other bus, or a socket pair                         no: there is nobody to ask
  *
- * While polkit thinks (a person may be typing a password) the message is put aside. Then it is given to
- * its handler a second time, which finds the answer waiting. So a handler begins with
+ * While polkit thinks (a person may be typing a password) the message is put aside. Then it is
+ * given to its handler a second time, which finds the answer waiting. So a handler begins with
  *
- *      r = authorizer_check(a, message, "org.mapreduced.master1.submit", UID_NOBODY_OWNS, ret_error);
+ *      r = authorizer_check(a, message, "org.mapreduced.master1.submit", UID_NOBODY_OWNS, e);
  *      if (r <= 0)
  *              return r < 0 ? r : 1;
  *
@@ -38,8 +38,9 @@ DEFINE_CLEANUP(Authorizer, authorizer_free);
  * @action: what polkit knows it as
  * @owner:  who may do it in any case, or UID_NOBODY_OWNS
  *
- * Return: 1 to go on; 0 when the message was put aside: the handler returns 1 and is called again; negative
- * errno with @ret_error filled: AccessDenied, InteractiveAuthorizationRequired or LimitsExceeded.
+ * Return: 1 to go on; 0 when the message was put aside: the handler returns 1 and is called again;
+ * negative errno with @ret_error filled: AccessDenied, InteractiveAuthorizationRequired or
+ * LimitsExceeded.
  */
 int authorizer_check(Authorizer *a, sd_bus_message *message, const char *action, uint32_t owner,
                      sd_bus_error *ret_error);

@@ -19,8 +19,8 @@
  * @address: as above
  * @ret:     NULL for "none"
  *
- * Return: 1 when a name can be claimed on it (a message bus), 0 for none or peer to peer; negative errno
- * with a message that names the address.
+ * Return: 1 when a name can be claimed on it (a message bus), 0 for none or peer to peer; negative
+ * errno with a message that names the address.
  */
 int bus_open(Loop *l, const char *address, sd_bus **ret, Error *e);
 

@@ -133,9 +133,9 @@ static GString *take_whole_line(Reader *reader)
 }
 
 /*
- * libinih asks for a line, then reports what was on it: so we can count lines, which Debian's build does not.
- * It is shown no value: its own would end after 200 bytes or at " ;", which in a unit file belong to the value;
- * nor a ':', with which a unit file sets nothing.
+ * libinih asks for a line, then reports what was on it: so we can count lines, which Debian's build
+ * does not. It is shown no value: its own would end after 200 bytes or at " ;", which in a unit
+ * file belong to the value; nor a ':', with which a unit file sets nothing.
  */
 static char *next_line(char *ret, int size, void *userdata)
 {

@@ -1,16 +1,18 @@
 /*
- * Configuration files — INI as in unit files, by libinih, with drop-ins merged as systemd merges them.
+ * Configuration files — INI as in unit files, by libinih, with drop-ins merged as systemd merges
+ * them.
  *
  * For "masterd.conf": the first of /etc, /run, /usr/lib mapreduced/masterd.conf, then every
- * masterd.conf.d/NAME.conf of the three, sorted by NAME, where /etc hides /run hides /usr/lib and a link
- * to /dev/null masks. Later settings win; an unknown key is a warning, a bad value an error that names
- * file, line, key and what is allowed.
+ * masterd.conf.d/NAME.conf of the three, sorted by NAME, where /etc hides /run hides /usr/lib and a
+ * link to /dev/null masks. Later settings win; an unknown key is a warning, a bad value an error
+ * that names file, line, key and what is allowed.
  */
 #pragma once
 
 #include "base/error.h"
 
-/* Parses @value into @target. Returns 0 or negative errno, with the sentence in @e ("not a size: …"). */
+/* Parses @value into @target. Returns 0 or negative errno, with the sentence in @e ("not a size:
+ * …"). */
 typedef int (*ConfParser)(const char *value, void *target, Error *e);
 
 typedef struct ConfItem {
@@ -34,7 +36,8 @@ int conf_parse_count(const char *value, void *target, Error *e);   /* uint32_t *
  * @items:    ends with an item whose key is NULL
  * @warnings: receives one line (char *) for each unknown section or key; may be NULL
  *
- * Return: 0, -ENOENT if the file is missing, or negative errno with a message that names file and line.
+ * Return: 0, -ENOENT if the file is missing, or negative errno with a message that names file and
+ * line.
  */
 int conf_read_file(const char *path, const ConfItem *items, GPtrArray *warnings, Error *e);
 

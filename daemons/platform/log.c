@@ -70,7 +70,8 @@ static void add_field(struct iovec *iov, size_t *n, const char *name, const char
         iov[(*n)++] = (struct iovec){.iov_base = s, .iov_len = strlen(s)};
 }
 
-/* Workers know a job as NUMBER-TAG, where the tag is of the master's state; people know its number. */
+/* Workers know a job as NUMBER-TAG, where the tag is of the master's state; people know its
+ * number. */
 static char *job_number(const char *id)
 {
         return g_strndup(id, strcspn(id, "-"));

@@ -20,7 +20,8 @@ typedef struct LogFields {
         const char *message_id; /* of message-ids.h */
 } LogFields;
 
-/* @name: the program's name, static. Decides journal or stderr; $MR_LOG_LEVEL (0–7 or a name) sets the level. */
+/* @name: the program's name, static. Decides journal or stderr; $MR_LOG_LEVEL (0–7 or a name) sets
+ * the level. */
 void log_open(const char *name);
 /* Whether entries go to the journal, and fields with them. */
 bool log_is_journal(void);
@@ -37,7 +38,8 @@ void log_full(int level, const LogFields *fields, int error, const char *format,
 #define log_warning(...) log_full(LOG_WARNING, NULL, 0, __VA_ARGS__)
 #define log_error(...) log_full(LOG_ERR, NULL, 0, __VA_ARGS__)
 
-/* Logs with %m standing for @error's text, and is worth @error again: `return log_error_errno(r, …: %m);` */
+/* Logs with %m standing for @error's text, and is worth @error again: `return log_error_errno(r, …:
+ * %m);` */
 #define log_full_errno(level, error, ...)                                                          \
         ({                                                                                         \
                 int _log_error = (error);                                                          \

@@ -3,8 +3,9 @@
  *
  * A round: prepare sd-event; if it has something pending, libevent only looks (NONBLOCK), else it
  * waits. Then sd-event takes one step if it has one. So each side gets a turn in every round and
- * neither can starve the other. ONCE in both cases: with NONBLOCK alone libevent stays in its loop as
- * long as anything is active, and sd-event's descriptor stays readable until sd-event had its turn.
+ * neither can starve the other. ONCE in both cases: with NONBLOCK alone libevent stays in its loop
+ * as long as anything is active, and sd-event's descriptor stays readable until sd-event had its
+ * turn.
  */
 #include <signal.h>
 #include <time.h>

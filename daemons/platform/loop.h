@@ -1,10 +1,10 @@
 /*
  * The one loop — libevent outside, sd-event inside.
  *
- * RPC and HTTP live on libevent; the bus, signals and the watchdog on sd-event. A process has one of
- * each and this file is the only place where they meet: sd-event's epoll descriptor is one readable
- * event of libevent's, and sd_event_prepare() is called before every wait, so that work queued on
- * either side by the other's callbacks is never slept upon.
+ * RPC and HTTP live on libevent; the bus, signals and the watchdog on sd-event. A process has one
+ * of each and this file is the only place where they meet: sd-event's epoll descriptor is one
+ * readable event of libevent's, and sd_event_prepare() is called before every wait, so that work
+ * queued on either side by the other's callbacks is never slept upon.
  */
 #pragma once
 
@@ -27,7 +27,8 @@ sd_event *loop_sd_event(Loop *l);
 uint64_t loop_now_usec(Loop *l);
 uint64_t loop_realtime_usec(Loop *l);
 
-/* SIGTERM and SIGINT end loop_run() with 0; both are blocked in the process and given back to children by spawn(). */
+/* SIGTERM and SIGINT end loop_run() with 0; both are blocked in the process and given back to
+ * children by spawn(). */
 int loop_exit_on_signals(Loop *l);
 
 /* Runs until loop_exit(); returns its code, or a negative errno when the loop itself failed. */

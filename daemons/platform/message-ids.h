@@ -1,8 +1,9 @@
 /*
  * Message ids — what an entry of the journal is about, whatever its words.
  *
- * `journalctl MESSAGE_ID=…` finds every entry of a kind, and `journalctl -x` explains it from units/mapreduced.catalog,
- * which has a text for each id here: tests/style/check-units.py holds the two together. An id never changes its meaning.
+ * `journalctl MESSAGE_ID=…` finds every entry of a kind, and `journalctl -x` explains it from
+ * units/mapreduced.catalog, which has a text for each id here: tests/style/check-units.py holds the
+ * two together. An id never changes its meaning.
  */
 #pragma once
 

@@ -14,8 +14,8 @@
 /**
  * packet_send() - one packet
  *
- * Return: 0; -EAGAIN when the socket is non-blocking and full; -EPIPE or -ECONNRESET when the peer is
- * gone (never SIGPIPE); -EMSGSIZE above the limits.
+ * Return: 0; -EAGAIN when the socket is non-blocking and full; -EPIPE or -ECONNRESET when the peer
+ * is gone (never SIGPIPE); -EMSGSIZE above the limits.
  */
 int packet_send(int fd, const void *data, size_t size_bytes, const int *fds, size_t fd_count);
 

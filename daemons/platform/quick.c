@@ -12,10 +12,12 @@
 
 #define HEAP_MAX_BYTES (4 * 1024 * 1024) /* what is larger is rare */
 
-/* Of the leak sanitizer, where it is linked: it looks at the end of main(), which end_process() does not reach. */
+/* Of the leak sanitizer, where it is linked: it looks at the end of main(), which end_process()
+ * does not reach. */
 extern void __lsan_do_leak_check(void) __attribute__((weak));
 
-/* glibc maps what is larger than 128 KiB anew each time: a merge would clear a page for each 4 KiB that it reads. */
+/* glibc maps what is larger than 128 KiB anew each time: a merge would clear a page for each 4 KiB
+ * that it reads. */
 void heap_keep(size_t first_bytes, size_t kept_bytes)
 {
         uintptr_t page = (uintptr_t) sysconf(_SC_PAGESIZE), begin, end;

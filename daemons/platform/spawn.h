@@ -34,8 +34,8 @@ int spawn(const char *path, char *const argv[], const SpawnOptions *options, pid
 /**
  * find_helper() - where one of our own programs is
  *
- * Beside this program's binary (a build folder keeps every program in a folder of its name next to the
- * others), else in the libexec directory. $MR_HELPER_DIR overrides. Caller frees.
+ * Beside this program's binary (a build folder keeps every program in a folder of its name next to
+ * the others), else in the libexec directory. $MR_HELPER_DIR overrides. Caller frees.
  *
  * Return: 0, or -ENOENT.
  */

@@ -1,8 +1,8 @@
 /*
  * Block codecs — the payload of one block, compressed by itself.
  *
- * A compressed payload is its size as 32 bits little-endian, then an LZ4 block or a Zstandard frame. It becomes
- * BLOCK_RAW_MAX bytes at most; a reader believes nothing else of it.
+ * A compressed payload is its size as 32 bits little-endian, then an LZ4 block or a Zstandard
+ * frame. It becomes BLOCK_RAW_MAX bytes at most; a reader believes nothing else of it.
  */
 #pragma once
 

@@ -1,8 +1,9 @@
 /*
  * Block sums — XXH3 of a block's payload, by the widest instructions that are here.
  *
- * Every byte of an intermediate record is summed twice, when it is written and when it is read. XXH3 is the same number
- * by whatever instructions, and x86-64 promises none wider than SSE2: so the processor is asked, once.
+ * Every byte of an intermediate record is summed twice, when it is written and when it is read.
+ * XXH3 is the same number by whatever instructions, and x86-64 promises none wider than SSE2: so
+ * the processor is asked, once.
  */
 #pragma once
 

@@ -104,7 +104,8 @@ int block_writer_set_codec(BlockWriter *w, BlockCodec codec, Error *e)
         return 0;
 }
 
-/* Writes @size bytes of the closed blocks, and moves the rest of them to the front; no block is open. */
+/* Writes @size bytes of the closed blocks, and moves the rest of them to the front; no block is
+ * open. */
 static int write_closed(BlockWriter *w, size_t size)
 {
         int r;
@@ -339,7 +340,8 @@ void block_cursor_done(BlockCursor *c)
         *c = (BlockCursor){.fd = -EBADF};
 }
 
-/* Has the buffer hold @size bytes from the open block's start on; @fresh_at is where that is in the file. */
+/* Has the buffer hold @size bytes from the open block's start on; @fresh_at is where that is in the
+ * file. */
 static int cursor_fill(BlockCursor *c, size_t size, uint64_t block_at, Error *e)
 {
         ssize_t n;
@@ -397,7 +399,8 @@ static int check_header(const BlockCursor *c, const BlockHeader *h, uint64_t at,
         return 0;
 }
 
-/* Moves what was read beyond the last block to the front; usually nothing, for blocks are read whole. */
+/* Moves what was read beyond the last block to the front; usually nothing, for blocks are read
+ * whole. */
 static void cursor_drop_block(BlockCursor *c)
 {
         if (c->in_memory) {

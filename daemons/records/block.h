@@ -3,9 +3,9 @@
  *
  *      magic u32 | partition u32 | payload bytes u32 | records u32 | XXH3-64 u64 | payload
  *
- * A block is at most BLOCK_BYTES with its header, except that a record too large for that has a block
- * of its own size. A sequence of whole blocks can be read from any file at any offset: that is a
- * segment. docs/run-file.md is the specification.
+ * A block is at most BLOCK_BYTES with its header, except that a record too large for that has a
+ * block of its own size. A sequence of whole blocks can be read from any file at any offset: that
+ * is a segment. docs/run-file.md is the specification.
  */
 #pragma once
 
@@ -28,8 +28,8 @@ typedef enum BlockCodec {
         BLOCK_ZSTD,
 } BlockCodec;
 
-/* Closed blocks are written together, and from one multiple of BLOCK_WRITE_ALIGN_BYTES to another: a write that ends
- * within a page makes the kernel look at that page again with the next one. */
+/* Closed blocks are written together, and from one multiple of BLOCK_WRITE_ALIGN_BYTES to another:
+ * a write that ends within a page makes the kernel look at that page again with the next one. */
 #define BLOCK_WRITE_BYTES (512 * 1024)
 #define BLOCK_WRITE_ALIGN_BYTES ((uint64_t) 64 * 1024)
 
@@ -50,8 +50,8 @@ typedef struct BlockWriter {
 int block_writer_init(BlockWriter *w, int fd, uint64_t offset);
 void block_writer_done(BlockWriter *w);
 
-/* Blocks closed from now on are compressed where that makes them smaller. Return: 0; -ENOMEM, or -ELIBACC with a message,
- * and it goes on as before. */
+/* Blocks closed from now on are compressed where that makes them smaller. Return: 0; -ENOMEM, or
+ * -ELIBACC with a message, and it goes on as before. */
 int block_writer_set_codec(BlockWriter *w, BlockCodec codec, Error *e);
 
 /**
@@ -67,7 +67,8 @@ int block_writer_add_span(BlockWriter *w, const RecordSpan *span);
 /* The same for all records of @stream, whose errors are returned, too. */
 int block_writer_add_all(BlockWriter *w, RecordStream *stream);
 
-/* Ends the open block, if it has a record. w->offset is then the end of all blocks. Errors as above. */
+/* Ends the open block, if it has a record. w->offset is then the end of all blocks. Errors as
+ * above. */
 int block_writer_close_block(BlockWriter *w);
 
 /* The same, and writes what is not written yet. */
@@ -113,7 +114,8 @@ void block_cursor_done(BlockCursor *c);
  * @bytes:  @length of them, and BLOCK_PADDING that may be read; stay the caller's
  * @offset: where it was read, for what an error says
  *
- * Records are given from where they lie, except those of compressed blocks: then c->unpacker is set.
+ * Records are given from where they lie, except those of compressed blocks: then c->unpacker is
+ * set.
  */
 void block_cursor_init_memory(BlockCursor *c, uint8_t *bytes, uint64_t offset, size_t length,
                               uint64_t want_partition);
@@ -123,15 +125,17 @@ void block_cursor_init_memory(BlockCursor *c, uint8_t *bytes, uint64_t offset, s
  * @ret: points into the cursor's buffer until the next call
  * @e:   says what is wrong, and at which offset
  *
- * Return: 1; 0 at the end; -EBADMSG for bytes that are not whole, valid blocks; the errno of a read;
- * the ticker's answer. @ret is untouched unless 1.
+ * Return: 1; 0 at the end; -EBADMSG for bytes that are not whole, valid blocks; the errno of a
+ * read; the ticker's answer. @ret is untouched unless 1.
  */
 int block_cursor_next(BlockCursor *c, Record *ret, Error *e);
 
 /**
- * block_cursor_take_alike() - the rest of the open block, where all its records are as long as the last one given
+ * block_cursor_take_alike() - the rest of the open block, where all its records are as long as the
+ * last one given
  * @ret_stride: from the beginning of each to that of the next; the last one given was at c->record
  *
- * Return: how many there are; 0 when not all are of these lengths, and then block_cursor_next() goes on with them.
+ * Return: how many there are; 0 when not all are of these lengths, and then block_cursor_next()
+ * goes on with them.
  */
 size_t block_cursor_take_alike(BlockCursor *c, size_t *ret_stride);

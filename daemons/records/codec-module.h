@@ -1,10 +1,10 @@
 /*
  * The module mr-codecs.so — what of the data path needs libraries that compress.
  *
- * Most jobs read plain text and have plain run files, and zlib, bzip2, lzma, zstd and lz4 were a third of the libraries
- * that a task process linked at its start. So the rest of this room knows a table of functions: a program whose start
- * must be quick loads it from the module when the first compressed byte is met (codec-load.c), any other is linked
- * with it (codec-linked.c).
+ * Most jobs read plain text and have plain run files, and zlib, bzip2, lzma, zstd and lz4 were a
+ * third of the libraries that a task process linked at its start. So the rest of this room knows a
+ * table of functions: a program whose start must be quick loads it from the module when the first
+ * compressed byte is met (codec-load.c), any other is linked with it (codec-linked.c).
  */
 #pragma once
 

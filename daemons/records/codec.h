@@ -1,8 +1,8 @@
 /*
  * Codecs — the formats of compressed files, by name.
  *
- * A name's ending says which: .gz, .bz2, .zst, .lz4, .xz, as Hadoop has it. A compressed file cannot be cut: it is
- * one split. What reads them is in decoder.h; names need no library.
+ * A name's ending says which: .gz, .bz2, .zst, .lz4, .xz, as Hadoop has it. A compressed file
+ * cannot be cut: it is one split. What reads them is in decoder.h; names need no library.
  */
 #pragma once
 

@@ -1,8 +1,8 @@
 /*
  * Buckets — entries of like hashes, made unique in a table that fits the cache.
  *
- * Source: Müller et al., "Cache-Efficient Aggregation: Hashing Is Sorting", SIGMOD 2015: what does not fit the cache is
- * spread by hash first, and each part then fits.
+ * Source: Müller et al., "Cache-Efficient Aggregation: Hashing Is Sorting", SIGMOD 2015: what does
+ * not fit the cache is spread by hash first, and each part then fits.
  */
 #include "records/combine-impl.h"
 
@@ -33,7 +33,8 @@ static void unique_insert(Combiner *c, size_t size, const Entry *e, uint64_t has
         (*filled)++;
 }
 
-/* Hashes first, so that the places they lead to are on their way into the cache when they are needed. */
+/* Hashes first, so that the places they lead to are on their way into the cache when they are
+ * needed. */
 static void unique_insert_slab(Combiner *c, size_t size, const Entry *entries, size_t count,
                                size_t *filled)
 {

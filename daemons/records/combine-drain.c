@@ -1,8 +1,9 @@
 /*
- * Drain — gives a combiner's records by partition, in no order, straight from the table that makes each bucket unique.
+ * Drain — gives a combiner's records by partition, in no order, straight from the table that makes
+ * each bucket unique.
  *
- * Where partitions have buckets of their own, buckets one after another are the records by partition: nothing is
- * put back, sorted or gathered.
+ * Where partitions have buckets of their own, buckets one after another are the records by
+ * partition: nothing is put back, sorted or gathered.
  */
 #include "records/combine-impl.h"
 

@@ -1,7 +1,9 @@
 /*
- * Combiner, from the inside — the tables that combine.c fills, combine-bucket.c makes unique and combine-drain.c empties.
+ * Combiner, from the inside — the tables that combine.c fills, combine-bucket.c makes unique and
+ * combine-drain.c empties.
  *
- *      front table ── what it evicts ──▶ buckets by hash: chains of slabs ── one at a time ──▶ unique table ──▶ records
+ *      front table ── what it evicts ──▶ buckets by hash: chains of slabs
+ *                                               └── one at a time ──▶ unique table ──▶ records
  *
  * An entry is a key, or its first 16 bytes, and a number. Only the files of combine.h see this.
  */
@@ -16,8 +18,8 @@
 #define INLINE_KEY 16
 
 typedef struct Entry {
-        uint8_t head
-                [INLINE_KEY]; /* the key, zero-padded; or the beginning of one that lies in the arena */
+        uint8_t head[INLINE_KEY]; /* the key, zero-padded; or the beginning of one that lies in the
+                                     arena */
         uint64_t value;
         uint32_t size_plus_one; /* 0: an empty place */
         uint32_t arena_at;
@@ -31,7 +33,8 @@ typedef struct Bucket {
         uint64_t total;
 } Bucket;
 
-/* What is left of a bucket that is being made unique: slabs, the first with @count entries, the others full. */
+/* What is left of a bucket that is being made unique: slabs, the first with @count entries, the
+ * others full. */
 typedef struct Chain {
         uint32_t slab;
         uint32_t count;
@@ -62,10 +65,11 @@ struct Combiner {
         size_t free_count;
         size_t reserve; /* free slabs kept back, so that the front table can always be emptied */
         Bucket *buckets;
-        size_t bucket_count; /* a power of two, or a multiple of the partitions when these are apart */
+        size_t bucket_count; /* a power of two, or a multiple of the partitions when these are apart
+                              */
         unsigned bucket_shift;
-        uint32_t
-                partition_buckets; /* when each partition has buckets of its own: how many; else 0 */
+        uint32_t partition_buckets; /* when each partition has buckets of its own: how many; else 0
+                                     */
 
         Entry *unique;                    /* table that makes a bucket unique */
         size_t unique_size, unique_clean; /* the entries that it has, and those that were cleared */
@@ -158,8 +162,9 @@ static inline bool entry_is(const Combiner *c, const Entry *e, Words128 head, co
 /* ---- buckets ---- */
 
 /*
- * The bucket of an entry. Where partitions are apart, the hash that chooses the partition chooses among its buckets,
- * too, by its upper bits: so buckets, one after another, are the records by partition.
+ * The bucket of an entry. Where partitions are apart, the hash that chooses the partition chooses
+ * among its buckets, too, by its upper bits: so buckets, one after another, are the records by
+ * partition.
  */
 static inline Bucket *bucket_of(const Combiner *c, const Entry *e)
 {
@@ -204,17 +209,20 @@ static inline void slab_release(Combiner *c, uint32_t slab)
 /* Empties a bucket. @ret_size: of the table that makes it unique. */
 Chain combiner_bucket_take(Combiner *c, Bucket *b, size_t *ret_size);
 
-/* Has the table take slab after slab of @chain until the next one might not fit. @filled: its entries in use. */
+/* Has the table take slab after slab of @chain until the next one might not fit. @filled: its
+ * entries in use. */
 void combiner_unique_fill(Combiner *c, Chain *chain, size_t size, size_t *filled);
 
 /**
  * combiner_bucket_unique() - combines equal keys of a bucket, in place
  *
- * A bucket too large for the table (only a hostile input makes one) keeps some duplicates: they meet when sorted.
+ * A bucket too large for the table (only a hostile input makes one) keeps some duplicates: they
+ * meet when sorted.
  */
 void combiner_bucket_unique(Combiner *c, Bucket *b);
 
 /* ---- combine-drain.c ---- */
 
-/* Has c->memory_stream give all buckets by partition, in no order; the front table must be empty. */
+/* Has c->memory_stream give all buckets by partition, in no order; the front table must be
+ * empty. */
 void combiner_drain(Combiner *c);

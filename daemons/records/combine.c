@@ -25,9 +25,9 @@ static void front_flush(Combiner *c)
 }
 
 /*
- * Small tables for small inputs: a page that is touched is a page that the kernel clears, and a job of one line has
- * nothing else to do. Whoever still holds a set of the smaller table may use it: a key that is in two sets meets
- * itself in its bucket.
+ * Small tables for small inputs: a page that is touched is a page that the kernel clears, and a job
+ * of one line has nothing else to do. Whoever still holds a set of the smaller table may use it: a
+ * key that is in two sets meets itself in its bucket.
  */
 static void front_grow(Combiner *c)
 {
@@ -240,7 +240,8 @@ static int arena_keep(Combiner *c, const uint8_t *key, size_t size, uint32_t *re
         return 0;
 }
 
-/* Room for one more in the buckets. Return: 1 with @ret; 0 when the key is too large and was spilled. */
+/* Room for one more in the buckets. Return: 1 with @ret; 0 when the key is too large and was
+ * spilled. */
 static int make_entry(Combiner *c, Words128 head, const uint8_t *key, size_t size, uint64_t value,
                       Entry *ret)
 {

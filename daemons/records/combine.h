@@ -5,13 +5,15 @@
  *             4-way sets, in L2        32-byte entries          one bucket fits L2 again
  *
  * Most words of a text are a few words: they never leave the front table. What does leave costs one
- * 32-byte store; a bucket is small enough that making it unique misses no cache. Keys up to 16 bytes lie in
- * the entry, longer ones in an arena. Nothing is allocated for a record, and nothing is sorted but the
- * distinct keys, once. Where no order is asked for (a map whose reduce hashes, too), each partition has buckets of
- * its own, and a bucket is given straight from the table that made it unique.
+ * 32-byte store; a bucket is small enough that making it unique misses no cache. Keys up to 16
+ * bytes lie in the entry, longer ones in an arena. Nothing is allocated for a record, and nothing
+ * is sorted but the distinct keys, once. Where no order is asked for (a map whose reduce hashes,
+ * too), each partition has buckets of its own, and a bucket is given straight from the table that
+ * made it unique.
  *
- * Source: the idea of partitioned hash aggregation in cache-sized pieces; e.g. Müller et al., "Cache-Efficient
- * Aggregation: Hashing Is Sorting", SIGMOD 2015. Changed: set-associative front table with eviction.
+ * Source: the idea of partitioned hash aggregation in cache-sized pieces; e.g. Müller et al.,
+ * "Cache-Efficient Aggregation: Hashing Is Sorting", SIGMOD 2015. Changed: set-associative front
+ * table with eviction.
  */
 #pragma once
 
@@ -50,7 +52,8 @@ static inline int combine_decode(const uint8_t *value, size_t size, uint64_t *re
         return n > 0 && n == size ? 0 : -EBADMSG;
 }
 
-/* All values of the open group in one. Return: 0, -EBADMSG for a value that is no varint, or an error. */
+/* All values of the open group in one. Return: 0, -EBADMSG for a value that is no varint, or an
+ * error. */
 int groups_combine(Groups *g, CombineOp op, uint64_t *ret);
 
 typedef struct Combiner Combiner;
@@ -58,7 +61,8 @@ typedef struct Combiner Combiner;
 typedef struct CombinerOptions {
         CombineOp op;
         uint32_t partitions;
-        bool unsorted; /* give what there is by partition, but in no order of keys, some perhaps twice */
+        bool unsorted; /* give what there is by partition, but in no order of keys, some perhaps
+                          twice */
         /* Which partition a key is in; NULL: key_partition(). */
         uint32_t (*partition)(void *userdata, const uint8_t *key, size_t size);
         void *partition_userdata;
@@ -85,5 +89,6 @@ int combiner_add_rare(Combiner *c, const uint8_t *key, size_t size, uint64_t val
 /* Adds 1 for each word. */
 int combiner_count_words(Combiner *c, const uint8_t *base, const Word *words, size_t count);
 
-/* No more keys. @ret gives each once (but see unsorted), by partition, then key, its value one varint; it lives as long as @c. */
+/* No more keys. @ret gives each once (but see unsorted), by partition, then key, its value one
+ * varint; it lives as long as @c. */
 int combiner_finish(Combiner *c, RecordStream **ret);

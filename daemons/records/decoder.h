@@ -1,8 +1,8 @@
 /*
  * Decoders — compressed inputs as the text they hold.
  *
- * Several compressed streams one after another are one text, as with the programs of those formats' names. Part of
- * codec-module.h, by which all others come here.
+ * Several compressed streams one after another are one text, as with the programs of those formats'
+ * names. Part of codec-module.h, by which all others come here.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ DEFINE_CLEANUP(Decoder, decoder_free);
  *
  * After the end of a stream the next call begins another one.
  *
- * Return: 1 within a stream, 0 at the end of one; -EBADMSG for bytes that are none, -E2BIG for a stream that
- * wants more than DECODER_MEMORY_MAX, -ENOMEM.
+ * Return: 1 within a stream, 0 at the end of one; -EBADMSG for bytes that are none, -E2BIG for a
+ * stream that wants more than DECODER_MEMORY_MAX, -ENOMEM.
  */
 int decoder_step(Decoder *d, const uint8_t **in, size_t *in_left, uint8_t **out, size_t *out_left);

@@ -1,8 +1,8 @@
 /*
  * Fields — a line cut at white space, or at one byte; fields count from 1, and 0 is the whole line.
  *
- * Runs of ASCII white space (TAB to CR, blank) separate, and do not count at the ends, as in awk. With a
- * delimiter each one separates, as in cut.
+ * Runs of ASCII white space (TAB to CR, blank) separate, and do not count at the ends, as in awk.
+ * With a delimiter each one separates, as in cut.
  */
 #pragma once
 

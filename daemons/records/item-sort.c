@@ -8,7 +8,8 @@
 #define DEPTH_DONE SIZE_MAX /* nothing but the prefix is left to compare */
 #define KEYS_AHEAD 16       /* on their way into the cache before they are looked at */
 
-/* What prefixes are of: eight bytes from @depth on, or the key's size. All of a group have the bytes before in common. */
+/* What prefixes are of: eight bytes from @depth on, or the key's size. All of a group have the
+ * bytes before in common. */
 typedef struct Place {
         size_t depth;
         unsigned taken; /* times that prefixes were taken anew */
@@ -150,8 +151,8 @@ static void set_prefixes(const ItemKeys *k, Item *a, size_t n, size_t depth)
 }
 
 /*
- * All prefixes are equal: go on with the eight bytes behind what all have in common, or with the sizes when no key has
- * more. Lines of a log are often in order by then, as they were written.
+ * All prefixes are equal: go on with the eight bytes behind what all have in common, or with the
+ * sizes when no key has more. Lines of a log are often in order by then, as they were written.
  */
 static void sort_equal_prefixes(const ItemKeys *k, Item *a, Item *scratch, size_t n, Place at)
 {
@@ -183,8 +184,8 @@ typedef struct DigitPair {
 } DigitPair;
 
 /*
- * So many bits that few of @n items have all of them in common: of random keys a tenth would, and there is room for bytes
- * that use fewer values than they could, as those of text.
+ * So many bits that few of @n items have all of them in common: of random keys a tenth would, and
+ * there is room for bytes that use fewer values than they could, as those of text.
  */
 static DigitPair pair_of(size_t n, uint64_t min, uint64_t max)
 {
@@ -218,7 +219,8 @@ static void add_up(uint32_t *counts, size_t n)
         }
 }
 
-/* By the lower digit to @scratch, and back by the higher one: sorted by both. Its counts are not for the callers' stack. */
+/* By the lower digit to @scratch, and back by the higher one: sorted by both. Its counts are not
+ * for the callers' stack. */
 static __attribute__((noinline)) void scatter_pair(const DigitPair *p, Item *a, Item *scratch,
                                                    size_t n)
 {
@@ -242,8 +244,9 @@ static __attribute__((noinline)) void scatter_pair(const DigitPair *p, Item *a, 
 }
 
 /*
- * What is left to sort are items that have both digits in common. A group too large for insertion has two in it that are
- * half of that apart: a look at every so many finds it, without a branch for each item that nobody can predict.
+ * What is left to sort are items that have both digits in common. A group too large for insertion
+ * has two in it that are half of that apart: a look at every so many finds it, without a branch for
+ * each item that nobody can predict.
  */
 static void sort_pairs(const ItemKeys *k, Item *a, Item *scratch, size_t n, const DigitPair *p,
                        Place at)

@@ -1,13 +1,15 @@
 /*
- * Key fields — which part of a command's line is its key, and which part of that chooses the reduce.
+ * Key fields — which part of a command's line is its key, and which part of that chooses the
+ * reduce.
  *
  *      separator ",", two key fields, one of them for the partition:
  *
  *              2024,05,17,GET /            key "2024,05", value "17,GET /", partition by "2024"
  *
- * A line with fewer separators is a key without a value. The separator at the cut is in neither part.
- * Source: Hadoop Streaming's stream.map.output.field.separator, stream.num.map.output.key.fields and
- * KeyFieldBasedPartitioner; the default is its own, too: the first TAB.
+ * A line with fewer separators is a key without a value. The separator at the cut is in neither
+ * part.
+ * Source: Hadoop Streaming's stream.map.output.field.separator, stream.num.map.output.key.fields
+ * and KeyFieldBasedPartitioner; the default is its own, too: the first TAB.
  */
 #pragma once
 

@@ -25,7 +25,8 @@ int key_order_add(KeyOrder *o, KeyOrderField field)
         return 0;
 }
 
-/* No field is there twice: all of them, each byte escaped, what ends them, and the key, where a number is made before. */
+/* No field is there twice: all of them, each byte escaped, what ends them, and the key, where a
+ * number is made before. */
 static size_t size_max(const KeyOrder *o, size_t key_size)
 {
         return 3 * key_size + o->count * pair_size_max(SORT_NUMBER_EXTRA, 0) + SORT_NUMBER_EXTRA;

@@ -1,14 +1,16 @@
 /*
- * Key order — keys of a command's lines in the order of some of their fields, by number or the largest first.
+ * Key order — keys of a command's lines in the order of some of their fields, by number or the
+ * largest first.
  *
  *      by field 2 as a number, the largest first, then by field 1:
  *
  *              "a,7"   →   ~(number 7 00 00)  a 00 00  "a,7"
  *
- * What is in front of a key makes memcmp() say the order: each field is a string that is ended, as in pair.h, a number one as in
- * sort-key.h, and complemented where the largest comes first. Where all of them are equal the whole key decides, so that equal
- * keys stay together: sort(1)'s last resort. A map puts it in front before it sorts, whoever reads the keys takes it away,
- * and what chooses the reduce is the key alone.
+ * What is in front of a key makes memcmp() say the order: each field is a string that is ended, as
+ * in pair.h, a number one as in sort-key.h, and complemented where the largest comes first. Where
+ * all of them are equal the whole key decides, so that equal keys stay together: sort(1)'s last
+ * resort. A map puts it in front before it sorts, whoever reads the keys takes it away, and what
+ * chooses the reduce is the key alone.
  * Source: what it does is Hadoop's KeyFieldBasedComparator.
  */
 #pragma once
@@ -33,12 +35,13 @@ typedef struct KeyOrder {
 
 void key_order_done(KeyOrder *o);
 
-/* The next field to sort by. Return: 0; -EINVAL for number 0, -EEXIST for one that is there, -E2BIG when there are too many. */
+/* The next field to sort by. Return: 0; -EINVAL for number 0, -EEXIST for one that is there, -E2BIG
+ * when there are too many. */
 int key_order_add(KeyOrder *o, KeyOrderField field);
 
 /*
- * Makes @record's key one with its order in front, which is valid until the next call. Return: 0; -ENOMEM; -E2BIG where that would
- * be larger than RECORD_MAX_BYTES, with @record as it was.
+ * Makes @record's key one with its order in front, which is valid until the next call. Return: 0;
+ * -ENOMEM; -E2BIG where that would be larger than RECORD_MAX_BYTES, with @record as it was.
  */
 int key_order_put(KeyOrder *o, Record *record);
 

@@ -16,7 +16,8 @@ typedef struct Source {
         bool ended;
 } Source;
 
-/* One k-way merge. Leaf i of the tree is source i; tree[0] is the winner, tree[1..count-1] the losers. */
+/* One k-way merge. Leaf i of the tree is source i; tree[0] is the winner, tree[1..count-1] the
+ * losers. */
 typedef struct Tournament {
         RecordStream stream;
         Merge *merge;
@@ -31,7 +32,8 @@ typedef struct MergeState {
         size_t fan_in;
         GArray *fresh;  /* Segment, as added */
         GArray *merged; /* Segment, runs in the scratch file, all older than */
-        Resort *memory; /* runs that were read into memory, all older than the fresh ones; may be NULL */
+        Resort *memory; /* runs that were read into memory, all older than the fresh ones; may be
+                           NULL */
         Tournament last;
         RecordStream *given; /* of one of them */
 } MergeState;
@@ -93,7 +95,8 @@ static void tournament_replay(Tournament *t, uint32_t i)
         t->tree[0] = winner;
 }
 
-/* Plays the whole tree once: the winner of the subtree at @node; its losers are written on the way. */
+/* Plays the whole tree once: the winner of the subtree at @node; its losers are written on the
+ * way. */
 static uint32_t tournament_play(Tournament *t, size_t node)
 {
         uint32_t left, right;
@@ -236,7 +239,8 @@ static int pass(Merge *m, GArray *from, size_t count)
 
 /* ---- in memory ---- */
 
-/* Return: 1 when all fresh runs are in memory and closed; 0 when they cannot be, and all is as before. */
+/* Return: 1 when all fresh runs are in memory and closed; 0 when they cannot be, and all is as
+ * before. */
 static int keep_fresh(Merge *m)
 {
         MergeState *s = m->state;

@@ -1,13 +1,13 @@
 /*
  * Merge — many sorted runs become one, in bounded memory and with a bounded number of open files.
  *
- * A loser tree holds the head of every run: each record given costs one comparison a level. Runs beyond
- * the fan-in are merged into longer ones in the scratch file first, as they are added, so that their
- * descriptors can be closed: a reduce of ten thousand maps holds a few hundred open. Many runs that fit in memory
- * together are not merged, but sorted again (resort.h).
+ * A loser tree holds the head of every run: each record given costs one comparison a level. Runs
+ * beyond the fan-in are merged into longer ones in the scratch file first, as they are added, so
+ * that their descriptors can be closed: a reduce of ten thousand maps holds a few hundred open.
+ * Many runs that fit in memory together are not merged, but sorted again (resort.h).
  *
- * Source: Knuth, The Art of Computer Programming 3, §5.4.1 (loser tree). Changed: a node carries its
- * run's key prefix, so most comparisons touch no key.
+ * Source: Knuth, The Art of Computer Programming 3, §5.4.1 (loser tree). Changed: a node carries
+ * its run's key prefix, so most comparisons touch no key.
  */
 #pragma once
 
@@ -28,9 +28,10 @@ typedef struct Segment {
 #define MERGE_TAG_NONE UINT64_MAX /* a run of our own in the scratch file */
 
 typedef struct MergeOptions {
-        size_t memory_bytes; /* for the buffers of the runs that are open together, or for all of them */
-        Scratch *scratch;        /* for passes; not owned */
-        const Ticker *ticker;    /* may be NULL; not owned */
+        size_t memory_bytes;  /* for the buffers of the runs that are open together, or for all of
+                                them */
+        Scratch *scratch;     /* for passes; not owned */
+        const Ticker *ticker; /* may be NULL; not owned */
         uint64_t want_partition; /* BLOCK_ANY_PARTITION for runs of several, ordered by partition */
 } MergeOptions;
 
@@ -64,7 +65,8 @@ int merge_spill(Merge *m, RecordStream *stream);
 int merge_spill_single(Merge *m, const Record *record);
 
 /**
- * merge_start() - no more runs; m->stream gives the records, by partition, then key, then order of adding
+ * merge_start() - no more runs; m->stream gives the records, by partition, then key, then order of
+ * adding
  *
  * Return: 0; -EBADMSG with m->bad_tag for a bad segment (also from the stream); -ENOSPC and others
  * from the scratch file; the ticker's answer.

@@ -35,8 +35,9 @@ int output_flush(Output *o)
 }
 
 /*
- * Each write is of whole units, so that none begins or ends within a page that the next one takes up again: the buffer
- * is filled to its end, or to the end of a unit where what comes is large already and gains nothing by a copy.
+ * Each write is of whole units, so that none begins or ends within a page that the next one takes
+ * up again: the buffer is filled to its end, or to the end of a unit where what comes is large
+ * already and gains nothing by a copy.
  */
 static int output_across(Output *o, const uint8_t *data, size_t size)
 {

@@ -3,8 +3,9 @@
  *
  *      a \0 b  →  a' 00 00 b      a': a with each 00 followed by FF
  *
- * memcmp() of two pairs compares the first strings, and where these are equal, the second ones: no byte of
- * a' sorts below the 00 00 that ends it. So records are ordered within a group by whatever merges them.
+ * memcmp() of two pairs compares the first strings, and where these are equal, the second ones: no
+ * byte of a' sorts below the 00 00 that ends it. So records are ordered within a group by whatever
+ * merges them.
  * Source: the tuple layer of FoundationDB has this encoding.
  */
 #pragma once
@@ -66,7 +67,8 @@ static inline size_t pair_head_size(const uint8_t *pair, size_t size)
         return pair_head_size_of(pair, size, 0);
 }
 
-/* The first string of a pair whose head has @head_size bytes. Return: the bytes written, fewer than that. */
+/* The first string of a pair whose head has @head_size bytes. Return: the bytes written, fewer than
+ * that. */
 static inline size_t pair_get(uint8_t *to, const uint8_t *pair, size_t head_size)
 {
         size_t at = 0;

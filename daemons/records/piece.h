@@ -1,10 +1,11 @@
 /*
  * Pieces — the lines that belong to a byte range of a file.
  *
- * A file is cut without being read, so a cut falls anywhere. The rule that gives each line to exactly
- * one piece [start, end): a line is the piece's when the byte before it is; the first line of a file
- * is the piece's with start 0. So a piece begins after the first newline at or after its start, and
- * ends with the first newline at or after its end. A last line without a newline is a line.
+ * A file is cut without being read, so a cut falls anywhere. The rule that gives each line to
+ * exactly one piece [start, end): a line is the piece's when the byte before it is; the first line
+ * of a file is the piece's with start 0. So a piece begins after the first newline at or after its
+ * start, and ends with the first newline at or after its end. A last line without a newline is a
+ * line.
  *
  *      a a a \n b b b b b b \n c c
  *      |---- 0 ----|---- 1 ----|         piece 0: aaa bbbbbb   piece 1: cc
@@ -19,11 +20,11 @@
 
 typedef struct PieceReader {
         int fd;
-        uint64_t at;    /* next byte to read */
-        uint64_t begin; /* offset of the first byte given; of the text, where it is compressed */
-        uint64_t end;   /* of the piece */
-        uint64_t
-                given_at; /* of the bytes given last, which lie there as they are unless it is compressed */
+        uint64_t at;       /* next byte to read */
+        uint64_t begin;    /* offset of the first byte given; of the text, where it is compressed */
+        uint64_t end;      /* of the piece */
+        uint64_t given_at; /* of the bytes given last, which lie there as they are unless it is
+                              compressed */
         uint64_t file_size;
         bool skipping; /* before the first newline */
         bool done;
@@ -49,15 +50,16 @@ void piece_reader_init(PieceReader *p, int fd, uint64_t offset, uint64_t length,
                        const Ticker *ticker);
 
 /**
- * piece_reader_init_fixed() - read the records of @record_bytes each that begin in [offset, offset + length)
+ * piece_reader_init_fixed() - read the records of @record_bytes each that begin in [offset, offset
+ * + length)
  *
  * The caller has seen that the file holds whole ones. p->lines counts them.
  */
 void piece_reader_init_fixed(PieceReader *p, int fd, uint64_t offset, uint64_t length,
                              uint64_t file_size, uint64_t record_bytes, const Ticker *ticker);
 
-/* The text of a whole file that is compressed. Return: 0, -ENOMEM, or -ELIBACC with a message; piece_reader_done() is
- * needed. */
+/* The text of a whole file that is compressed. Return: 0, -ENOMEM, or -ELIBACC with a message;
+ * piece_reader_done() is needed. */
 int piece_reader_init_packed(PieceReader *p, int fd, uint64_t file_size, Codec codec,
                              const Ticker *ticker, Error *e);
 
@@ -69,7 +71,7 @@ void piece_reader_done(PieceReader *p);
  *
  * A piece in which no line begins costs reading its own length, no more.
  *
- * Return: the number of bytes, 0 at the end; -ESTALE when the file has become shorter; the errno of a
- * read, with the offset in @e; the ticker's answer.
+ * Return: the number of bytes, 0 at the end; -ESTALE when the file has become shorter; the errno of
+ * a read, with the offset in @e; the ticker's answer.
  */
 ssize_t piece_reader_read(PieceReader *p, uint8_t *buffer, size_t size, Error *e);

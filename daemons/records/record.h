@@ -25,8 +25,9 @@ typedef struct Record {
 } Record;
 
 /*
- * Records in some order. The pointers in @ret live until the next call. Return: 1, 0 at the end, or an error.
- * Where span is not NULL, it gives the same records many at once (span.h) to who calls it instead of next.
+ * Records in some order. The pointers in @ret live until the next call. Return: 1, 0 at the end, or
+ * an error. Where span is not NULL, it gives the same records many at once (span.h) to who calls it
+ * instead of next.
  */
 struct RecordSpan;
 typedef struct RecordStream {
@@ -34,13 +35,15 @@ typedef struct RecordStream {
         int (*span)(struct RecordStream *stream, struct RecordSpan *ret);
 } RecordStream;
 
-/* Called between blocks with the number of input bytes just read; a negative answer stops the work. */
+/* Called between blocks with the number of input bytes just read; a negative answer stops the
+ * work. */
 typedef struct Ticker {
         int (*tick)(void *userdata, uint64_t bytes);
         void *userdata;
 } Ticker;
 
-/* An unlinked file that spills and merge passes are appended to. The owner of the fd is the caller. */
+/* An unlinked file that spills and merge passes are appended to. The owner of the fd is the
+ * caller. */
 typedef struct Scratch {
         int fd;
         uint64_t end; /* where the next run begins */
@@ -88,7 +91,8 @@ static inline uint32_t hash_partition(uint64_t hash, uint32_t partitions)
         return (uint32_t) (hash % partitions);
 }
 
-/* Every map of a job must send a key to the same reduce: this is part of the run file's contract. */
+/* Every map of a job must send a key to the same reduce: this is part of the run file's
+ * contract. */
 static inline uint32_t key_partition(const uint8_t *key, size_t size, uint32_t partitions)
 {
         return partitions > 1 ? hash_partition(partition_hash(key, size), partitions) : 0;

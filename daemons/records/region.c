@@ -21,7 +21,8 @@ void region_forget_all(void)
         }
 }
 
-/* Sizes that are within a factor of two of each other share addresses, and so the pages that one of them has touched. */
+/* Sizes that are within a factor of two of each other share addresses, and so the pages that one of
+ * them has touched. */
 static size_t region_capacity(size_t size)
 {
         return size <= MIB(1) ? size : (size_t) 1 << (64 - __builtin_clzll(size - 1));

@@ -58,7 +58,8 @@ static void end_line(Reporter *r, bool ended)
         g_string_truncate(r->line, 0);
 }
 
-/* A full line is cut when one more byte of it comes, not before: how the bytes came must not matter. */
+/* A full line is cut when one more byte of it comes, not before: how the bytes came must not
+ * matter. */
 void reporter_take(Reporter *r, const uint8_t *data, size_t size)
 {
         const uint8_t *end = data + size;

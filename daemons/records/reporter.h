@@ -4,8 +4,8 @@
  *      reporter:counter:GROUP,NAME,N           adds N to the counter GROUP:NAME
  *      reporter:status:TEXT                    what it is doing
  *
- * All else, and whatever only looks like these, is text. A line longer than REPORTER_LINE_MAX is text in
- * parts, so that nothing a command writes is held without bound.
+ * All else, and whatever only looks like these, is text. A line longer than REPORTER_LINE_MAX is
+ * text in parts, so that nothing a command writes is held without bound.
  * Source: Hadoop Streaming.
  */
 #pragma once

@@ -7,7 +7,8 @@
 
 #include "base/macro.h"
 
-/* Room for @size bytes at *buffer, which its owner frees. Return: 0, or -ENOMEM with all as it was. */
+/* Room for @size bytes at *buffer, which its owner frees. Return: 0, or -ENOMEM with all as it
+ * was. */
 static inline int reserve(uint8_t **buffer, size_t *capacity, size_t size)
 {
         uint8_t *grown;

@@ -31,7 +31,8 @@ void run_writer_set_unsorted(RunWriter *w);
 /* Blocks are compressed. Return: 0, -ENOMEM, or -ELIBACC with a message. */
 int run_writer_set_codec(RunWriter *w, BlockCodec codec, Error *e);
 
-/* Records come by partition, then in key order: the caller's promise. Errors of block_writer_add(). */
+/* Records come by partition, then in key order: the caller's promise. Errors of
+ * block_writer_add(). */
 int run_writer_add(RunWriter *w, const Record *record);
 
 /* The same for all records of @span. */
@@ -55,8 +56,8 @@ int run_file_index(int fd, uint32_t partitions, uint64_t **ret, Error *e);
  * run_file_segment() - where a partition is
  * @partitions: how many the file must have, so that a wrong file is noticed
  *
- * Return: 0; -EBADMSG with a sentence when header or index are not valid, or say what the file's size
- * denies; the errno of a read.
+ * Return: 0; -EBADMSG with a sentence when header or index are not valid, or say what the file's
+ * size denies; the errno of a read.
  */
 int run_file_segment(int fd, uint32_t partitions, uint32_t partition, uint64_t *ret_offset,
                      uint64_t *ret_length, Error *e);

@@ -17,7 +17,8 @@ static bool is_digit(const uint8_t *at, const uint8_t *end)
         return at < end && *at >= '0' && *at <= '9';
 }
 
-/* Return: the bytes written, at most as many as there were and SORT_NUMBER_EXTRA. They are no string that is ended. */
+/* Return: the bytes written, at most as many as there were and SORT_NUMBER_EXTRA. They are no
+ * string that is ended. */
 static size_t put_number(const uint8_t *at, const uint8_t *end, uint8_t *to)
 {
         uint8_t *out = to + 5;

@@ -1,13 +1,14 @@
 /*
  * Sort keys — a record as bytes whose memcmp() order is the order that was asked for.
  *
- * Whole lines are their own keys. Any other order is (part of the line, line): two strings that are each
- * ended, as in pair.h, so that of lines with equal keys the smaller comes first, as sort(1) has it; and
- * the reverse order is the same bytes complemented. A number is its sign, the count of its digits before
- * the point, the digits, and those behind the point: any size, no rounding. What begins with no number is 0.
+ * Whole lines are their own keys. Any other order is (part of the line, line): two strings that are
+ * each ended, as in pair.h, so that of lines with equal keys the smaller comes first, as sort(1)
+ * has it; and the reverse order is the same bytes complemented. A number is its sign, the count of
+ * its digits before the point, the digits, and those behind the point: any size, no rounding. What
+ * begins with no number is 0.
  *
- * Made by maps for every record, and by the master for the few by which it finds the bounds of a range
- * partitioner (Dean & Ghemawat, OSDI 2004, §4.1: the keys of a total order are sampled).
+ * Made by maps for every record, and by the master for the few by which it finds the bounds of a
+ * range partitioner (Dean & Ghemawat, OSDI 2004, §4.1: the keys of a total order are sampled).
  */
 #pragma once
 
@@ -36,14 +37,18 @@ size_t sort_key_size_max(size_t size);
 /* @record: LINES_PADDING bytes after it may be read. Return: the bytes written. */
 size_t sort_key_put(const SortSpec *s, const uint8_t *record, size_t size, uint8_t *to);
 
-/* The record that a key was made of; in place, as it only becomes shorter. -EBADMSG for bytes that are none. */
+/* The record that a key was made of; in place, as it only becomes shorter. -EBADMSG for bytes that
+ * are none. */
 int sort_key_get(const SortSpec *s, uint8_t *key, size_t size, const uint8_t **ret,
                  size_t *ret_size);
 
 /**
- * sort_number_put() - the number that @field begins with, as sort -n reads one: blanks, a minus, digits, a point, digits
- * @to:       becomes a string that is ended, of pair_size_max(@size + SORT_NUMBER_EXTRA, 0) bytes at most
- * @room_end: behind what is there to write to: @size + SORT_NUMBER_EXTRA bytes more than that are enough
+ * sort_number_put() - the number that @field begins with, as sort -n reads one: blanks, a minus,
+ * digits, a point, digits
+ * @to:       becomes a string that is ended, of pair_size_max(@size + SORT_NUMBER_EXTRA, 0) bytes
+ *            at most
+ * @room_end: behind what is there to write to: @size + SORT_NUMBER_EXTRA bytes more than that are
+ *            enough
  *
  * Return: the bytes written at @to.
  */

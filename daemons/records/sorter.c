@@ -24,13 +24,15 @@ struct Sorter {
         RecordStream stream; /* of the records in memory */
         SorterOptions options;
         uint8_t *region;
-        size_t region_bytes; /* as many as a reduce's Resort takes of the same memory, so that both touch the same pages */
+        size_t region_bytes; /* as many as a reduce's Resort takes of the same memory, so that both
+                                touch the same pages */
         size_t size;  /* of it, what records, items and the sort's scratch may need together */
         size_t used;  /* bytes of records, at the front */
         size_t count; /* of items, at the back */
         size_t next;  /* item to give, once sorted */
         size_t lines; /* of the cache that a record lies in, beside the first */
-        size_t fixed_capacity; /* of records of a fixed length: so many bytes, with their items and the scratch */
+        size_t fixed_capacity; /* of records of a fixed length: so many bytes, with their items and
+                                  the scratch */
         Merge merge;
         bool spilled;
 };

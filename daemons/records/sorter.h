@@ -3,11 +3,11 @@
  *
  *      | records, packed → ……………… ← scratch for sorting | ← items |
  *
- * One region holds records from the front and their items (item-sort.h) from the back. When they meet,
- * everything is sorted and spilled to the scratch file as one run; at the end the runs are merged. With
- * no spill nothing is copied: the records are given from where they lie. Records of a fixed length are read
- * from their file into the region, and need no sizes beside them. Serves as the collector of a map, and as
- * the external sort of a reduce's output.
+ * One region holds records from the front and their items (item-sort.h) from the back. When they
+ * meet, everything is sorted and spilled to the scratch file as one run; at the end the runs are
+ * merged. With no spill nothing is copied: the records are given from where they lie. Records of a
+ * fixed length are read from their file into the region, and need no sizes beside them. Serves as
+ * the collector of a map, and as the external sort of a reduce's output.
  */
 #pragma once
 
@@ -19,8 +19,9 @@
 typedef struct Sorter Sorter;
 
 typedef struct SorterOptions {
-        uint32_t partitions; /* every record's is below */
-        size_t record_bytes; /* not 0: records of this length, read in place, by sorter_space() alone */
+        uint32_t partitions;  /* every record's is below */
+        size_t record_bytes;  /* not 0: records of this length, read in place, by sorter_space()
+                                alone */
         size_t key_bytes;     /* of these: the key, the first ones; the others are the value */
         size_t memory_bytes;  /* raised to SORTER_MEMORY_MIN; a quarter is for merging */
         Scratch *scratch;     /* not owned */
@@ -46,7 +47,8 @@ int sorter_add(Sorter *s, const Record *record);
  */
 int sorter_space(Sorter *s, uint8_t **ret, size_t *ret_size);
 
-/* So many bytes were put there. A record need not be whole yet, but before sorter_finish(). All are of partition 0. */
+/* So many bytes were put there. A record need not be whole yet, but before sorter_finish(). All are
+ * of partition 0. */
 void sorter_filled(Sorter *s, size_t bytes);
 
 /**

@@ -1,19 +1,20 @@
 /*
  * Spans — records of one length and one partition, many at a time.
  *
- * A stream gives one record a call, through a pointer to a function at each layer, and for short records that is more
- * work than to copy them. Where records of one length lie in memory, in the order of their items, a stream can give many
- * at once, as a table to walk through: they are copied from where they lie in one loop, which knows early enough which
- * records will be next to have them on their way into the cache.
+ * A stream gives one record a call, through a pointer to a function at each layer, and for short
+ * records that is more work than to copy them. Where records of one length lie in memory, in the
+ * order of their items, a stream can give many at once, as a table to walk through: they are copied
+ * from where they lie in one loop, which knows early enough which records will be next to have them
+ * on their way into the cache.
  */
 #pragma once
 
 #include "records/item-sort.h"
 
 typedef struct RecordSpan {
-        const Item *items; /* in order */
-        const uint8_t *
-                base; /* a record lies at base + ref * unit: its key, and its value right behind it */
+        const Item *items;   /* in order */
+        const uint8_t *base; /* a record lies at base + ref * unit: its key, and its value right
+                                behind it */
         size_t unit;
         size_t count;
         size_t key_size;
@@ -46,5 +47,6 @@ static inline Record span_record(const RecordSpan *s, size_t i)
 void span_copy(const RecordSpan *s, size_t from, size_t count, const uint8_t *head,
                size_t head_size, uint8_t *to);
 
-/* Of @count records from @from on, at least 1: how many have another key than the one before, the first not counted. */
+/* Of @count records from @from on, at least 1: how many have another key than the one before, the
+ * first not counted. */
 size_t span_changes(const RecordSpan *s, size_t from, size_t count);

@@ -2,21 +2,24 @@
  * Splits — which bytes of which files make one map task.
  *
  * A plan knows sizes, not contents: it cuts files at byte positions, and line-reader.h says which
- * lines belong to a piece that was cut like this. So planning costs one stat() a file and reads nothing.
+ * lines belong to a piece that was cut like this. So planning costs one stat() a file and reads
+ * nothing.
  *
  *      files      |------ a ------|-- b --|-c-|------------- d -------------|
  *      pieces     |   a   |   a   |    d    |    d    |    d    |   b   | c |
  *      splits     |   0   |   1   |    2    |    3    |    4    |     5     |     (combined)
  *
- * A file is cut into equal pieces no longer than the split size, so that no split is a sliver; for slots, into falling
- * ones.
+ * A file is cut into equal pieces no longer than the split size, so that no split is a sliver; for
+ * slots, into falling ones.
  *
- * Small files (of half a split at most) share splits, behind all others. Which ones share one is said by the hashes of
- * their paths: they are all together, and as long as some are too many for one split, parted by the next bit of their hashes. So
- * another small file among them changes the split that it comes into, which may become two, and no other; one that
- * goes away, its own, which may become one with its neighbour. Outputs of maps are known again by this
- * (master-lineage.h). Packing them in order of their names would move every file behind a new one.
- * Source: the buckets of extendible hashing (Fagin, Nievergelt, Pippenger & Strong, ACM TODS 4(3), 1979), which are about 70 % full.
+ * Small files (of half a split at most) share splits, behind all others. Which ones share one is
+ * said by the hashes of their paths: they are all together, and as long as some are too many for
+ * one split, parted by the next bit of their hashes. So another small file among them changes the
+ * split that it comes into, which may become two, and no other; one that goes away, its own, which
+ * may become one with its neighbour. Outputs of maps are known again by this (master-lineage.h).
+ * Packing them in order of their names would move every file behind a new one.
+ * Source: the buckets of extendible hashing (Fagin, Nievergelt, Pippenger & Strong, ACM TODS 4(3),
+ * 1979), which are about 70 % full.
  */
 #pragma once
 
@@ -26,8 +29,9 @@
 #define SPLIT_MAX_PATH_BYTES (1024 * 1024) /* in one split: it travels in one message */
 #define SPLIT_MAX_COUNT (1024 * 1024)      /* in one plan: each is a task the master keeps */
 
-/* Of split_plan_new_for_slots(). A plan is made again from what is stored of a job: with other numbers, or another rule, jobs
- * that run while the master is upgraded fail, for they would lose records, or have them twice. */
+/* Of split_plan_new_for_slots(). A plan is made again from what is stored of a job: with other
+ * numbers, or another rule, jobs that run while the master is upgraded fail, for they would lose
+ * records, or have them twice. */
 #define SPLIT_DEAR_MIN_BYTES MIB(64)
 #define SPLIT_DEAR_MAX_BYTES MIB(256)
 
@@ -53,8 +57,8 @@ typedef struct Split {
 } Split;
 
 typedef struct SplitPlan {
-        SplitPiece *
-                pieces; /* in the order of the files, then of offsets; in splits that are shared, likewise */
+        SplitPiece *pieces; /* in the order of the files, then of offsets; in splits that are
+                               shared, likewise */
         size_t piece_count;
         Split *splits;
         size_t split_count;
@@ -64,8 +68,9 @@ typedef struct SplitPlan {
  * split_plan_new() - cut files into splits
  * @files:            in the order wanted; the plan refers to them by index and keeps no pointer
  * @split_size_bytes: the most bytes in one split, at least 1
- * @combine:          true: small files share splits, up to the limits above (built-in programs); false: each
- *                    piece is a split of its own (commands, which are told the name of their input file)
+ * @combine:          true: small files share splits, up to the limits above (built-in programs);
+ *                    false: each piece is a split of its own (commands, which are told the name of
+ *                    their input file)
  *
  * Empty files make no piece; a plan without any byte has no split, and that is no error.
  *
@@ -76,13 +81,15 @@ int split_plan_new(const SplitFile *files, size_t file_count, uint64_t split_siz
                    bool combine, SplitPlan **ret);
 
 /**
- * split_plan_new_for_slots() - cut files into splits for maps whose start is dear, as a command's is
+ * split_plan_new_for_slots() - cut files into splits for maps whose start is dear, as a command's
+ * is
  * @slots: how many maps run at a time; 0: unknown
  *
- * Large splits first, for few starts, and small ones last, so that no slot works for long while the others are done: for each slot
- * one of an equal share of half of what is left, and so on, from SPLIT_DEAR_MAX_BYTES down to SPLIT_DEAR_MIN_BYTES (what is
- * left of a file may make it half as long, or longer by an eighth). Each piece is a split. With 0 slots
- * all are of SPLIT_DEAR_MIN_BYTES at most.
+ * Large splits first, for few starts, and small ones last, so that no slot works for long while the
+ * others are done: for each slot one of an equal share of half of what is left, and so on, from
+ * SPLIT_DEAR_MAX_BYTES down to SPLIT_DEAR_MIN_BYTES (what is left of a file may make it half as
+ * long, or longer by an eighth). Each piece is a split. With 0 slots all are of
+ * SPLIT_DEAR_MIN_BYTES at most.
  * Source: factoring (Hummel, Schonberg & Flynn, CACM 35(8), 1992).
  *
  * Return: as split_plan_new().

@@ -2,12 +2,12 @@
  * Words — runs of bytes between white space, as Go's strings.Fields cuts them.
  *
  * White space is what Go's unicode.IsSpace says: U+0009 to U+000D, U+0020, U+0085, U+00A0, U+1680,
- * U+2000 to U+200A, U+2028, U+2029, U+202F, U+205F, U+3000 (Unicode's White_Space). Invalid UTF-8 is
- * part of a word, byte by byte. No byte that may begin one of these sequences can be inside a valid
- * other one, so sequences are found by looking at bytes, with no decoder running along.
+ * U+2000 to U+200A, U+2028, U+2029, U+202F, U+205F, U+3000 (Unicode's White_Space). Invalid UTF-8
+ * is part of a word, byte by byte. No byte that may begin one of these sequences can be inside a
+ * valid other one, so sequences are found by looking at bytes, with no decoder running along.
  *
- * The caller reads into words_space(), then words_scan() tells all words that are complete. A word may
- * span any number of blocks: the buffer grows to hold it, up to RECORD_MAX_BYTES.
+ * The caller reads into words_space(), then words_scan() tells all words that are complete. A word
+ * may span any number of blocks: the buffer grows to hold it, up to RECORD_MAX_BYTES.
  */
 #pragma once
 
@@ -34,8 +34,8 @@ typedef struct Words {
 
 void words_done(Words *w);
 
-/* Room for at least @min_bytes more. Words told before are gone. Return: 0, -ENOMEM, or -E2BIG for a word
- * above the limit. */
+/* Room for at least @min_bytes more. Words told before are gone. Return: 0, -ENOMEM, or -E2BIG for
+ * a word above the limit. */
 int words_space(Words *w, size_t min_bytes, uint8_t **ret, size_t *ret_size);
 
 /**

@@ -28,13 +28,14 @@ typedef struct RpcAddress {
         bool is_unix;
 } RpcAddress;
 
-/* Return: 0, or -EINVAL for what is none of the three. A "*" or empty host stands for every IPv6 and
- * IPv4 address of this machine. Never asks a name server. */
+/* Return: 0, or -EINVAL for what is none of the three. A "*" or empty host stands for every IPv6
+ * and IPv4 address of this machine. Never asks a name server. */
 int rpc_address_parse(const char *text, RpcAddress *ret);
 
 /* "127.0.0.1:41234", "[::1]:5" or "unix:/path" (or just "unix" when it has no name). */
 void rpc_address_format(const RpcSockaddr *sockaddr, socklen_t size,
                         char ret[static RPC_ADDRESS_TEXT_MAX]);
 
-/* A listening, non-blocking socket. A stale unix socket is replaced, a living one is -EADDRINUSE. */
+/* A listening, non-blocking socket. A stale unix socket is replaced, a living one is
+ * -EADDRINUSE. */
 int rpc_address_listen(const RpcAddress *address, int *ret_fd);

@@ -134,7 +134,8 @@ static void add_block(RpcQueue *q, RpcBlock *b)
         q->tail = b;
 }
 
-/* Room at the end of the queue for the first @here bytes of a message of @size, its prefix written. */
+/* Room at the end of the queue for the first @here bytes of a message of @size, its prefix
+ * written. */
 static int add_room(RpcQueue *q, RpcBlockPool *p, size_t size, size_t here, uint8_t **ret)
 {
         size_t need = here + RPC_PREFIX_SIZE;

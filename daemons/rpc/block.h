@@ -3,8 +3,9 @@
  *
  * A message is packed once, into a block of its stream's queue; a large piece of it then goes to
  * the socket from where it lies, a small one is copied next to others so that one system call sends
- * many. Blocks come back to a pool that keeps a bounded number of them: those of the two usual sizes,
- * and a few larger ones for the messages of a bulk stream, which would cost a page fault for each 4 KiB.
+ * many. Blocks come back to a pool that keeps a bounded number of them: those of the two usual
+ * sizes, and a few larger ones for the messages of a bulk stream, which would cost a page fault for
+ * each 4 KiB.
  *
  * A block may also stand for a range of a file, whose bytes are not here: file.h.
  */
@@ -58,12 +59,14 @@ int rpc_queue_append(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *messa
 /* The same of a message that is packed already. */
 int rpc_queue_append_packed(RpcQueue *q, RpcBlockPool *p, const void *data, size_t size);
 
-/* The same of a message that ends with field @number, bytes, the range. -EMSGSIZE also beyond what size_t counts. */
+/* The same of a message that ends with field @number, bytes, the range. -EMSGSIZE also beyond what
+ * size_t counts. */
 int rpc_queue_append_file(RpcQueue *q, RpcBlockPool *p, const ProtobufCMessage *message,
                           uint32_t number, EvgrpcFile *file, uint64_t offset, size_t size);
 
-/* Makes sure of the next @size bytes: the files have them still, or, with @read, they are in memory now, as
- * are a few more. Return: how many of these may be taken; -ENODATA: a file has become shorter; negative errno. */
+/* Makes sure of the next @size bytes: the files have them still, or, with @read, they are in memory
+ * now, as are a few more. Return: how many of these may be taken; -ENODATA: a file has become
+ * shorter; negative errno. */
 ssize_t rpc_queue_prepare(RpcQueue *q, RpcBlockPool *p, size_t size, bool read);
 
 /* Bytes in the first @blocks blocks: what can be sent in that many pieces. */

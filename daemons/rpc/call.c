@@ -15,7 +15,8 @@ static EvgrpcCall *call_of(RpcStream *st)
         return CONTAINER_OF(st, EvgrpcCall, stream);
 }
 
-/* ---- Starting ----------------------------------------------------------------------------------- */
+/* ---- Starting
+ * ----------------------------------------------------------------------------------- */
 
 static ServicePaths *find_service(EvgrpcChannel *ch, const ProtobufCServiceDescriptor *service)
 {
@@ -205,8 +206,8 @@ static size_t request_fields(EvgrpcCall *call, nghttp2_nv *f, char *timeout, cha
         memcpy(f + n, fixed_after, sizeof(fixed_after));
         n += ELEMENTSOF(fixed_after);
         if (call->timeout_usec != EVGRPC_TIMEOUT_NONE) {
-                /* What was asked for when it leaves at once: the same text for every call, which the
-                 * peer's header table learns. */
+                /* What was asked for when it leaves at once: the same text for every call, which
+                 * the peer's header table learns. */
                 uint64_t now = rpc_now_usec(), left = 0;
 
                 if (call->deadline.at_usec > now)
@@ -237,7 +238,8 @@ void rpc_call_submit(EvgrpcCall *call)
                 rpc_spin_begin(&ch->spin);
 }
 
-/* ---- Ending ------------------------------------------------------------------------------------- */
+/* ---- Ending
+ * ------------------------------------------------------------------------------------- */
 
 void rpc_call_done(EvgrpcCall *call)
 {
@@ -295,7 +297,8 @@ void evgrpc_call_cancel(EvgrpcCall *call)
         rpc_call_end(call, EVGRPC_CANCELLED, "Cancelled", false);
 }
 
-/* ---- What the peer sends ------------------------------------------------------------------------ */
+/* ---- What the peer sends
+ * ------------------------------------------------------------------------ */
 
 static bool is(const uint8_t *name, size_t name_size, const char *literal, size_t literal_size)
 {
@@ -390,7 +393,8 @@ static void client_message(RpcStream *st, const uint8_t *data, size_t size)
                 rpc_call_end(call, EVGRPC_INTERNAL, "The reply is not a message of its type", true);
                 return;
         }
-        /* One that may be tried again hands its reply out with its status: else it might do so twice. */
+        /* One that may be tried again hands its reply out with its status: else it might do so
+         * twice. */
         if (call->handlers.on_message && !call->once.retry)
                 call->handlers.on_message(call, call->reply, call->userdata);
 }
@@ -525,7 +529,8 @@ const RpcSessionOps rpc_client_ops = {
         .closed = client_session_closed,
 };
 
-/* ---- What the caller asks ----------------------------------------------------------------------- */
+/* ---- What the caller asks
+ * ----------------------------------------------------------------------- */
 
 int evgrpc_call_send(EvgrpcCall *call, const ProtobufCMessage *message)
 {

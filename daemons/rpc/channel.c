@@ -213,7 +213,8 @@ bool evgrpc_channel_recheck(EvgrpcChannel *channel)
 void rpc_channel_defer(EvgrpcChannel *ch)
 {
         /* A timer of zero, not event_active(): that one would run again before any socket is looked
-         * at, and a handler that starts a call which fails at once would keep the loop for itself. */
+         * at, and a handler that starts a call which fails at once would keep the loop for
+         * itself. */
         (void) event_add(&ch->deferred_event, &(struct timeval){});
 }
 

@@ -8,8 +8,9 @@
  *             │  deadline, cancel, no connection      │   deadline, cancel          ▲  on_done
  *             └───────────────────────────────────────┴─────────────────────────────┘
  *
- * A call holds itself (one reference) until it is DONE, and its channel's memory for good. A call that
- * was ever ACTIVE is never PENDING again: it may have been executed. The one exception is once-client.h's.
+ * A call holds itself (one reference) until it is DONE, and its channel's memory for good. A call
+ * that was ever ACTIVE is never PENDING again: it may have been executed. The one exception is
+ * once-client.h's.
  */
 #pragma once
 

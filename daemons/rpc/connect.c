@@ -10,8 +10,8 @@
  *
  * A peer counts as connected when its SETTINGS arrived, its first word in HTTP/2: a port that
  * accepts and stays silent, or speaks something else, is a failed attempt and not a lost call.
- * Backoff after "gRPC Connection Backoff Protocol", from 100 ms by a factor of 2 with ±20 % of chance,
- * so that many clients of one dead server do not return at the same instant.
+ * Backoff after "gRPC Connection Backoff Protocol", from 100 ms by a factor of 2 with ±20 % of
+ * chance, so that many clients of one dead server do not return at the same instant.
  */
 #include <event2/dns.h>
 #include <event2/util.h>
@@ -178,7 +178,8 @@ static void try_next_address(EvgrpcChannel *ch)
                 address_failed(ch, errno);
                 return;
         }
-        /* Even one that is made at once is reported by the loop, so that no handler runs in here. */
+        /* Even one that is made at once is reported by the loop, so that no handler runs in
+         * here. */
         (void) event_assign(&ch->connect_event, ch->base, ch->fd, EV_WRITE, on_connect, ch);
         if (event_add(&ch->connect_event, NULL) < 0)
                 address_failed(ch, ENOMEM);

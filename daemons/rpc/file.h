@@ -3,13 +3,13 @@
  *
  *      queue of a stream:   | prefix, fields | range of a file | prefix, fields | range | …
  *
- * A range waits in the queue as a name (file, offset, length) and costs no memory. When its turn comes it is
- * sent by sendfile() where frames are large and nothing is encrypted; else it is read into a block, a piece at a
- * time, and goes the way of all bytes.
+ * A range waits in the queue as a name (file, offset, length) and costs no memory. When its turn
+ * comes it is sent by sendfile() where frames are large and nothing is encrypted; else it is read
+ * into a block, a piece at a time, and goes the way of all bytes.
  *
- * A frame says how long it is before its bytes are there, so whether the file still has them is looked at
- * before each frame is made. One that shrinks between that look and sendfile() ends the connection: the
- * peer waits for bytes that nobody has, and no other bytes may stand in for them.
+ * A frame says how long it is before its bytes are there, so whether the file still has them is
+ * looked at before each frame is made. One that shrinks between that look and sendfile() ends the
+ * connection: the peer waits for bytes that nobody has, and no other bytes may stand in for them.
  */
 #pragma once
 
@@ -38,13 +38,15 @@ static inline bool rpc_file_had(const EvgrpcFile *f, uint64_t offset, size_t siz
 {
         return offset <= f->size && size <= f->size - offset;
 }
-/* Looks again only if it was not. Return: 0; -ENODATA: the file ends before the range does; negative errno. */
+/* Looks again only if it was not. Return: 0; -ENODATA: the file ends before the range does;
+ * negative errno. */
 int rpc_file_check(EvgrpcFile *f, uint64_t offset, size_t size);
 /* All of it. Return: as rpc_file_check(). */
 int rpc_file_read(const EvgrpcFile *f, uint64_t offset, uint8_t *buffer, size_t size);
 
-/* sendfile() has no MSG_NOSIGNAL: a peer that is gone would end a program that does not ignore SIGPIPE. So it is
- * blocked around one or more rpc_file_send(), and what was raised is taken back. */
+/* sendfile() has no MSG_NOSIGNAL: a peer that is gone would end a program that does not ignore
+ * SIGPIPE. So it is blocked around one or more rpc_file_send(), and what was raised is taken
+ * back. */
 typedef struct RpcPipeSignal {
         bool blocked;
         sigset_t before;

@@ -38,8 +38,9 @@ typedef struct RpcReader {
  * @limit:      of one message in bytes
  * @ret:        the message, valid until the next feed and as long as the piece
  *
- * Return: 1: a message; 0: the piece is used up; -EMSGSIZE: longer than @limit (@ret_size says how long);
- * -EOPNOTSUPP: compressed; -EBADMSG: a flag that is none; -EDQUOT: the budget is used up; -ENOMEM.
+ * Return: 1: a message; 0: the piece is used up; -EMSGSIZE: longer than @limit (@ret_size says how
+ * long); -EOPNOTSUPP: compressed; -EBADMSG: a flag that is none; -EDQUOT: the budget is used up;
+ * -ENOMEM.
  */
 int rpc_reader_feed(RpcReader *r, const uint8_t **at, size_t *left, size_t limit,
                     const uint8_t **ret, size_t *ret_size);
@@ -50,8 +51,9 @@ static inline bool rpc_reader_is_at_boundary(const RpcReader *r)
         return r->prefix_fill == 0 || r->handed_out;
 }
 
-/* Where the next bytes of a large message that is being gathered go: room that is there already. Fed from there,
- * they are not copied. Return: how many; 0: none, and if *@ret is not NULL, the next message may have such room. */
+/* Where the next bytes of a large message that is being gathered go: room that is there already.
+ * Fed from there, they are not copied. Return: how many; 0: none, and if *@ret is not NULL, the
+ * next message may have such room. */
 size_t rpc_reader_place(const RpcReader *r, uint8_t **ret);
 
 /* Whether the message that was just handed out lies in the buffer, and not in the piece. */

@@ -38,7 +38,8 @@ int rpc_metadata_add_outgoing(RpcMetadata *m, RpcArena *arena, const char *key, 
 int rpc_metadata_add_encoded(RpcMetadata *m, RpcArena *arena, const char *key, const char *value,
                              size_t size);
 
-/* Fields for nghttp2 that point into the metadata. Returns how many were written, at most m->count. */
+/* Fields for nghttp2 that point into the metadata. Returns how many were written, at most
+ * m->count. */
 size_t rpc_metadata_fields(const RpcMetadata *m, nghttp2_nv *ret);
 
 /* A field that points to text which outlives the frame's sending or is copied by nghttp2. */

@@ -5,7 +5,8 @@
 
 #include "rpc/client.h"
 
-/* ---- Identities and marks ----------------------------------------------------------------------- */
+/* ---- Identities and marks
+ * ----------------------------------------------------------------------- */
 
 int evgrpc_client_identity_new(EvgrpcClientIdentity **ret)
 {
@@ -97,7 +98,8 @@ size_t rpc_mark_fields(OnceCall *once, RpcEpoch epoch, char room[static ONCE_ROO
         ret[2] =
                 RPC_FIELD("x-rpc-ack", ack, (size_t) format_number(ack, acknowledged(m->identity)));
         ret[3] = RPC_FIELD("x-rpc-epoch", text, rpc_epoch_format(m->epoch, text));
-        /* A first try to a server that told no epoch has none to send: "0" would mean a repetition. */
+        /* A first try to a server that told no epoch has none to send: "0" would mean a
+         * repetition. */
         return m->tries == 1 && m->epoch.process == 0 ? ONCE_FIELDS - 1 : ONCE_FIELDS;
 }
 
@@ -108,7 +110,8 @@ void rpc_mark_unseen(OnceCall *once)
         once->sent = false;
 }
 
-/* ---- A call that is marked ---------------------------------------------------------------------- */
+/* ---- A call that is marked
+ * ---------------------------------------------------------------------- */
 
 static int keep_request(OnceCall *once, const ProtobufCMessage *request)
 {

@@ -5,8 +5,8 @@
  *         ▲          │ the connection is lost, the call has a mark and may be retried
  *         └─ retrying ◀┘  (after a pause that doubles, until the deadline)
  *
- * A mark is acknowledged when its last reference is gone: nobody can try it again, and each try's done handler
- * has run. The least mark of an identity that lives is thus x-rpc-ack.
+ * A mark is acknowledged when its last reference is gone: nobody can try it again, and each try's
+ * done handler has run. The least mark of an identity that lives is thus x-rpc-ack.
  */
 #pragma once
 

@@ -1,9 +1,10 @@
 /*
  * At most once, the server's end — which try runs, which waits, which gets a kept reply.
  *
- * A marked call is run by an *execution*: a server call without a stream, which the handler answers as
- * any other. The tries that came over connections only wait for it, so losing one of them, or all, ends
- * nothing. Whatever ends a try (a reset, its deadline, the connection) takes it out of its entry's list.
+ * A marked call is run by an *execution*: a server call without a stream, which the handler answers
+ * as any other. The tries that came over connections only wait for it, so losing one of them, or
+ * all, ends nothing. Whatever ends a try (a reset, its deadline, the connection) takes it out of
+ * its entry's list.
  */
 #include <stdio.h>
 
@@ -33,7 +34,8 @@ typedef struct Mark {
         uint64_t digest;
 } Mark;
 
-/* ---- Life --------------------------------------------------------------------------------------- */
+/* ---- Life
+ * --------------------------------------------------------------------------------------- */
 
 static void tell_epoch(const RpcOnce *o)
 {
@@ -48,7 +50,8 @@ static uint64_t sweep_usec(const RpcOnce *o)
         return RPC_MIN(RPC_MAX(o->table.lease_usec / 4, SWEEP_MIN_USEC), SWEEP_MAX_USEC);
 }
 
-/* A client that was taken out of the table; none of its tries waits. Its running calls hear that nobody can ask for them. */
+/* A client that was taken out of the table; none of its tries waits. Its running calls hear that
+ * nobody can ask for them. */
 static void drop(RpcOnce *o, OnceClient *c)
 {
         OnceEntry *e;
@@ -161,7 +164,8 @@ void rpc_once_free(RpcOnce *o)
         free(o);
 }
 
-/* ---- Kept replies ------------------------------------------------------------------------------- */
+/* ---- Kept replies
+ * ------------------------------------------------------------------------------- */
 
 static int copy_metadata(RpcMetadata *to, RpcArena *arena, const RpcMetadata *from)
 {
@@ -259,7 +263,8 @@ void rpc_once_leave(EvgrpcServerCall *call)
                 once_client_touch(&call->server->once->table, e->client, rpc_now_usec());
 }
 
-/* ---- The store ---------------------------------------------------------------------------------- */
+/* ---- The store
+ * ---------------------------------------------------------------------------------- */
 
 static EvgrpcOnceKey key_of(const EvgrpcServerCall *call, const Mark *m,
                             char text[static RPC_CLIENT_TEXT_SIZE])
@@ -357,11 +362,13 @@ static bool answer_from_store(RpcOnce *o, EvgrpcServerCall *call, const Mark *m)
         return true;
 }
 
-/* ---- Taking a call ------------------------------------------------------------------------------ */
+/* ---- Taking a call
+ * ------------------------------------------------------------------------------ */
 
 static uint64_t digest_of(const EvgrpcServerCall *call, const uint8_t *data, size_t size)
 {
-        /* Not secret: it must be the same in the next process, and only its own client can be fooled. */
+        /* Not secret: it must be the same in the next process, and only its own client can be
+         * fooled. */
         uint64_t key[2] = {
                 0, rpc_siphash((uint64_t[2]){}, call->method->path, call->method->path_size)};
 

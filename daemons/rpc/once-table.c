@@ -19,7 +19,8 @@ int once_table_init(OnceTable *t, size_t limit, size_t client_limit, uint64_t le
         return r;
 }
 
-/* ---- Clients ------------------------------------------------------------------------------------ */
+/* ---- Clients
+ * ------------------------------------------------------------------------------------ */
 
 static OnceClient **bucket_of(const OnceTable *t, const uint8_t *id)
 {
@@ -136,7 +137,8 @@ void once_client_free(OnceTable *t, OnceClient *c)
         free(c);
 }
 
-/* ---- Calls -------------------------------------------------------------------------------------- */
+/* ---- Calls
+ * -------------------------------------------------------------------------------------- */
 
 OnceEntry *once_client_find(const OnceClient *c, uint64_t seq)
 {

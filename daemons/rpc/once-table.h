@@ -6,13 +6,13 @@
  *                                 │ acknowledged meanwhile                     ▲
  *                                 └──────▶ orphan ──────── finished ───────────┘
  *
- * Nothing leaves it but by the client's word or with the whole client, when its lease is over; and that
- * moves the generation of the epoch, so that nobody can take "forgotten" for "never seen".
+ * Nothing leaves it but by the client's word or with the whole client, when its lease is over; and
+ * that moves the generation of the epoch, so that nobody can take "forgotten" for "never seen".
  *
- * The calls of a client are a treap (Seidel & Aragon, Algorithmica 16 (1996)) by seq: the smallest is found
- * to be forgotten, any of them to be repeated. Priorities are keyed hashes: a peer cannot choose
- * a deep tree. A client is looked up by its principal and its id together, so what one principal stored
- * does not exist for another.
+ * The calls of a client are a treap (Seidel & Aragon, Algorithmica 16 (1996)) by seq: the smallest
+ * is found to be forgotten, any of them to be repeated. Priorities are keyed hashes: a peer cannot
+ * choose a deep tree. A client is looked up by its principal and its id together, so what one
+ * principal stored does not exist for another.
  *
  * No clock here: callers pass now_usec (CLOCK_MONOTONIC).
  */
@@ -23,7 +23,8 @@
 
 #define ONCE_BUCKETS 4096u
 #define ONCE_RESERVE_BYTES                                                                         \
-        ((size_t) 4096) /* set aside for the reply of a running call; a longer one needs room left */
+        ((size_t) 4096) /* set aside for the reply of a running call; a longer one needs room left \
+                         */
 
 typedef struct OnceClient OnceClient;
 

@@ -7,13 +7,15 @@
  *
  * Metadata of a marked call: x-rpc-client (32 hex digits), x-rpc-seq, x-rpc-ack, x-rpc-epoch.
  *
- * An *epoch* names what a server can remember: its process (a random number) and a generation, which goes up whenever it
- * forgets a client whose lease is over. A call carries the epoch of its first try. The server runs a call that it does not
- * remember only if nothing of it can have been forgotten since then; so neither clocks nor a bound on the
- * delay of a packet are trusted. The server tells its epoch in HTTP/2 SETTINGS (experimental identifiers, which others
- * ignore), hence a client knows it before its first call, and again in the initial metadata of each reply.
+ * An *epoch* names what a server can remember: its process (a random number) and a generation,
+ * which goes up whenever it forgets a client whose lease is over. A call carries the epoch of its
+ * first try. The server runs a call that it does not remember only if nothing of it can have been
+ * forgotten since then; so neither clocks nor a bound on the delay of a packet are trusted. The
+ * server tells its epoch in HTTP/2 SETTINGS (experimental identifiers, which others ignore), hence
+ * a client knows it before its first call, and again in the initial metadata of each reply.
  *
- * Source: Lee et al., "Implementing Linearizability at Large Scale and Low Latency" (RIFL), SOSP 2015, §3.
+ * Source: Lee et al., "Implementing Linearizability at Large Scale and Low Latency" (RIFL), SOSP
+ * 2015, §3.
  * Changed: no lease server; the epoch tells a client that is new from one that was forgotten.
  */
 #pragma once

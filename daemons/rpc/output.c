@@ -182,7 +182,8 @@ void rpc_output_forget(RpcOutput *o, size_t sent)
                 give_back(o);
 }
 
-/* Those up to the next file. The bytes before one leave with it. Return: bytes sent; negative errno. */
+/* Those up to the next file. The bytes before one leave with it. Return: bytes sent; negative
+ * errno. */
 static ssize_t send_pieces(const RpcOutput *o, int fd)
 {
         struct iovec iov[RPC_OUTPUT_PIECES_MAX];

@@ -31,7 +31,8 @@ static EvgrpcServerCall *call_of(RpcStream *st)
         return CONTAINER_OF(st, EvgrpcServerCall, stream);
 }
 
-/* ---- Life --------------------------------------------------------------------------------------- */
+/* ---- Life
+ * --------------------------------------------------------------------------------------- */
 
 static EvgrpcServerCall *call_new(EvgrpcServer *sv)
 {
@@ -132,7 +133,8 @@ static void server_stream_closed(RpcSession *s, RpcStream *st, uint32_t h2_error
         release(call);
 }
 
-/* ---- Answering ---------------------------------------------------------------------------------- */
+/* ---- Answering
+ * ---------------------------------------------------------------------------------- */
 
 static size_t status_fields(EvgrpcServerCall *call, nghttp2_nv *f)
 {
@@ -288,7 +290,8 @@ void rpc_server_call_expired(RpcDeadline *d, void *userdata)
         evgrpc_server_call_unref(call);
 }
 
-/* ---- What the client sends ---------------------------------------------------------------------- */
+/* ---- What the client sends
+ * ---------------------------------------------------------------------- */
 
 static bool is(const uint8_t *name, size_t name_size, const char *literal, size_t literal_size)
 {
@@ -561,7 +564,8 @@ const RpcSessionOps rpc_server_ops = {
         .closed = server_session_closed,
 };
 
-/* ---- Executions of marked calls, which have no stream ------------------------------------------- */
+/* ---- Executions of marked calls, which have no stream
+ * ------------------------------------------- */
 
 EvgrpcServerCall *rpc_server_call_new_execution(EvgrpcServerCall *origin)
 {
@@ -598,7 +602,8 @@ void rpc_server_call_answer(EvgrpcServerCall *call, EvgrpcCode code, const uint8
         finish(call, code);
 }
 
-/* ---- What the handler asks ---------------------------------------------------------------------- */
+/* ---- What the handler asks
+ * ---------------------------------------------------------------------- */
 
 void evgrpc_server_call_set_handlers(EvgrpcServerCall *call,
                                      const EvgrpcServerCallHandlers *handlers, void *userdata)

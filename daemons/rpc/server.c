@@ -165,7 +165,8 @@ size_t evgrpc_server_recheck(EvgrpcServer *server)
         return ended;
 }
 
-/* ---- Connections -------------------------------------------------------------------------------- */
+/* ---- Connections
+ * -------------------------------------------------------------------------------- */
 
 static void idle_start(Connection *c)
 {
@@ -288,7 +289,8 @@ static void on_accept_again(evutil_socket_t fd, short what, void *userdata)
         (void) event_add(&l->event, NULL);
 }
 
-/* ---- Listening ---------------------------------------------------------------------------------- */
+/* ---- Listening
+ * ---------------------------------------------------------------------------------- */
 
 static int add_listener(EvgrpcServer *sv, int fd, Listener **ret)
 {

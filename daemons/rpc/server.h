@@ -4,8 +4,8 @@
  *      request headers ──▶ method found ──▶ message ──▶ handler ──▶ send … finish ──▶ trailers out
  *              │                 │             │           │                              │
  *              ▼                 ▼             ▼           ▼                              ▼
- *         malformed:      UNIMPLEMENTED   too long: …   cancelled, deadline,       freed once nobody
- *         RST_STREAM                                    connection lost            holds a reference
+ *         malformed:      UNIMPLEMENTED   too long: …   cancelled, deadline,      freed once nobody
+ *         RST_STREAM                                    connection lost           holds a reference
  *
  * A call holds itself (one reference) while its stream is on the connection.
  */
@@ -120,8 +120,9 @@ void rpc_server_free_methods(EvgrpcServer *server);
 extern const RpcSessionOps rpc_server_ops;
 void rpc_server_call_expired(RpcDeadline *d, void *userdata);
 
-/* For once-server.c: a call without a stream that has the metadata of this one, or NULL; its handler called; its
- * end without an answer; and the answer of a try, whose metadata and message are set. */
+/* For once-server.c: a call without a stream that has the metadata of this one, or NULL; its
+ * handler called; its end without an answer; and the answer of a try, whose metadata and message
+ * are set. */
 EvgrpcServerCall *rpc_server_call_new_execution(EvgrpcServerCall *origin);
 void rpc_server_call_run(EvgrpcServerCall *call, const uint8_t *data, size_t size);
 void rpc_server_call_abandon(EvgrpcServerCall *execution);

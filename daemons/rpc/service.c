@@ -98,7 +98,8 @@ void rpc_server_free_methods(EvgrpcServer *server)
                 }
 }
 
-/* ---- Services that protoc-c generated ----------------------------------------------------------- */
+/* ---- Services that protoc-c generated
+ * ----------------------------------------------------------- */
 
 static void on_closure(const ProtobufCMessage *reply, void *closure_data)
 {

@@ -5,13 +5,14 @@
 
 #include "rpc/session.h"
 
-/* Of input between two flushes: some 25 small calls, which the peer works on while we do the rest; or what is left
- * of a large frame. */
+/* Of input between two flushes: some 25 small calls, which the peer works on while we do the rest;
+ * or what is left of a large frame. */
 #define SLICE_BYTES ((size_t) 2048)
 #define GRACE_PING                                                                                 \
         "goodbye" /* with its NUL the eight bytes of a PING: the end of a graceful GOAWAY */
 
-/* ---- What nghttp2 tells us ---------------------------------------------------------------------- */
+/* ---- What nghttp2 tells us
+ * ---------------------------------------------------------------------- */
 
 static inline int verdict(const RpcSession *s)
 {
@@ -129,7 +130,8 @@ static void on_ping(RpcSession *s, const nghttp2_frame *frame)
 {
         if (!(frame->hd.flags & NGHTTP2_FLAG_ACK))
                 return;
-        /* Every request that crossed the notice has arrived by now: this is the last one we take. */
+        /* Every request that crossed the notice has arrived by now: this is the last one we
+         * take. */
         if (s->closing && memcmp(frame->ping.opaque_data, GRACE_PING, 8) == 0)
                 (void) nghttp2_submit_goaway(s->h2, NGHTTP2_FLAG_NONE,
                                              nghttp2_session_get_last_proc_stream_id(s->h2),
@@ -305,7 +307,8 @@ static int on_error(nghttp2_session *h2, int code, const char *text, size_t size
         return 0;
 }
 
-/* ---- Sending and receiving ---------------------------------------------------------------------- */
+/* ---- Sending and receiving
+ * ---------------------------------------------------------------------- */
 
 static int fill_output(RpcSession *s)
 {
@@ -414,8 +417,9 @@ void rpc_session_flush_later(RpcSession *s)
                 event_active(&s->flush_event, EV_WRITE, 0);
 }
 
-/* The first byte of a TLS record that a handshake begins or an alert ends with (RFC 8446 §5.1). As HTTP/2 it
- * would be a client's first letter, which is 'P', or the length of a server's SETTINGS, over 1 MiB. */
+/* The first byte of a TLS record that a handshake begins or an alert ends with (RFC 8446 §5.1). As
+ * HTTP/2 it would be a client's first letter, which is 'P', or the length of a server's SETTINGS,
+ * over 1 MiB. */
 static const char *speaks_tls(const RpcSession *s, uint8_t first)
 {
         if (first == 22 && s->o.server)
@@ -425,8 +429,8 @@ static const char *speaks_tls(const RpcSession *s, uint8_t first)
         return NULL;
 }
 
-/* A peer that takes its time with what must come whole (the opening, a block of headers) keeps a connection
- * for nothing. The timer runs only while a part is here and the rest is not. */
+/* A peer that takes its time with what must come whole (the opening, a block of headers) keeps a
+ * connection for nothing. The timer runs only while a part is here and the rest is not. */
 static void watch_headers(RpcSession *s)
 {
         bool waits = !s->settings_seen || s->header_stream != 0;
@@ -520,8 +524,8 @@ static void on_room(void *userdata)
         flush(userdata);
 }
 
-/* In TLS 1.3 a client's handshake is over before the server looks at its certificate, and not every server says
- * what it thinks of it. */
+/* In TLS 1.3 a client's handshake is over before the server looks at its certificate, and not every
+ * server says what it thinks of it. */
 static const char *closed_by_peer(const RpcSession *s)
 {
         if (s->settings_seen)
@@ -542,7 +546,8 @@ static void on_lost(void *userdata, int error)
                 close_errno(s, "Connection lost", error);
 }
 
-/* ---- Keepalive ---------------------------------------------------------------------------------- */
+/* ---- Keepalive
+ * ---------------------------------------------------------------------------------- */
 
 static void keepalive_set(RpcSession *s, uint64_t usec)
 {
@@ -571,7 +576,8 @@ static void on_keepalive(evutil_socket_t fd, short what, void *userdata)
         rpc_session_flush_later(s);
 }
 
-/* ---- Birth and death ---------------------------------------------------------------------------- */
+/* ---- Birth and death
+ * ---------------------------------------------------------------------------- */
 
 static int make_h2(RpcSession *s)
 {
@@ -631,7 +637,8 @@ void rpc_session_tell_epoch(RpcSession *s, RpcEpoch epoch)
         rpc_session_flush_later(s);
 }
 
-/* A large frame lets no other call through before its end, so only a connection for bulk asks for them. */
+/* A large frame lets no other call through before its end, so only a connection for bulk asks for
+ * them. */
 static uint32_t frame_size_max(const RpcSession *s)
 {
         return s->o.window_bytes > RPC_FRAME_SIZE_MAX ? RPC_FRAME_SIZE_MAX

@@ -7,12 +7,12 @@
  *      socket ──recv──▶ nghttp2 ──headers, messages, end──▶ ops ──▶ handlers of the application
  *      socket ◀─writev─ output ◀─frames─ nghttp2 ◀─pull── queue of each stream ◀── send
  *
- * Sending is pulled: a frame is made only when the socket has room for it, so what a slow peer makes
- * us keep is the queues of its streams, and those are bounded. Frames made while input is handled,
- * or in one round of the loop, leave together.
+ * Sending is pulled: a frame is made only when the socket has room for it, so what a slow peer
+ * makes us keep is the queues of its streams, and those are bounded. Frames made while input is
+ * handled, or in one round of the loop, leave together.
  *
- * Handlers run inside nghttp2's callbacks, and may close the session they run in. It is then dead at
- * once (socket closed, streams gone), and freed when the last function has returned from it.
+ * Handlers run inside nghttp2's callbacks, and may close the session they run in. It is then dead
+ * at once (socket closed, streams gone), and freed when the last function has returned from it.
  *
  * nghttp2_session_del() does not tell of the streams it drops, so the list of streams is kept here,
  * and each of them hears of its end exactly once: stream_closed().
@@ -88,12 +88,12 @@ struct RpcSessionOps {
         void (*stream_end)(RpcStream *st);
         /* Server: all messages are made into frames, trailers follow (rpc_stream_send_trailers). */
         void (*stream_trailers)(RpcStream *st);
-        /* What was queued cannot be sent, and is dropped: a file has become shorter (-ENODATA), or could
-         * not be read. The owner ends the stream, or says so in its trailers. */
+        /* What was queued cannot be sent, and is dropped: a file has become shorter (-ENODATA), or
+         * could not be read. The owner ends the stream, or says so in its trailers. */
         void (*stream_unsendable)(RpcStream *st, int error);
         void (*stream_writable)(RpcStream *st);
-        /* The stream is gone from the session, not by rpc_stream_reset(). @refused: the peer has certainly not seen it.
-         * @h2_error is that of RST_STREAM; meaningless when @lost. */
+        /* The stream is gone from the session, not by rpc_stream_reset(). @refused: the peer has
+         * certainly not seen it. @h2_error is that of RST_STREAM; meaningless when @lost. */
         void (*stream_closed)(RpcSession *s, RpcStream *st, uint32_t h2_error, bool refused,
                               bool lost);
         void (*settings)(RpcSession *s);     /* the peer's settings arrived, or changed */

@@ -1,9 +1,9 @@
 /*
  * Spinning — to poll for a moment before the loop sleeps, when an answer is about to come.
  *
- * A core that has gone to sleep takes tens of microseconds to wake, several times what a call on the
- * same host takes otherwise. So after each input the loop is kept from sleeping for up to a window, by a
- * timer of zero: it goes round, and whatever else is on it has its turn as always.
+ * A core that has gone to sleep takes tens of microseconds to wake, several times what a call on
+ * the same host takes otherwise. So after each input the loop is kept from sleeping for up to a
+ * window, by a timer of zero: it goes round, and whatever else is on it has its turn as always.
  *
  *                input within the window                      a window passed without input,
  *               ┌──────────┐                                   RPC_SPIN_MISSES times running
@@ -12,12 +12,13 @@
  *        ▲  input came soon │                                      for RPC_SPIN_REST inputs
  *        └── input came late┘
  *
- * Only an end that is in a conversation spins: one whose last input came within RPC_SPIN_SOON windows. An idle
- * end, one that is asked every few milliseconds and one on a machine with a single processor never do.
+ * Only an end that is in a conversation spins: one whose last input came within RPC_SPIN_SOON
+ * windows. An idle end, one that is asked every few milliseconds and one on a machine with a single
+ * processor never do.
  * Source: halt polling of KVM (Documentation/virt/kvm/halt-polling.rst), which grows and shrinks a
- * window by whether the wait was short. Changed: the window is whole or none, as ours costs a process its
- * time slice and not a host its idle time; misses end it, so that a conversation in which
- * spinning never pays costs some RPC_SPIN_MISSES windows in RPC_SPIN_REST inputs.
+ * window by whether the wait was short. Changed: the window is whole or none, as ours costs a
+ * process its time slice and not a host its idle time; misses end it, so that a conversation in
+ * which spinning never pays costs some RPC_SPIN_MISSES windows in RPC_SPIN_REST inputs.
  */
 #pragma once
 

@@ -26,7 +26,8 @@ int rpc_stamps_enable(RpcStamps *s, int fd)
                 return -EOPNOTSUPP;
         if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof(flags)) >= 0)
                 return 0;
-        /* Without it bytes are counted from the first one that is not acknowledged: the same here, as nothing was sent. */
+        /* Without it bytes are counted from the first one that is not acknowledged: the same here,
+         * as nothing was sent. */
         flags &= ~ID_TCP;
         return setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof(flags)) < 0 ? -errno : 0;
 }

@@ -24,5 +24,6 @@ EvgrpcCode rpc_status_from_h2(uint32_t h2_error);
  */
 size_t rpc_percent_encode(const char *text, size_t size, char *ret);
 
-/* In place; what is no valid escape stays as it is, as the specification demands. Returns the size. */
+/* In place; what is no valid escape stays as it is, as the specification demands. Returns the
+ * size. */
 size_t rpc_percent_decode(char *text, size_t size);

@@ -54,7 +54,8 @@ void rpc_stream_attach(RpcStream *st, RpcSession *s, int32_t id)
         s->queued_bytes += st->queue.bytes;
 }
 
-/* ---- Receiving ---------------------------------------------------------------------------------- */
+/* ---- Receiving
+ * ---------------------------------------------------------------------------------- */
 
 static int hold(RpcStream *st, const uint8_t *data, size_t size)
 {
@@ -161,7 +162,8 @@ void rpc_stream_resume(RpcStream *st)
         st->paused = false;
         if (s)
                 s->refs++;
-        /* A handler that pauses again leaves the rest held; one that ends the stream leaves none. */
+        /* A handler that pauses again leaves the rest held; one that ends the stream leaves
+         * none. */
         st->held = NULL;
         st->held_size = st->held_room = 0;
         used = size > 0 ? hand_out(st, held, size) : 0;
@@ -184,7 +186,8 @@ void rpc_stream_resume(RpcStream *st)
         }
 }
 
-/* ---- Sending ------------------------------------------------------------------------------------ */
+/* ---- Sending
+ * ------------------------------------------------------------------------------------ */
 
 static bool sends_files(const RpcSession *s)
 {

@@ -2,13 +2,13 @@
  * Receive timestamps — when the kernel got the bytes that one read returns.
  *
  * The time a program sees a message is later than the time it came by the wait for the processor,
- * which under load is the largest error of a clock comparison. Linux notes the time of each segment when its
- * driver hands it over (SO_TIMESTAMPNS, socket(7)) and a read of a TCP socket gives that of the last
- * segment it took bytes from. So a time may be too late for the first of several messages that
- * one read takes, never too early for any.
+ * which under load is the largest error of a clock comparison. Linux notes the time of each segment
+ * when its driver hands it over (SO_TIMESTAMPNS, socket(7)) and a read of a TCP socket gives that
+ * of the last segment it took bytes from. So a time may be too late for the first of several
+ * messages that one read takes, never too early for any.
  *
- * Local sockets carry none, nor do segments that came before the kernel had begun to note times (it does
- * so once some socket asks). Then it is the time just after the read, and says so.
+ * Local sockets carry none, nor do segments that came before the kernel had begun to note times (it
+ * does so once some socket asks). Then it is the time just after the read, and says so.
  */
 #pragma once
 

@@ -1,9 +1,10 @@
 /*
  * TLS: who it was and what was wrong, as a sentence for the person who has to mend it.
  *
- * TLS tells the reason of a refusal by the number of an alert (RFC 8446 §6.2), and each end knows only its
- * own half of the story: the one that verifies knows the date or the name, the other just the number. OpenSSL
- * keeps both in its queue of errors; an alert that came has the reason SSL_AD_REASON_OFFSET + number.
+ * TLS tells the reason of a refusal by the number of an alert (RFC 8446 §6.2), and each end knows
+ * only its own half of the story: the one that verifies knows the date or the name, the other just
+ * the number. OpenSSL keeps both in its queue of errors; an alert that came has the reason
+ * SSL_AD_REASON_OFFSET + number.
  */
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -26,7 +27,8 @@ void rpc_tls_set_error(RpcTls *t, const char *format, ...)
         va_end(ap);
 }
 
-/* ---- Names -------------------------------------------------------------------------------------- */
+/* ---- Names
+ * -------------------------------------------------------------------------------------- */
 
 static bool copy_name(const ASN1_STRING *s, char *ret)
 {
@@ -84,7 +86,8 @@ void rpc_tls_name_of(const X509 *certificate, char ret[static RPC_TLS_NAME_MAX +
                 ret[0] = 0;
 }
 
-/* ---- The peer's certificate, as we see it ------------------------------------------------------- */
+/* ---- The peer's certificate, as we see it
+ * ------------------------------------------------------- */
 
 static void format_date(const ASN1_TIME *at, char *ret, size_t size)
 {
@@ -170,7 +173,8 @@ void rpc_tls_explain_certificate(RpcTls *t)
         }
 }
 
-/* ---- Our certificate, as the peer sees it ------------------------------------------------------- */
+/* ---- Our certificate, as the peer sees it
+ * ------------------------------------------------------- */
 
 /* The alert for one that is not yet valid is the same as for one that is broken. */
 static void explain_refusal(RpcTls *t)
@@ -226,7 +230,8 @@ static bool explain_alert(RpcTls *t, int reason)
         return true;
 }
 
-/* ---- All of it ---------------------------------------------------------------------------------- */
+/* ---- All of it
+ * ---------------------------------------------------------------------------------- */
 
 static const char *reason_text(unsigned long error)
 {

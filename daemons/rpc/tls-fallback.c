@@ -1,8 +1,9 @@
 /*
  * TLS in programs that have none — see tls.h.
  *
- * The daemons of `mrctl --local` speak over sockets in a private directory. Linked with this file instead of
- * OpenSSL they start in half of the time, and no key can be made by them: there is nothing to connect with.
+ * The daemons of `mrctl --local` speak over sockets in a private directory. Linked with this file
+ * instead of OpenSSL they start in half of the time, and no key can be made by them: there is
+ * nothing to connect with.
  */
 #include "rpc/tls.h"
 #include "rpc/util.h"

@@ -10,7 +10,8 @@
 
 #define RECORD_BYTES ((size_t) 16 * 1024) /* of plain text in one record, RFC 8446 §5.1 */
 
-/* ---- What OpenSSL takes for a socket ------------------------------------------------------------ */
+/* ---- What OpenSSL takes for a socket
+ * ------------------------------------------------------------ */
 
 static int link_read(BIO *b, char *to, int size)
 {
@@ -66,7 +67,8 @@ static void make_link_method(void)
         link_method = m;
 }
 
-/* ---- Birth and death ---------------------------------------------------------------------------- */
+/* ---- Birth and death
+ * ---------------------------------------------------------------------------- */
 
 static int expect_name(RpcTls *t, const char *name)
 {
@@ -134,12 +136,13 @@ RpcTls *rpc_tls_free(RpcTls *t)
         return NULL;
 }
 
-/* ---- Shaking hands ------------------------------------------------------------------------------ */
+/* ---- Shaking hands
+ * ------------------------------------------------------------------------------ */
 
 static int failed(RpcTls *t)
 {
-        /* RFC 8446 §6: fatal, protocol_version. OpenSSL says nothing to who speaks something else, who then
-         * knows no more than that we hung up. */
+        /* RFC 8446 §6: fatal, protocol_version. OpenSSL says nothing to who speaks something else,
+         * who then knows no more than that we hung up. */
         static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, SSL_AD_PROTOCOL_VERSION};
 
         t->failed = true;
@@ -177,7 +180,8 @@ static int shake_hands(RpcTls *t)
         return 1;
 }
 
-/* ---- Later on ----------------------------------------------------------------------------------- */
+/* ---- Later on
+ * ----------------------------------------------------------------------------------- */
 
 bool rpc_tls_recheck(RpcTls *t, EvgrpcTls *tls)
 {
@@ -202,7 +206,8 @@ bool rpc_tls_recheck(RpcTls *t, EvgrpcTls *tls)
         return ok;
 }
 
-/* ---- Bytes -------------------------------------------------------------------------------------- */
+/* ---- Bytes
+ * -------------------------------------------------------------------------------------- */
 
 void rpc_tls_feed(RpcTls *t, const uint8_t *data, size_t size)
 {
@@ -244,7 +249,8 @@ ssize_t rpc_tls_read(RpcTls *t, uint8_t *buffer, size_t room)
         return (ssize_t) size;
 }
 
-/* One record of what is at the head of the output: copied together from pieces, unless one fills it. */
+/* One record of what is at the head of the output: copied together from pieces, unless one fills
+ * it. */
 static int encrypt_record(RpcTls *t, RpcOutput *plain)
 {
         uint8_t space[RECORD_BYTES];

@@ -61,7 +61,8 @@ static const char *reason(void)
         return text ? text : "out of memory";
 }
 
-/* ---- Reading PEM -------------------------------------------------------------------------------- */
+/* ---- Reading PEM
+ * -------------------------------------------------------------------------------- */
 
 static int read_all(int fd, Pem *p)
 {
@@ -218,7 +219,8 @@ static int use_revocations(SSL_CTX *context, const EvgrpcTlsSource *s, char **re
         return X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK) ? 0 : -ENOMEM;
 }
 
-/* ---- Rules -------------------------------------------------------------------------------------- */
+/* ---- Rules
+ * -------------------------------------------------------------------------------------- */
 
 static const unsigned char alpn[] = {2, 'h', '2'};
 
@@ -309,7 +311,8 @@ static int load(const EvgrpcTlsSource *s, SSL_CTX **ret, bool *ret_has_certifica
         return 0;
 }
 
-/* ---- The object --------------------------------------------------------------------------------- */
+/* ---- The object
+ * --------------------------------------------------------------------------------- */
 
 static int keep_name(char **to, const char *file, const char *pem)
 {

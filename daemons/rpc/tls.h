@@ -4,10 +4,10 @@
  *      socket ──recv──▶ feed ──▶ OpenSSL ──read──▶ plain bytes ──▶ session
  *      socket ◀─sendmsg─ cipher ◀─ OpenSSL ◀─send── output      ◀── session
  *
- * OpenSSL never sees the socket: it takes records from the bytes of the last read, without a copy, and
- * puts its own into an output of blocks like the plain one. So reading, writing, waiting and their
- * limits are the transport's, the same as without TLS. Plain bytes are encrypted only while less than
- * 128 KiB of records wait for the socket: a slow peer costs that much more and no more.
+ * OpenSSL never sees the socket: it takes records from the bytes of the last read, without a copy,
+ * and puts its own into an output of blocks like the plain one. So reading, writing, waiting and
+ * their limits are the transport's, the same as without TLS. Plain bytes are encrypted only while
+ * less than 128 KiB of records wait for the socket: a slow peer costs that much more and no more.
  *
  * Both ends present a certificate and demand ALPN h2. No session is resumed: every connection
  * looks at the certificates again, so a renewed or expired one counts from the next connection on.
@@ -71,14 +71,15 @@ void rpc_tls_feed(RpcTls *t, const uint8_t *data, size_t size);
  */
 ssize_t rpc_tls_read(RpcTls *t, uint8_t *buffer, size_t room);
 
-/* Encrypts and sends. Return: as rpc_output_send(); before the handshake is over only its records go. */
+/* Encrypts and sends. Return: as rpc_output_send(); before the handshake is over only its records
+ * go. */
 int rpc_tls_send(RpcTls *t, RpcOutput *plain, int fd);
 
 /* A last word to the peer (close_notify), if the socket takes it. */
 void rpc_tls_say_goodbye(RpcTls *t, int fd);
 
-/* Looks at the certificate of an established peer once more, with what @tls trusts now. Return: true; false,
- * and rpc_tls_error() says why. One without a certificate passes. */
+/* Looks at the certificate of an established peer once more, with what @tls trusts now. Return:
+ * true; false, and rpc_tls_error() says why. One without a certificate passes. */
 bool rpc_tls_recheck(RpcTls *t, EvgrpcTls *tls);
 
 /* tls-error.c: notes why @t failed, from OpenSSL's queue, which is empty then; and says it. */

@@ -36,7 +36,8 @@ static ssize_t take(RpcTransport *t, struct iovec *iov, size_t count)
         return n;
 }
 
-/* ---- TLS ---------------------------------------------------------------------------------------- */
+/* ---- TLS
+ * ---------------------------------------------------------------------------------------- */
 
 static ssize_t take_records(RpcTransport *t)
 {
@@ -148,7 +149,8 @@ void rpc_transport_stamp(RpcTransport *t,
                 t->tls->stamps = s;
 }
 
-/* ---- The socket --------------------------------------------------------------------------------- */
+/* ---- The socket
+ * --------------------------------------------------------------------------------- */
 
 static void on_read_error(RpcTransport *t, int error)
 {
@@ -167,8 +169,8 @@ static void read_records(RpcTransport *t)
                 on_records(t, (size_t) n);
 }
 
-/* To the place that the owner names, and behind that only a little of what follows: the head of the next
- * message, so that the rest of that one has its place in the next read. */
+/* To the place that the owner names, and behind that only a little of what follows: the head of the
+ * next message, so that the rest of that one has its place in the next read. */
 static void read_plain(RpcTransport *t)
 {
         struct iovec iov[2] = {{}, {t->read_buffer, RPC_READ_SIZE}};

@@ -3,13 +3,13 @@
  *
  * It reads up to 256 KiB at once into a buffer that all connections of one owner share (libevent's
  * bufferevent takes 4 KiB a time, libevent#798) and writes many pieces with one system call. It
- * knows no protocol, and calls its owner only from the loop. An owner that knows what comes next, the
- * rest of a large message, names a place for it, and the bytes are copied once, by the kernel.
+ * knows no protocol, and calls its owner only from the loop. An owner that knows what comes next,
+ * the rest of a large message, names a place for it, and the bytes are copied once, by the kernel.
  *
- * With TLS the same buffer is used in two halves, records and plain bytes, and the owner's bytes wait in the
- * output until the handshake is over. A server whose handshake fails lets the client hang up first, for a
- * second at most: closing a socket with unread bytes resets it, and the alert that explains the
- * refusal would be lost.
+ * With TLS the same buffer is used in two halves, records and plain bytes, and the owner's bytes
+ * wait in the output until the handshake is over. A server whose handshake fails lets the client
+ * hang up first, for a second at most: closing a socket with unread bytes resets it, and the alert
+ * that explains the refusal would be lost.
  */
 #pragma once
 
@@ -39,9 +39,9 @@ typedef struct RpcTransport {
         struct event handshake_timer;
         bool *gone; /* set when its owner ends it while it works */
 
-        /* Where the next bytes had better go than to the read buffer, and how many. They come to on_input()
-         * from there. 0: nowhere else; if *@ret is not NULL, such a place follows soon, so little is to be
-         * read. Without TLS only. May be NULL. */
+        /* Where the next bytes had better go than to the read buffer, and how many. They come to
+         * on_input() from there. 0: nowhere else; if *@ret is not NULL, such a place follows soon,
+         * so little is to be read. Without TLS only. May be NULL. */
         size_t (*place)(void *userdata, uint8_t **ret);
         void (*on_input)(void *userdata, const uint8_t *data, size_t size);
         void (*on_room)(void *userdata);            /* a socket that took no more does so again */
@@ -58,14 +58,14 @@ void rpc_transport_done(RpcTransport *t);
 int rpc_transport_secure(RpcTransport *t, EvgrpcTls *tls, bool server, const char *server_name,
                          uint64_t handshake_usec);
 
-/* Before anything is sent, and after rpc_transport_secure(): tells @on_stamp when marked messages left. Without the
- * kernel's help, or memory, it never does. */
+/* Before anything is sent, and after rpc_transport_secure(): tells @on_stamp when marked messages
+ * left. Without the kernel's help, or memory, it never does. */
 void rpc_transport_stamp(RpcTransport *t,
                          void (*on_stamp)(void *userdata, const RpcStampNote *note, int64_t ns));
 
 /* Sends what the output holds. What the socket does not take goes when it can. Return: 1: all is
- * sent; 0: waiting for the socket, or for the handshake; negative errno: the connection is lost (on_lost
- * is not called). */
+ * sent; 0: waiting for the socket, or for the handshake; negative errno: the connection is lost
+ * (on_lost is not called). */
 int rpc_transport_send(RpcTransport *t);
 
 static inline bool rpc_transport_is_empty(const RpcTransport *t)

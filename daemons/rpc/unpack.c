@@ -49,8 +49,8 @@ static bool may_stay(const ProtobufCFieldDescriptor *f)
                f->label != PROTOBUF_C_LABEL_REPEATED && !(f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF);
 }
 
-/* The first large field, if it is the last of its number, which is the one that counts. What is malformed is
- * protobuf-c's to refuse. */
+/* The first large field, if it is the last of its number, which is the one that counts. What is
+ * malformed is protobuf-c's to refuse. */
 static bool find_large(const ProtobufCMessageDescriptor *type, const uint8_t *data, size_t size,
                        Large *ret)
 {

@@ -1,8 +1,9 @@
 /*
  * Unpacking — protobuf-c's, but a large field of bytes stays where it lies.
  *
- * A message of a bulk stream is one large field and a few small ones. protobuf-c copies it whole; here the rest is
- * unpacked without it, and the field is told where its bytes are. Such a message lives as long as they do.
+ * A message of a bulk stream is one large field and a few small ones. protobuf-c copies it whole;
+ * here the rest is unpacked without it, and the field is told where its bytes are. Such a message
+ * lives as long as they do.
  */
 #pragma once
 

@@ -2,7 +2,8 @@
  * Discipline — what to do with our clock, given the line that the servers' answers are on.
  *
  *      real  = mono + base            base changes by a step, and by nothing else
- *      mono  = free + correction      the correction: all that frequencies and slews added since the start
+ *      mono  = free + correction      the correction: all that frequencies and slews added since
+ *                                     the start
  *      true  = free + ahead           the line, from history.h
  *
  * The frequency of the line is set as the clock's; what is left of the offset is worked off by a
@@ -79,7 +80,8 @@ int64_t discipline_free_ns(const TimeDiscipline *d, int64_t mono_ns);
 int64_t discipline_update(TimeDiscipline *d, const TimeEstimate *line, int64_t mono_ns,
                           double slew_s, DisciplinePhase phase);
 
-/* The line that is followed is known no better than this now, though it was thought to be: other servers spoke. */
+/* The line that is followed is known no better than this now, though it was thought to be: other
+ * servers spoke. */
 void discipline_widen(TimeDiscipline *d, int64_t mono_ns, double bound_ns);
 
 /* Steps what is left of the offset, either way: somebody asked for it. Returns the step, or 0. */
@@ -101,8 +103,8 @@ int64_t discipline_offset_ns(const TimeDiscipline *d, int64_t mono_ns);
 int64_t discipline_bound_ns(const TimeDiscipline *d, int64_t mono_ns);
 
 /*
- * Standard error of the offset: that of the line, what lines differ by from one to the next, and what
- * is still to be slewed. INT64_MAX without a line.
+ * Standard error of the offset: that of the line, what lines differ by from one to the next, and
+ * what is still to be slewed. INT64_MAX without a line.
  */
 int64_t discipline_esterror_ns(const TimeDiscipline *d, int64_t mono_ns);
 

@@ -91,9 +91,9 @@ static double growth_ns(double wander_ppm, double frequency_bound_ppm, double s)
 }
 
 /*
- * The server's rate against the line's is known from any two samples: the line passes each within @off of
- * where the server's clock was. The error that the regression states would not do: a queue that grows while
- * one watches is the same mistake in every sample, not a new one each time.
+ * The server's rate against the line's is known from any two samples: the line passes each within
+ * @off of where the server's clock was. The error that the regression states would not do: a queue
+ * that grows while one watches is the same mistake in every sample, not a new one each time.
  */
 static double frequency_bound_of(const History *h, const double *off, const RegressionPoint *p,
                                  const Regression *fit)

@@ -55,8 +55,9 @@ int history_fit(History *h, TimeEstimate *ret);
 /**
  * estimate_advance() - follow the line to @free_ns, with its errors
  *
- * The bound grows by the frequency's, and for what the frequency may have strayed since: by wander_ppm at once and as much more each hour, as the error of a random walk grows
- * faster than time; at most by the 15 ppm that RFC 5905 takes for any oscillator.
+ * The bound grows by the frequency's, and for what the frequency may have strayed since: by
+ * wander_ppm at once and as much more each hour, as the error of a random walk grows faster than
+ * time; at most by the 15 ppm that RFC 5905 takes for any oscillator.
  */
 void estimate_advance(TimeEstimate *e, int64_t free_ns, double wander_ppm);
 

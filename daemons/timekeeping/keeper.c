@@ -388,9 +388,10 @@ static size_t count_servers(const TimeKeeper *k)
 
 /*
  * Where the truth is, if a majority agrees. A minority of all our servers may lie, and all of those
- * that lie may be among the candidates. Where candidates have no majority, our own clock decides, if it is known;
- * a majority of servers overrules it. Alone, servers that a majority never found wrong are believed: there is no
- * other authority; but where so few are left that all of them may lie, what our own clock knows may be the truth, too.
+ * that lie may be among the candidates. Where candidates have no majority, our own clock decides,
+ * if it is known; a majority of servers overrules it. Alone, servers that a majority never found
+ * wrong are believed: there is no other authority; but where so few are left that all of them may
+ * lie, what our own clock knows may be the truth, too.
  */
 static bool find_common(const TimeKeeper *k, const Candidate *c, size_t n, int64_t free_ns,
                         SelectInterval *ret)

@@ -11,9 +11,9 @@
  *
  * Servers are intersected at each tick; the one with the least bound among those that agree is
  * followed, and changed only for one twice as good. Our own clock, while its bound is known, has
- * the casting vote where the servers have no majority, so two that disagree are no stalemate. At the start nobody is
- * followed before every server has answered or failed to, so the first to answer cannot set the
- * clock alone.
+ * the casting vote where the servers have no majority, so two that disagree are no stalemate. At
+ * the start nobody is followed before every server has answered or failed to, so the first to
+ * answer cannot set the clock alone.
  *
  * No clock, no socket, no log.
  */
@@ -80,7 +80,8 @@ void keeper_set_config(TimeKeeper *k, const KeeperConfig *c);
 
 /* Return: the server's number from 0 up, or -ENOSPC. Numbers of removed servers are given again. */
 int keeper_add_server(TimeKeeper *k, const TimeReading *now);
-/* The caller has ended the exchange under way: a late answer must not reach the number's next owner. */
+/* The caller has ended the exchange under way: a late answer must not reach the number's next
+ * owner. */
 void keeper_remove_server(TimeKeeper *k, unsigned server);
 
 /*

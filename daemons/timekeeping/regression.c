@@ -91,8 +91,8 @@ static void fit_worse(const RegressionPoint *p, size_t n, RegressionPrior prior,
 }
 
 /*
- * How many times more than chance would have it the points and the prior contradict each other; up to 1: they do not. The mean of χ² with d
- * degrees of freedom is d and its variance 2d.
+ * How many times more than chance would have it the points and the prior contradict each other; up
+ * to 1: they do not. The mean of χ² with d degrees of freedom is d and its variance 2d.
  */
 static double contradiction(const RegressionPoint *p, size_t n, RegressionPrior prior, double worse,
                             const Regression *fit)

@@ -5,10 +5,11 @@
  * Weighted least squares, with room for what was known of the slope before (a drift file, the time
  * before the server's clock jumped): that is one more observation, of the slope itself.
  *
- * A few samples may lie on a line by chance, or by a queue that they all met, and say a slope that they are not good
- * for. Where points and prior contradict each other by far, it is the points that are taken to be worse than their variances say, by as much as
- * it takes; so many points are needed to overrule what was known. A prior that is wrong itself leaves residuals in a row on one side, which
- * the runs test sees.
+ * A few samples may lie on a line by chance, or by a queue that they all met, and say a slope that
+ * they are not good for. Where points and prior contradict each other by far, it is the points that
+ * are taken to be worse than their variances say, by as much as it takes; so many points are needed
+ * to overrule what was known. A prior that is wrong itself leaves residuals in a row on one side,
+ * which the runs test sees.
  *
  * A clock's frequency wanders, so old samples lie off the line that the new ones make, and the
  * farther the older. Two things follow. Weights fade with age. And residuals that keep their sign

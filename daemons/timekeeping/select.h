@@ -35,9 +35,9 @@ int select_intersect(const SelectInterval *v, size_t n, SelectInterval *ret);
  * select_tolerate() - where the truth is, if at most @faults of the @n intervals miss it
  * @ret: from the first to the last point that n − faults intervals share
  *
- * The most popular intersection says who is wrong, not where the truth is: a liar whose interval overlaps that of all
- * others makes it smaller, and may cut the truth off. The n − faults honest ones all hold it; so it is where so
- * many meet, and of several such places nobody can tell which.
+ * The most popular intersection says who is wrong, not where the truth is: a liar whose interval
+ * overlaps that of all others makes it smaller, and may cut the truth off. The n − faults honest
+ * ones all hold it; so it is where so many meet, and of several such places nobody can tell which.
  *
  * Source: Marzullo, "Tolerating failures of continuous-valued sensors", ACM TOCS 8 (1990), 4.
  *

@@ -84,8 +84,8 @@ static bool take_jump(TimeSource *s, const HistorySample *sample)
 }
 
 /*
- * Whether the frequency is known so well that twice the interval costs no accuracy. A line from which
- * samples had to go has bent: the errors that it states are those of a bend, and no measure.
+ * Whether the frequency is known so well that twice the interval costs no accuracy. A line from
+ * which samples had to go has bent: the errors that it states are those of a bend, and no measure.
  */
 static bool is_settled(const TimeSource *s, bool bent)
 {

@@ -8,8 +8,8 @@
  *                                       are the server's new time: the history begins anew
  *
  * The poll interval starts short, and doubles only when the line is so good that the error of the
- * frequency over the longer interval stays below that of the offset, and does not bend. It shrinks when the
- * line breaks, and stands still while the server does not answer.
+ * frequency over the longer interval stays below that of the offset, and does not bend. It shrinks
+ * when the line breaks, and stands still while the server does not answer.
  */
 #pragma once
 

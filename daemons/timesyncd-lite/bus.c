@@ -436,8 +436,8 @@ int time_bus_start(Manager *m, TimeBus **ret)
         b->manager = m;
         r = start(b, &e);
         if (r == -EEXIST && m->conf.role == TIME_ROLE_SERVER) {
-                /* Beside a timesyncd-lite that disciplines: the name is that one's, and serving is what
-                 * this one is for. */
+                /* Beside a timesyncd-lite that disciplines: the name is that one's, and serving is
+                 * what this one is for. */
                 log_notice("%s; going on without the bus", error_message(&e, r));
                 b->authorizer = authorizer_free(b->authorizer);
                 b->bus = sd_bus_flush_close_unref(b->bus);

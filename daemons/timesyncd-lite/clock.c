@@ -18,8 +18,8 @@
 
 struct Clock {
         bool is_virtual;
-        /* The virtual clock: since @mark_ns of the machine's monotonic clock its own ran from @mono_ns at
-         * 1 + @rate, and real − mono of it is @base_ns. */
+        /* The virtual clock: since @mark_ns of the machine's monotonic clock its own ran from
+         * @mono_ns at 1 + @rate, and real − mono of it is @base_ns. */
         int64_t mark_ns, mono_ns, base_ns;
         double oscillator, rate, command_ppm;
         ClockStatus status;
@@ -33,7 +33,8 @@ static int64_t now_ns(clockid_t id)
         return (int64_t) ts.tv_sec * NSEC_PER_SEC + ts.tv_nsec;
 }
 
-/* Real between two reads of mono, the tightest of a few, so that their difference is known to tens of ns. */
+/* Real between two reads of mono, the tightest of a few, so that their difference is known to tens
+ * of ns. */
 static TimeReading read_machine(void)
 {
         TimeReading best = {};
@@ -166,7 +167,8 @@ uint64_t clock_wait_usec(Clock *c, int64_t mono_ns)
         clock_read(c, &now);
         if (mono_ns <= now.mono_ns)
                 return 0;
-        /* Rounded up, or the timer would find nothing to do yet. A rate of 500 ppm is made good later. */
+        /* Rounded up, or the timer would find nothing to do yet. A rate of 500 ppm is made good
+         * later. */
         return (uint64_t) (mono_ns - now.mono_ns) / (uint64_t) NSEC_PER_USEC + 1;
 }
 

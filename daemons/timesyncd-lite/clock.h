@@ -43,7 +43,8 @@ int64_t clock_real_ns(Clock *c);
 /* What this clock showed when the machine's CLOCK_REALTIME showed @realtime_ns, a moment ago. */
 int64_t clock_from_realtime(Clock *c, int64_t realtime_ns);
 
-/* How long to wait, in microseconds of the machine, until CLOCK_MONOTONIC of this clock is @mono_ns. */
+/* How long to wait, in microseconds of the machine, until CLOCK_MONOTONIC of this clock is
+ * @mono_ns. */
 uint64_t clock_wait_usec(Clock *c, int64_t mono_ns);
 
 /* ADJ_FREQUENCY: within ± 500 ppm; > 0 makes the clock faster. */

@@ -256,7 +256,8 @@ static int apply_options(const Options *o, TimeConf *c, Error *e)
         return o->dry_run ? parse_dry_run(o->dry_run, c, e) : 0;
 }
 
-/* Of loopback: "localhost", [::1], and 127.0.0.0/8 written as four numbers (a host may be *named* 127.x). */
+/* Of loopback: "localhost", [::1], and 127.0.0.0/8 written as four numbers (a host may be *named*
+ * 127.x). */
 static bool is_loopback(const char *address)
 {
         if (g_str_has_prefix(address, "localhost:") || g_str_has_prefix(address, "[::1]:"))
@@ -361,8 +362,8 @@ static int check(TimeConf *c, Error *e)
         return 0;
 }
 
-/* What LoadCredential= of the unit gave us, if nothing else was configured: a copy of the cluster's keys, which we could not
- * read where they are. */
+/* What LoadCredential= of the unit gave us, if nothing else was configured: a copy of the cluster's
+ * keys, which we could not read where they are. */
 static void use_credentials(TimeConf *c)
 {
         const char *dir = getenv("CREDENTIALS_DIRECTORY");

@@ -8,8 +8,8 @@
 
 #define CONF_PORT "7076"
 #define CONF_LISTEN_MAX 16U
-/* Of a clock that the kernel says is kept, when nobody says how far from a reference: pool servers are of stratum 2
- * mostly, so who follows one is of 3. */
+/* Of a clock that the kernel says is kept, when nobody says how far from a reference: pool servers
+ * are of stratum 2 mostly, so who follows one is of 3. */
 #define CONF_KERNEL_STRATUM 3U
 
 typedef enum TimeRole {
@@ -54,7 +54,8 @@ typedef struct TimeConf {
  */
 int time_conf_load(int argc, char *argv[], TimeConf *ret, Error *e);
 
-/* "HOST" gets the default port. Return: 0 and an address that may be used, or -EINVAL, -EPERM where it needs TLS. */
+/* "HOST" gets the default port. Return: 0 and an address that may be used, or -EINVAL, -EPERM where
+ * it needs TLS. */
 int time_conf_address(const TimeConf *c, const char *what, const char *text, char **ret, Error *e);
 
 void time_conf_done(TimeConf *c);

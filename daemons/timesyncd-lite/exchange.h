@@ -8,10 +8,10 @@
  *
  * The connection is made, with its handshake and its name look-up, before T1 is taken; so no
  * exchange measures how a connection is made. Nothing else is ever said on it, so no answer waits
- * behind another. All four times are the kernel's where it tells them. The server's kernel knows T3 after the
- * answer has left, so a second question follows at once, whose answer brings it.
- * Source: RFC 9769, interleaved mode, where the next poll brings it; the follow-up is that of IEEE 1588 (two-step
- * clocks): a sample is whole within one round trip more, not a poll interval later.
+ * behind another. All four times are the kernel's where it tells them. The server's kernel knows T3
+ * after the answer has left, so a second question follows at once, whose answer brings it.
+ * Source: RFC 9769, interleaved mode, where the next poll brings it; the follow-up is that of IEEE
+ * 1588 (two-step clocks): a sample is whole within one round trip more, not a poll interval later.
  */
 #pragma once
 
@@ -31,8 +31,8 @@ typedef struct ExchangeResult {
 /* Called from the loop, once for each begun exchange. The exchange may begin again from inside. */
 typedef void (*ExchangeFn)(const ExchangeResult *result, void *userdata);
 
-/* Return: 0, or -EINVAL for what is no address. @tls may be NULL, and so @server_name: the certificate is then to
- * be for the address. */
+/* Return: 0, or -EINVAL for what is no address. @tls may be NULL, and so @server_name: the
+ * certificate is then to be for the address. */
 int exchange_new(Loop *l, Clock *clock, const char *address, uint64_t own_id, EvgrpcTls *tls,
                  const char *server_name, ExchangeFn fn, void *userdata, Exchange **ret);
 

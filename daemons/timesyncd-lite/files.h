@@ -2,11 +2,12 @@
  * Files — what outlives the daemon, and what others look at.
  *
  *      STATE/drift     frequency and its error, as drift.h writes it
- *      STATE/clock     empty; its modification time is a moment that has passed: a machine without a
- *                      battery for its clock starts there instead of in 1970
+ *      STATE/clock     empty; its modification time is a moment that has passed: a machine without
+ *                      a battery for its clock starts there instead of in 1970
  *      RUN/timesyncd-lite/lock                  held by the one that disciplines the clock
- *      RUN/systemd/timesync/synchronized        touched at each synchronisation; systemd-time-wait-sync
- *                                               waits for it, and with it time-sync.target
+ *      RUN/systemd/timesync/synchronized        touched at each synchronisation: what
+ *                                               systemd-time-wait-sync waits for, and with it
+ *                                               time-sync.target
  */
 #pragma once
 

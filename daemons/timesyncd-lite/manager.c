@@ -34,7 +34,8 @@ void manager_claim(void *userdata, TimeClaim *ret, ClockPath *ret_references)
                 if (ret->synchronised && selected)
                         *ret_references = selected->path;
         } else if (clock_get_status(m->clock, &status) >= 0 && status.synchronised) {
-                /* The kernel knows how far off it may be, but not what it was set by: that is configured. */
+                /* The kernel knows how far off it may be, but not what it was set by: that is
+                 * configured. */
                 *ret = (TimeClaim){
                         .synchronised = true,
                         .stratum = m->conf.kernel_stratum,

@@ -34,7 +34,8 @@ RateLimiter *rate_free(RateLimiter *r)
         return NULL;
 }
 
-/* FNV-1a (Fowler, Noll & Vo), then the finaliser of splitmix64, as FNV's high bits alone are weak. */
+/* FNV-1a (Fowler, Noll & Vo), then the finaliser of splitmix64, as FNV's high bits alone are
+ * weak. */
 static uint64_t hash(uint64_t seed, const void *data, size_t size)
 {
         const uint8_t *p = data;

@@ -2,9 +2,9 @@
  * Rate — how often one client may ask.
  *
  * A token bucket for each address (IPv6: each /64, which is what one subscriber has), in a table of
- * fixed size: a set of four for each hash, in which the one silent for longest gives way. So a flood
- * costs no memory, and who is forgotten starts with a full bucket, which is harmless: it is the
- * cost of a new connection.
+ * fixed size: a set of four for each hash, in which the one silent for longest gives way. So a
+ * flood costs no memory, and who is forgotten starts with a full bucket, which is harmless: it is
+ * the cost of a new connection.
  *
  * No clock, no socket.
  */

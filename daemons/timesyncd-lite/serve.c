@@ -64,7 +64,8 @@ static bool admit(Serve *s, EvgrpcServerCall *call,
         return true;
 }
 
-/* The kernel tells when a reply left, by its own clock; so the note holds how far ours was ahead of that. */
+/* The kernel tells when a reply left, by its own clock; so the note holds how far ours was ahead of
+ * that. */
 static void tell_previous(Serve *s, const EvgrpcServerCall *call,
                           Mapreduced__Time__V1__SyncTimeReply *reply)
 {

@@ -5,7 +5,8 @@
 
 #include "timesyncd-lite/wire.h"
 
-/* From the program's T3 to the wire: later than this the machine slept, or its clock was stepped. */
+/* From the program's T3 to the wire: later than this the machine slept, or its clock was
+ * stepped. */
 #define LATE_MAX_NS NSEC_PER_SEC
 
 int wire_own_id(uint64_t *ret)

@@ -17,7 +17,8 @@
 
 /* Strata end at 15, so no honest reply names more. */
 #define CLOCK_PATH_MAX 16U
-/* What two ways to read one clock may differ by: a stamp of the kernel's may seem so much too early. */
+/* What two ways to read one clock may differ by: a stamp of the kernel's may seem so much too
+ * early. */
 #define WIRE_READING_NS 1000
 
 typedef struct ClockPath {
@@ -48,8 +49,8 @@ int wire_read_reply(const Mapreduced__Time__V1__SyncTimeReply *m, int64_t t1_ns,
 /**
  * wire_take_follow_up() - T3 of @first by the server's kernel, from the reply to the next question
  *
- * Return: 0; -ENODATA when @m does not tell, or of another reply; -EBADMSG for a time that no reply can have left at,
- * before T3 or long after. @first is untouched then.
+ * Return: 0; -ENODATA when @m does not tell, or of another reply; -EBADMSG for a time that no reply
+ * can have left at, before T3 or long after. @first is untouched then.
  */
 int wire_take_follow_up(const Mapreduced__Time__V1__SyncTimeReply *m, WireReply *first);
 

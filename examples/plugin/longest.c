@@ -4,7 +4,8 @@
  *      cc -shared -fPIC -o longest.so longest.c
  *      mrctl --local run --app ./longest.so /usr/share/common-licenses -- min=60
  *
- * Values are bytes here, so there is a combine(): of many lines with the same first word a map sends one.
+ * Values are bytes here, so there is a combine(): of many lines with the same first word a map
+ * sends one.
  */
 #include <stdlib.h>
 #include <string.h>

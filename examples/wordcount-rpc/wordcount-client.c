@@ -3,10 +3,12 @@
  *
  *      wordcount-client --connect 127.0.0.1:8888 --mode sync "hello I am good hello" "bye bye"
  *
- * Each TEXT is a call of its own; the sum of all counts is printed, so the three ways print the same.
+ * Each TEXT is a call of its own; the sum of all counts is printed, so the three ways print the
+ * same.
  *
  *      sync       client.Call(...)             start a call and wait for it, then start the next
- *      callback   go func() { ... }()          start them all; a function of ours is called for each reply
+ *      callback   go func() { ... }()          start them all; a function of ours is called for
+ *                                              each reply
  *      future     call := client.Go(...)       start them all and keep the calls; then wait for
  *                 <-call.Done                  the first that is done, or for a certain one
  *
@@ -69,7 +71,8 @@ static void handle_reply(Client *c, EvgrpcCall *call)
                                      strlen(reply->counts[i]->key), reply->counts[i]->value);
 }
 
-/* ---- sync --------------------------------------------------------------------------------------- */
+/* ---- sync
+ * --------------------------------------------------------------------------------------- */
 
 static int run_sync(Client *c, char *texts[], size_t count)
 {
@@ -85,7 +88,8 @@ static int run_sync(Client *c, char *texts[], size_t count)
         return c->error;
 }
 
-/* ---- callback ----------------------------------------------------------------------------------- */
+/* ---- callback
+ * ----------------------------------------------------------------------------------- */
 
 static void on_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
 {
@@ -109,10 +113,11 @@ static int run_callback(Client *c, char *texts[], size_t count)
         return c->error;
 }
 
-/* ---- future ------------------------------------------------------------------------------------- */
+/* ---- future
+ * ------------------------------------------------------------------------------------- */
 
-/* Each answer is taken when it comes: `select` over several call.Done. To wait for one that is wanted next,
- * whatever the others do, is evgrpc_call_wait() of it: `<-call.Done`. */
+/* Each answer is taken when it comes: `select` over several call.Done. To wait for one that is
+ * wanted next, whatever the others do, is evgrpc_call_wait() of it: `<-call.Done`. */
 static int run_future(Client *c, char *texts[], size_t count)
 {
         EvgrpcCall **calls = calloc(count, sizeof(*calls));
@@ -142,7 +147,7 @@ static int run_future(Client *c, char *texts[], size_t count)
         return r;
 }
 
-/* ------------------------------------------------------------------------------------------------- */
+/* ---------------------------------------------------------------------------------------------- */
 
 typedef int (*Mode)(Client *c, char *texts[], size_t count);
 

@@ -10,8 +10,9 @@
  *      net.Listen("tcp", addr)        evgrpc_server_listen()
  *      go rpc.Accept(listener)        event_base_dispatch()
  *
- * The last line differs in spirit: Go gives each call a goroutine, libevent has one thread that never
- * waits. A method that needs time keeps its call (evgrpc_server_call_ref), returns, and replies later.
+ * The last line differs in spirit: Go gives each call a goroutine, libevent has one thread that
+ * never waits. A method that needs time keeps its call (evgrpc_server_call_ref), returns, and
+ * replies later.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One character of UTF-8 (RFC 3629: shortest form, no surrogates). Return: its bytes, 1 to 4, or -EILSEQ. */
+/* One character of UTF-8 (RFC 3629: shortest form, no surrogates). Return: its bytes, 1 to 4, or
+ * -EILSEQ. */
 static int decode(const char *text, uint32_t *ret)
 {
         static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};

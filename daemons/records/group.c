@@ -3,6 +3,9 @@
  */
 #include "records/group.h"
 #include "records/pair.h"
+#include "records/reserve.h"
+
+#define KEY_CAPACITY_MIN 256
 
 void groups_init(Groups *g, RecordStream *stream)
 {
@@ -60,18 +63,13 @@ int groups_value(Groups *g, const uint8_t **ret, size_t *ret_size)
 static int keep_key(Groups *g)
 {
         size_t size = g->pairs ? pair_head_size(g->head.key, g->head.key_size) : g->head.key_size;
+        int r;
 
         if (g->pairs && size == 0)
                 return -EBADMSG;
-        if (size > g->key_capacity) {
-                size_t capacity = MAX(size, (size_t) 256);
-                uint8_t *grown = realloc(g->key, capacity);
-
-                if (!grown)
-                        return -ENOMEM;
-                g->key = grown;
-                g->key_capacity = capacity;
-        }
+        r = reserve(&g->key, &g->key_capacity, MAX(size, (size_t) KEY_CAPACITY_MIN));
+        if (r < 0)
+                return r;
         copy_small(g->key, g->head.key, size);
         g->key_size = size;
         g->partition = g->head.partition;

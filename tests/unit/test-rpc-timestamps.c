@@ -143,7 +143,7 @@ static void test_times_are_those_of_the_kernel_under_tls(void)
 
 typedef struct Late {
         Watch *w;
-        int64_t arrived; /* before this the reply was in the socket */
+        int64_t woke; /* long before this the reply was in the socket, and not before it was it read */
 } Late;
 
 /* Both processes of this exchange are one, so being late is easily had: the server's answer is on its
@@ -152,8 +152,8 @@ static void stand_still(evutil_socket_t fd, short what, void *userdata)
 {
         Late *late = userdata;
 
-        late->arrived = now_ns();
         sleep_ms(50);
+        late->woke = now_ns();
 }
 
 static void on_request_then_still(EvgrpcServerCall *call, const ProtobufCMessage *request,
@@ -207,12 +207,12 @@ static void kernel_is_earlier_than_a_late_reader(EvgrpcTls *tls, bool ask_kernel
         g_assert_cmpint(evgrpc_call_status(call)->code, ==, EVGRPC_OK);
         g_assert_cmpuint(w.replies, ==, 1);
         g_assert_cmpint(w.reply.from_kernel, ==, ask_kernel);
-        g_test_message("%+.1f ms after the reader stood still",
-                       (double) (w.reply.ns - late.arrived) / MSEC);
+        g_test_message("%+.1f ms after the reader went on",
+                       (double) (w.reply.ns - late.woke) / MSEC);
         if (ask_kernel)
-                g_assert_cmpint(w.reply.ns, <, late.arrived + 10 * MSEC);
+                g_assert_cmpint(w.reply.ns, <, late.woke);
         else
-                g_assert_cmpint(w.reply.ns, >, late.arrived + 45 * MSEC);
+                g_assert_cmpint(w.reply.ns, >=, late.woke);
         evgrpc_call_unref(call);
         evgrpc_channel_free(channel);
         evgrpc_server_free(server);

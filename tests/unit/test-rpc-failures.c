@@ -352,7 +352,7 @@ static void test_shutdown_lets_calls_end_and_takes_no_more(void)
         Fixture f;
 
         fixture_begin(&f);
-        order.delay_ms = 1000;
+        order.hang = true;
         story_start(&s, &f, "Unary", &order, NULL);
         RUN_UNTIL(&f, f.echo.living == 1);
         evgrpc_server_shutdown(f.server);
@@ -360,6 +360,7 @@ static void test_shutdown_lets_calls_end_and_takes_no_more(void)
         story_start(&late, &f, "Unary", &order, NULL);
         g_assert_cmpint(evgrpc_call_wait(late.call)->code, ==, EVGRPC_UNAVAILABLE);
         g_assert_cmpuint(s.done, ==, 0);
+        echo_service_release(&f.echo);
         g_assert_cmpint(evgrpc_call_wait(s.call)->code, ==, EVGRPC_OK);
         RUN_UNTIL(&f, evgrpc_server_connection_count(f.server) == 0);
         story_end(&s);
@@ -383,7 +384,7 @@ static void test_a_renewed_connection_keeps_its_calls_and_gets_no_new_ones(void)
         Fixture f;
 
         fixture_begin_with(&f, "127.0.0.1:0", NULL, &options);
-        slow.delay_ms = 500;
+        slow.hang = true;
         for (unsigned by_client = 0; by_client < 2; by_client++) {
                 story_start(&first, &f, "Unary", &slow, NULL);
                 RUN_UNTIL(&f, f.echo.living == 1);
@@ -396,6 +397,7 @@ static void test_a_renewed_connection_keeps_its_calls_and_gets_no_new_ones(void)
                 g_assert_cmpint(evgrpc_call_wait(second.call)->code, ==, EVGRPC_OK);
                 g_assert_cmpuint(first.done, ==, 0);
                 g_assert_cmpuint(evgrpc_server_connection_count(f.server), ==, 2);
+                echo_service_release(&f.echo);
                 g_assert_cmpint(evgrpc_call_wait(first.call)->code, ==, EVGRPC_OK);
                 RUN_UNTIL(&f, evgrpc_server_connection_count(f.server) == 1);
                 g_assert_true(evgrpc_channel_is_connected(f.channel));

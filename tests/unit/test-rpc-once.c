@@ -706,7 +706,7 @@ static void test_deadline_cancel_and_free_end_a_call_that_is_being_retried(void)
         RUN_UNTIL(&o.f, times_executed(&o, "x") == 3 || s[0].done);
         o.f.server = evgrpc_server_free(o.f.server);
         run_for(&o.f, 50);
-        g_assert_cmpuint(s[0].done + s[1].done + s[2].done, ==, 0);
+        g_assert_cmpuint(s[1].done + s[2].done, ==, 0); /* the first may be at its deadline */
         evgrpc_call_cancel(s[1].call);
         RUN_UNTIL(&o.f, s[0].done && s[1].done);
         g_assert_cmpint(s[0].code, ==, EVGRPC_DEADLINE_EXCEEDED);

@@ -211,12 +211,15 @@ static void test_a_mapper_that_writes_more_than_it_reads_does_not_block(void)
 static void test_reporter_lines_become_counters_and_status(void)
 {
         TaskProcess t = task_new();
-        Try y = {.program = commands("echo reporter:counter:my,lines,2 >&2; cat >/dev/null; "
-                                     "echo reporter:counter:my,lines,40 >&2; "
-                                     "echo reporter:counter:bad >&2; "
-                                     "printf 'reporter:status:almost \\377there\\n' >&2; sleep 0.6",
-                                     "", ""),
-                 .partitions = 1};
+        g_autofree char *dir = g_dir_make_tmp("mr-task-XXXXXX", NULL);
+        g_autofree char *told = g_build_filename(dir, "told", NULL);
+        g_autofree char *line = g_strdup_printf(
+                "echo reporter:counter:my,lines,2 >&2; cat >/dev/null; "
+                "echo reporter:counter:my,lines,40 >&2; echo reporter:counter:bad >&2; "
+                "printf 'reporter:status:almost \\377there\\n' >&2; "
+                "while ! [ -e %s ]; do sleep 0.01; done",
+                told);
+        Try y = {.program = commands(line, "", ""), .partitions = 1};
         bool seen = false;
 
         set_text(&y, "x\n", 2, 2);
@@ -226,8 +229,11 @@ static void test_reporter_lines_become_counters_and_status(void)
 
                 if (m->kind_case == MAPREDUCED__TASK__V1__FROM_TASK__KIND_NEED_INPUT)
                         give_batch(&t, &y, 0, 1);
-                if (m->kind_case == MAPREDUCED__TASK__V1__FROM_TASK__KIND_PROGRESS)
-                        seen = seen || g_str_equal(m->progress->status, "almost \xef\xbf\xbdthere");
+                if (m->kind_case == MAPREDUCED__TASK__V1__FROM_TASK__KIND_PROGRESS &&
+                    g_str_equal(m->progress->status, "almost \xef\xbf\xbdthere")) {
+                        seen = true;
+                        g_assert_true(g_file_set_contents(told, "", 0, NULL));
+                }
                 if (m->kind_case == MAPREDUCED__TASK__V1__FROM_TASK__KIND_DONE)
                         y.end = m;
                 else
@@ -238,6 +244,7 @@ static void test_reporter_lines_become_counters_and_status(void)
         g_assert_cmpstr(y.end->done->stderr_tail, ==, "reporter:counter:bad\n");
         try_done(&y);
         task_end(&t);
+        g_assert_cmpint(rm_rf_at(AT_FDCWD, dir), ==, 0);
 }
 
 static void test_the_environment_is_that_of_hadoop_streaming(void)
@@ -407,12 +414,17 @@ static void test_a_limit_on_file_sizes_is_an_error_like_others(void)
         task_end(&t);
 }
 
+/* Says @word when the shell that runs this has ended. */
+#define AFTER_ITS_PARENT(word)                                                                     \
+        "sh -c 'while grep -q \"^PPid:[^0-9]*$0$\" /proc/$$/status; do sleep 0.01; done; "         \
+        "echo " word "' $$ & "
+
 /* As the shell's $(…) does it: whoever holds the output may still write to it. */
 static void test_what_a_child_writes_after_its_parent_counts(void)
 {
         TaskProcess t = task_new();
-        Job job = {.program = commands("(sleep 0.5; echo late) & cat", "",
-                                       "(sleep 0.5; echo end) & cat"),
+        Job job = {.program = commands(AFTER_ITS_PARENT("late") "cat", "",
+                                       AFTER_ITS_PARENT("end") "cat"),
                    .maps = 1,
                    .piece_bytes = 100,
                    .partitions = 1};

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pathlib
+import random
 import re
 import shlex
 import shutil
@@ -84,6 +85,14 @@ def wait_for_loop(p):
         with open(f"/proc/{p.pid}/wchan", encoding="ascii") as f:
             return "epoll" in f.read() or p.poll() is not None
     wait_for("an event loop", is_there)
+
+
+def wait_for_socket(path):
+    """Until somebody listens at it: the file is there a little before that."""
+    def listens():
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(os.fspath(path)) == 0
+    wait_for(f"somebody at {path}", listens)
 
 
 def text_files(roots):
@@ -410,7 +419,21 @@ class ClusterCase(Scratch):
         return self.job_get(job, "State") in ("done", "failed", "cancelled")
 
 
+our_ports = []  # sockets whose names say so, for as long as we live
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that the kernel gives to no client, and we to no other test: also while nobody listens at it."""
+    clients_from = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0])
+    for port in random.sample(range(10000, max(clients_from, 20000)), 1000):
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind(f"\0mr-test-port-{port}")
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+        except OSError:
+            name.close()
+            continue
+        our_ports.append(name)
+        return port
+    raise AssertionError("no port is free")

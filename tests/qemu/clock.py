@@ -330,7 +330,7 @@ class Clock(unittest.TestCase):
             if then >= midnight:
                 then = max(then - timed.SECOND, midnight)
             return timed.honest(request, then, leap=1 if now + shift < midnight else 0)
-        self.scene.fake = timed.serve_fake(answer, self.scene.port)
+        self.scene.fake, _ = timed.serve_fake(answer, self.scene.port)
         self.restart()
         self.wait_synchronised()
         self.assertTrue(self.kernel()["status"] & INS)

@@ -104,7 +104,7 @@ class Time(mr.Scratch):
         daemon = mr.Daemon(["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={conf}"],
                            str(self.dir / "bus.log"), self.env)
         self.addCleanup(daemon.kill)
-        mr.wait_for("the bus", lambda: (self.dir / "bus").exists())
+        mr.wait_for_socket(self.dir / "bus")
         self.env["DBUS_SYSTEM_BUS_ADDRESS"] = self.bus
 
     def daemon(self, name, *args, conf="", bus="none", log_level="debug"):
@@ -170,22 +170,22 @@ class Time(mr.Scratch):
 
     def fake_server(self, answer):
         """Serves as serve_fake() says, until the end of the case; returns where."""
-        port = mr.free_port()
-        self.addCleanup(serve_fake(answer, port).stop, None)
+        server, port = serve_fake(answer)
+        self.addCleanup(server.stop, None)
         return f"127.0.0.1:{port}"
 
 
-def serve_fake(answer, port):
-    """A gRPC server on loopback, whose answer(request, true time) gives the bytes of a reply."""
+def serve_fake(answer, port=0):
+    """A gRPC server on loopback, whose answer(request, true time) gives the bytes of a reply; and its port."""
     def handler(data, context):
         return answer(read_request(data), time.time_ns())
 
     server = grpc.server(futures.ThreadPoolExecutor(2))
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
         "mapreduced.time.v1.Time", {"SyncTime": grpc.unary_unary_rpc_method_handler(handler)})])
-    assert server.add_insecure_port(f"127.0.0.1:{port}") == port
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
-    return server
+    return server, port
 
 
 def honest(r, now, **changes):

@@ -80,11 +80,13 @@ class Exchange(timed.Time):
                     return None
                 except grpc.RpcError as e:
                     return e.code()
-            answers = [code() for _ in range(40)]
-            self.assertIsNone(answers[0])
-            self.assertIn(grpc.StatusCode.RESOURCE_EXHAUSTED, answers)
-            self.assertGreaterEqual(answers.count(None), 8)
-            self.assertLess(answers.count(None), 30)
+            begin, answers = time.monotonic(), []
+            while grpc.StatusCode.RESOURCE_EXHAUSTED not in answers:
+                self.assertLess(len(answers), 1000)
+                answers.append(code())
+            self.assertEqual(set(answers[:-1]), {None})
+            self.assertGreaterEqual(len(answers) - 1, 8)  # of four seconds, and what came since then
+            self.assertLessEqual(len(answers) - 1, 8 + 2 * (time.monotonic() - begin))
             mr.wait_for("the limit to pass", lambda: code() is None, 5)
         self.wait_log(server, "asks more often than RateLimit= allows")
 
@@ -146,17 +148,19 @@ class Clock(timed.Time):
         self.start_bus()
         client = self.client(server.address, dry_run="--dry-run=3,80", args=(f"--run-dir={self.dir}/run",))
         self.wait_state("synchronised")
-        time.sleep(8)
+
+        def is_right():
+            """The last exchange, too: it was off by 3 s."""
+            s = self.show("status")
+            last = [x for x in self.show("samples") if x["Outcome"] == "accepted"][-1]
+            return abs(s["Frequency"] + 80) < 20 and s["BoundNSec"] < SECOND // 100 and abs(last["OffsetNSec"]) < 200 * 1000
+        mr.wait_for("the clock to be right, and its frequency", is_right, 60)
         s = self.show("status")
         self.assertEqual(s["Steps"], 1)
         self.assertEqual(s["SelectedServer"], server.address)
         self.assertEqual(s["Stratum"], 2)
         self.assertTrue(s["DryRun"])
-        self.assertLess(abs(s["Frequency"] + 80), 20)
-        self.assertLess(s["BoundNSec"], SECOND // 100)
         samples = self.show("samples")
-        last = [x["OffsetNSec"] for x in samples if x["Outcome"] == "accepted"][-3:]
-        self.assertLess(min(map(abs, last)), 200 * 1000, samples)  # it was off by 3 s
         self.assertEqual([x["KernelStamps"] for x in samples if x["Outcome"] == "accepted"][-1], ["T1", "T2", "T3", "T4"])
         self.assertEqual(s["KernelStamps"], ["T1", "T2", "T3", "T4"])
         self.assertIn("Kernel stamps: T1 T2 T3 T4", self.ctl("time", "status").stdout.decode())
@@ -201,7 +205,7 @@ class Clock(timed.Time):
     def test_silence(self):
         """polls do not grow while the server is away; its return is noticed, the drift was kept"""
         self.start_bus()
-        server = self.server()
+        server = self.server(listen=f"127.0.0.1:{mr.free_port()}")  # which is free again when it comes back
         client = self.daemon("client", "--dry-run=0,50", f"--server={server.address}", bus=self.bus,
                              conf="[Time]\nPollIntervalMin=2s\nPollIntervalMax=36h\n")
         self.wait_state("synchronised")
@@ -210,10 +214,9 @@ class Clock(timed.Time):
                     self.show("servers")[0]["Reason"] == "timeout" or self.show("servers")[0]["Reach"] & 1 == 0)
         poll = self.show("servers")[0]["PollIntervalUSec"]
         exchanges = self.show("servers")[0]["Exchanges"]
-        time.sleep(7)
+        mr.wait_for("polls", lambda: self.show("servers")[0]["Exchanges"] >= exchanges + 3)
         s = self.show("servers")[0]
         self.assertEqual(s["PollIntervalUSec"], poll)
-        self.assertGreaterEqual(s["Exchanges"], exchanges + 2)
         self.wait_log(client, "Connection refused")
         told = [line for line in self.log_of(client).splitlines() if "Connection refused" in line]
         unused = [line for line in told if "is not used" in line]  # comes when its answers have become too old

@@ -25,10 +25,9 @@ class Workers(mr.ClusterCase):
         """each heartbeat measures the worker's clock; the offset's bound holds the true one, 0"""
         def measured():
             rows = json.loads(self.ctl("workers", "--json=short").stdout)
-            return len(rows) == 2 and all(r["ClockOffsetBoundUSec"] for r in rows) and rows
+            return len(rows) == 2 and all((r["ClockOffsetBoundUSec"] or 10**6) < 10**6 for r in rows) and rows
         for row in mr.wait_for("the clocks to be measured", measured):
             self.assertLessEqual(abs(row["ClockOffsetUSec"]), row["ClockOffsetBoundUSec"])
-            self.assertLess(row["ClockOffsetBoundUSec"], 10**6)
             self.assertIsInstance(row["ClockSynchronised"], bool)
         self.assertIn("CLOCK", self.ctl("workers").stdout.decode())
 
@@ -58,11 +57,18 @@ class Skew(mr.ClusterCase):
         for name, words in (("w1", r"its clock is (2|1\.9\d*|2\.0\d*)s ahead of the master's"),
                             ("w2", r"its clock is (3|2\.9\d*|3\.0\d*)s behind the master's")):
             mr.wait_for(f"the warning of {name}", lambda n=name, w=words: re.search(w, self.reason(n)))
+        self.wait_for_workers(3)
         self.assertEqual(self.reason("w0"), "")
 
         before = time.time_ns() // 1000
-        text = self.file("in/text", b"one two two\n" * 2000)
-        job = self.submit("--app=wordcount", "--split-size=4K", "--reduces=3", text)
+        for i in range(6):
+            self.file(f"in/{i}", b"one two two\n" * 300)
+        # All slots are taken, so that each worker has a part in it.
+        hold = self.dir / "hold"
+        job = self.submit("--mapper", f"while [ ! -e {hold} ]; do sleep 0.02; done; cat", "--reducer=cat", "--reduces=3",
+                          "--backups=no", "--input", self.dir / "in")
+        mr.wait_for("six maps", lambda: self.job_get(job, "MapsRunning") == 6)
+        hold.touch()
         mr.wait_for("the job", lambda: self.job_is_over(job))
         self.assertEqual(self.job_get(job, "State"), "done")
         after = time.time_ns() // 1000

@@ -14,6 +14,7 @@ import unittest
 from concurrent import futures
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "lib"))
+import mr  # noqa: E402
 import tap  # noqa: E402
 
 try:
@@ -242,7 +243,7 @@ class Faults(Example):
                 self.assertCounts(client(server.address, SENTENCE))
                 server.process.send_signal(signal.SIGSTOP)
                 with self.start_client(server.address, mode) as p:
-                    time.sleep(0.3)
+                    mr.wait_for_loop(p)
                     self.assertIsNone(p.poll(), "the client waits")
                     start = time.monotonic()
                     server.process.kill()
@@ -260,7 +261,7 @@ class Faults(Example):
                 p = client(server.address, SENTENCE, mode=mode, timeout=0.3)
                 self.assertRefused(p, "DEADLINE_EXCEEDED: ")
                 self.assertGreater(time.monotonic() - start, 0.29)
-                self.assertLess(time.monotonic() - start, 2 * SLOW)
+                self.assertLess(time.monotonic() - start, 10)  # what it is unless it is given
 
     def test_not_grpc(self):
         """a peer that speaks something else ends the call with a status"""

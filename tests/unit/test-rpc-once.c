@@ -348,7 +348,7 @@ static void test_reply_without_room_is_given_once_and_then_said_to_be_lost(void)
 
 static void test_forgotten_client_is_told_so(void)
 {
-        EvgrpcOnceOptions options = {.lease_usec = 200000};
+        EvgrpcOnceOptions options = {.lease_usec = 1000000};
         g_autofree char *epoch = NULL, *text = NULL, *later = NULL;
         OnceFixture o;
 
@@ -356,9 +356,11 @@ static void test_forgotten_client_is_told_so(void)
         epoch = server_epoch(&o);
         g_assert_cmpint(try(&o, "one", CLIENT_A, "1", "1", epoch), ==, EVGRPC_OK);
         g_assert_cmpint(try(&o, "one", CLIENT_A, "1", "1", epoch), ==, EVGRPC_OK);
-        run_for(&o.f, 600);
-        later = server_epoch(&o);
-        g_assert_cmpstr(later, !=, epoch);
+        do { /* the one who asks is not silent */
+                g_free(later);
+                run_for(&o.f, 50);
+                later = server_epoch(&o);
+        } while (g_str_equal(later, epoch));
         g_assert_cmpint(try_on(&o, o.f.channel, "Unary", "one", CLIENT_A, "1", "1", epoch, &text),
                         ==, EVGRPC_ABORTED);
         g_assert_nonnull(strstr(text, "lease"));

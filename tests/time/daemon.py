@@ -25,6 +25,7 @@ class Exchange(timed.Time):
     @NEED_GRPC
     def test_plain_grpc_client(self):
         """a plain gRPC client gets the time: T2, T3, stratum, leap, root distance, ids"""
+        self.kernel_tells()
         server = self.server(stratum=3)
         with grpc.insecure_channel(server.address) as channel:
             call = channel.unary_unary(timed.METHOD)
@@ -103,6 +104,7 @@ class Exchange(timed.Time):
 
     def test_query(self):
         """mrctl time query prints one exchange, and its numbers fit together"""
+        self.kernel_tells()
         server = self.server(stratum=2)
         p = self.query(server.address)
         self.assertEqual(p.returncode, 0, p.stderr)

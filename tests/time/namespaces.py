@@ -115,6 +115,7 @@ class Namespaces(timed.Time):
 
     def test_two_namespaces_under_load(self):
         """the clock's error with four busy processes beside it, and chronyd's exchanges (bar: rms of 10 us)"""
+        self.kernel_tells()
         for _ in range(BUSY):
             p = subprocess.Popen([sys.executable, "-c", BUSY_PROGRAM, str(SECONDS + 60), str(os.getpid())])
             self.addCleanup(lambda p=p: (p.kill(), p.wait()))

@@ -7,6 +7,7 @@ test wants. As all of them run on one kernel, each is given a clock number of it
 import json
 import pathlib
 import signal
+import socket
 import struct
 import sys
 import time
@@ -23,6 +24,7 @@ except ImportError:
 DAEMON = str(mr.BUILD / "daemons/timesyncd-lite/timesyncd-lite")
 METHOD = "/mapreduced.time.v1.Time/SyncTime"
 SECOND = 10**9
+SO_TIMESTAMPING, SOF_TIMESTAMPING_RX_SOFTWARE, SOF_TIMESTAMPING_SOFTWARE = 37, 1 << 3, 1 << 4  # <linux/net_tstamp.h>
 
 # ---- The messages, in protobuf's wire format, so that no generated code is needed --------------------------------
 
@@ -106,6 +108,18 @@ class Time(mr.Scratch):
         self.addCleanup(daemon.kill)
         mr.wait_for_socket(self.dir / "bus")
         self.env["DBUS_SYSTEM_BUS_ADDRESS"] = self.bus
+
+    def kernel_tells(self):
+        """It begins to note when packets come some moments after a socket asks, and stops with the last one: here is one that asks."""
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(s.close)
+        s.bind(("127.0.0.1", 0))
+        s.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE)
+
+        def is_told():
+            s.sendto(b"x", s.getsockname())
+            return s.recvmsg(1, 256)[1]
+        mr.wait_for("the kernel's times", is_told)
 
     def daemon(self, name, *args, conf="", bus="none", log_level="debug"):
         self.ids += 1

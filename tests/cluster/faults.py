@@ -45,6 +45,23 @@ int fsync(int fd)
 }
 """
 
+# A worker that is about to put its second map output in place ends there.
+DIE_AT_THE_SECOND = """
+#include <dlfcn.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+int renameat(int from_fd, const char *from, int to_fd, const char *to)
+{
+        static int outputs;
+
+        if (strncmp(to, "map-", 4) == 0 && ++outputs == 2)
+                kill(getpid(), SIGKILL);
+        return ((int (*)(int, const char *, int, const char *)) dlsym(RTLD_NEXT, "renameat"))(from_fd, from, to_fd, to);
+}
+"""
+
 
 class Relay:
     """A way to @to through another address, with the same port, that can be cut while both ends live."""
@@ -82,7 +99,7 @@ class Relay:
 
     def cut(self):
         """Ends what goes through it now; who comes anew is let through."""
-        for pair in self.pairs:
+        for pair in list(self.pairs):
             for s in pair:
                 try:
                     s.shutdown(socket.SHUT_RDWR)
@@ -95,16 +112,25 @@ class Relay:
         self.cut()
 
 
-class WorkerLost(fault.FaultCase):
+class Dying(fault.FaultCase):
+    def preload(self, source, *flags):
+        """What the daemons started within are loaded with."""
+        library = self.dir / "die.so"
+        mr.call("cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library, self.file("die.c", source), *flags)
+        return unittest.mock.patch.dict(self.env, LD_PRELOAD=str(library),
+                                        ASAN_OPTIONS=self.env["ASAN_OPTIONS"] + ":verify_asan_link_order=0")
+
+
+class WorkerLost(Dying):
     def test_worker_dies_in_the_maps(self):
         """kill -9 of a worker in the maps: its running maps run again, and its finished ones, which a reduce needs"""
         job = self.half_mapped()
         name, worker = self.worker_that(lambda n: self.on(job, "map", "done", n))
         again = len(self.on(job, "map", "done", name)) + len(self.on(job, "map", "running", name))
-        shuffling = len(self.on(job, "reduce", "running", name))
+        shuffling, held = len(self.on(job, "reduce", "running", name)), len(self.on(job, "map", "done", name))
         self.breaks()
         worker.kill()
-        mr.wait_for("the loss", lambda: self.job_get(job, "MapOutputsLost") > 0)
+        mr.wait_for("the loss", lambda: self.job_get(job, "MapOutputsLost") == held)
         self.notices(job, "attempt-lost")
         self.hold.touch()
         self.assertRight(job, maps=12 + again, reduces=2 + shuffling)
@@ -141,7 +167,7 @@ class WorkerLost(fault.FaultCase):
         held = len(self.on(job, "map", "done", name))
         worker.kill()
         mr.wait_for("the loss", lambda: self.job_get(job, "MapOutputsLost") == held)
-        self.kill_master()
+        self.kill_master("--lease=60")
         mr.wait_for("the reduces again", lambda: self.slots_used() == 2)
         time.sleep(1)  # as long as an assignment takes that must not be
         self.assertEqual(self.job_get(job, "MapsDone"), 12)
@@ -189,7 +215,7 @@ class WorkerLost(fault.FaultCase):
         for r in relays:
             self.addCleanup(r.end)
         self.workers = [self.start_worker(i, f"--listen=127.0.0.{i + 2}:{r.port}", f"--advertise=127.0.0.{i + 12}") for i, r in enumerate(relays)]
-        mr.wait_for("the workers", lambda: self.get("WorkersAlive") == 3)
+        self.wait_registered(0, 1, 2)
         job = self.half_mapped()
         name, _ = self.worker_that(lambda n: self.on(job, "map", "done", n))
         maps, reduces = self.in_hand(job, name)
@@ -217,14 +243,17 @@ class WorkerLost(fault.FaultCase):
 
     def test_builtin_loses_a_worker(self):
         """kill -9 of a worker during a built-in word count of many splits"""
+        self.workers[1].kill(signal.SIGTERM)
+        with self.preload(DIE_AT_THE_SECOND):
+            self.workers[1] = self.start_worker(1)
+        self.wait_registered(1)
         self.file("in/big", fault.text(60000))
         self.want = mr.coreutils_wordcount([str(self.dir / "in/big")])
         self.lines = 60000
         job = self.submit("--app", "wordcount", "--input", self.dir / "in", "--split-size", "16K", "--reduces", "4",
                           "--output", self.dir / "out")
-        mr.wait_for("some maps", lambda: self.job_get(job, "MapsDone") >= 20)
-        self.breaks()
-        self.workers[1].kill()
+        mr.wait_for("its end", lambda: not self.workers[1].alive())
+        self.broke = self.since(job, "attempt-lost")
         self.assertOk(self.ctl("wait", "-q", job))
         maps = self.job_get(job, "Maps") + self.lost(job, "map")
         # Those of the dead worker's finished maps run again that a reduce had not read.
@@ -247,7 +276,7 @@ class WorkerBack(fault.FaultCase):
         i = int(name[1:])
         self.workers[i] = self.start_worker(i)
         mr.wait_for("the loss", lambda: self.job_get(job, "AttemptsLost") == running + shuffling)
-        self.wait_for_workers(3)
+        self.wait_registered(i)
         self.notices(job, "attempt-lost")
         self.hold.touch()
         self.assertRight(job, maps=12 + running, reduces=2 + shuffling)
@@ -265,7 +294,7 @@ class WorkerBack(fault.FaultCase):
         os.truncate(runs[1], runs[1].stat().st_size // 2)
         i = int(name[1:])
         self.workers[i] = self.start_worker(i)
-        self.wait_for_workers(3)
+        self.wait_registered(i)
         self.hold.touch()
         self.assertRight(job, maps=(12 + running, 12 + running + 2), reduces=2 + shuffling)
         self.notices(job, "attempt-lost")
@@ -299,19 +328,24 @@ class OutputLost(fault.FaultCase):
         self.wait_maps(job, 9, 1)
         runs = sorted(self.dir.glob(f"spool-w*/jobs/{job}-*/map-*.run"))
         self.assertEqual(len(runs), 9)
+        self.breaks()
         # One on each worker, in both partitions: a reduce reads those of its own host in place.
         for run in {r.parents[2]: r for r in runs}.values():
             size = run.stat().st_size
             fault.flip_bit(run, size // 4)
             fault.flip_bit(run, size * 3 // 4)
-        self.breaks()
         self.hold.touch()
         self.assertRight(job, maps=(11, 13), reduces=2)
         self.notices(job, "map-output-lost")
         self.assertRegex(self.events(job), "(?i)checksum|damaged|corrupt")
 
 
-class MasterLost(fault.FaultCase):
+class MasterLost(Dying):
+    """It is expected back, and so are its workers, within their lease, which is long here: they ask for it ever more seldom."""
+
+    def start_master(self, *extra):
+        return super().start_master("--lease=60", *extra)
+
     def test_finished_maps_outlive_the_master(self):
         """kill -9 of the master between two maps: the job goes on, finished maps are not run again"""
         job = self.half_mapped()
@@ -351,11 +385,9 @@ class MasterLost(fault.FaultCase):
         self.job_input(6)
         job = self.count_job(reducer=self.holding("*", SUM, "mapreduce_task_partition"))
         self.wait_maps(job, 6)
+        mr.wait_for("the reduces", lambda: self.slots_used() == 2)
         self.assertEqual(self.master.kill(signal.SIGTERM), 0)
-        preload = self.dir / "die.so"
-        mr.call("cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", preload, self.file("die.c", DIE_BEFORE_SYNC), f'-DPLACE="{self.out}"')
-        with unittest.mock.patch.dict(self.env, LD_PRELOAD=str(preload),
-                                      ASAN_OPTIONS=self.env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"):
+        with self.preload(DIE_BEFORE_SYNC, f'-DPLACE="{self.out}"'):
             self.start_master()
         self.hold.touch()
         self.breaks()
@@ -375,7 +407,7 @@ class MasterLost(fault.FaultCase):
         sent = self.submit("--mapper", WORDS, "--reducer", self.holding("*", SUM, "mapreduce_task_partition"),
                            "--input", self.dir / "in", "--reduces", 2)
         for job in (shared, sent):
-            mr.wait_for("the reduces", lambda: all(t["State"] == "running" for t in self.tasks(job, "reduce")))
+            self.wait_maps(job, 6)
         mr.wait_for("their commands", lambda: self.slots_used() == 4)
         self.master.kill()
         self.hold.touch()
@@ -403,17 +435,17 @@ class MasterLost(fault.FaultCase):
         for i, w in enumerate(self.workers):
             w.kill(signal.SIGTERM)
             self.workers[i] = self.start_worker(i, f"--config={conf}")
-        self.wait_for_workers(3)
+        self.wait_registered(0, 1, 2)
         self.job_input(12)
-        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", "head -c 0; sleep 4322 & wait; " + WORDS))
+        job = self.count_job(mapper=self.holding("*f00[6-9]|*f01*", f"head -c 0; sleep {fault.NAP} & wait; {WORDS}"))
         self.hold.touch()  # all maps wait for ever
-        mr.wait_for("the mappers", lambda: len(fault.commands(b"sleep\x004322\x00")) == 6)
+        mr.wait_for("the mappers", lambda: len(fault.sleepers()) == 6)
         self.breaks()
         self.master.kill()
-        mr.wait_for("the commands to end", lambda: not fault.commands(b"sleep\x004322\x00"), 10)
+        mr.wait_for("the commands to end", lambda: not fault.sleepers(), 10)
         self.notices()
         self.start_master()
-        mr.wait_for("the mappers again", lambda: len(fault.commands(b"sleep\x004322\x00")) == 6)
+        mr.wait_for("the mappers again", lambda: len(fault.sleepers()) == 6)
         self.took("over")
         self.assertEqual(self.job_get(job, "AttemptsLost"), 6)
         self.assertOk(self.ctl("cancel", job))
@@ -532,12 +564,14 @@ class Stable(fault.FaultCase):
     def test_stable_master_restarts(self):
         """a master killed over a job on stable storage goes on with all that is there"""
         job = self.half_mapped(self.stable_job)
-        self.kill_master()
+        self.kill_master("--lease=60")
         self.hold.touch()
         self.assertRight(job, maps=12, reduces=2)
 
 
 class FileSystems(fault.FaultCase):
+    ALIVE = "echo reporter:status:held >&2; sleep 0.02"  # no time limit ends a mapper that the test holds
+
     @unittest.skipUnless(os.geteuid() == 0, "only root can mount the small file system")
     def test_disk_full(self):
         """a worker whose spool fills up: its attempts fail with that word, leave nothing, and run elsewhere"""
@@ -549,7 +583,7 @@ class FileSystems(fault.FaultCase):
         self.addCleanup(subprocess.run, ["umount", "-l", str(spool)], check=False)
         conf = self.file("workerd.conf", "[Worker]\nMinFree=0\n")
         self.workers[0] = self.start_worker(0, f"--config={conf}")
-        self.wait_for_workers(3)
+        self.wait_registered(0)  # with a new id, for its spool is new
         self.job_input(6, lines=20000)
         job = self.count_job()
         self.breaks(job)
@@ -569,7 +603,7 @@ class FileSystems(fault.FaultCase):
     def test_input_hangs(self):
         """an input on a file system that hangs: its attempt alone waits, until TaskTimeout=; the worker goes on, and so does the job"""
         self.job_input(12)
-        job = self.count_job("--task-timeout", "2s", "--max-attempts", 50, mapper=self.holding("*f00[0-5]", WORDS))
+        job = self.count_job("--task-timeout", "2s", "--max-attempts", 50, mapper=self.holding("*f00[0-5]", WORDS, meanwhile=self.ALIVE))
         self.wait_maps(job, 0, 6)
         late, aside = self.dir / "in/f011", self.dir / "aside"
         os.rename(late, aside)  # the same file when it comes back: as planned
@@ -594,7 +628,7 @@ class FileSystems(fault.FaultCase):
     def test_output_hangs(self):
         """an output directory on a file system that hangs: its attempts alone wait; workers and other jobs go on, and so does the job"""
         self.job_input(6)
-        job = self.count_job("--task-timeout", "2s", "--max-attempts", 50, mapper=self.holding("*", WORDS))
+        job = self.count_job("--task-timeout", "2s", "--max-attempts", 50, mapper=self.holding("*", WORDS, meanwhile=self.ALIVE))
         self.wait_maps(job, 0, 6)
         temporary, aside = self.out / "_temporary", self.dir / "aside"
         os.rename(temporary, aside)

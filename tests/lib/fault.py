@@ -15,6 +15,7 @@ import time
 import mr
 
 WORDS = "tr -s '[:space:]' '\\n' | grep -av '^$' | sed 's/$/\\t1/'"
+NAP = str(86400 + os.getpid())  # seconds: what sleeps so long is known by it among other programs that run tests
 SUM = "awk -F '\\t' '{n[$1] += $2} END {for (w in n) printf \"%s\\t%d\\n\", w, n[w]}'"
 
 
@@ -119,10 +120,10 @@ class FaultCase(Timed):
         self.want = mr.coreutils_wordcount(mr.text_files([tree]))
         return tree
 
-    def holding(self, pattern, command, variable="mapreduce_map_input_file"):
+    def holding(self, pattern, command, variable="mapreduce_map_input_file", meanwhile="sleep 0.02"):
         """The command, for whose tasks the variable matches only after the hold is lifted."""
         self.hold = self.dir / "hold"
-        return f"case ${variable} in {pattern}) while [ ! -e {self.hold} ]; do sleep 0.02; done;; esac; {command}"
+        return f"case ${variable} in {pattern}) while [ ! -e {self.hold} ]; do {meanwhile}; done;; esac; {command}"
 
     def count_job(self, *args, mapper=WORDS, reducer=SUM, reduces=2):
         """Submits the word count as a Hadoop Streaming job with an output directory."""
@@ -135,6 +136,7 @@ class FaultCase(Timed):
         self.job_input(12)
         job = (submit or self.count_job)(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
         self.wait_maps(job, 6, 6)
+        self.wait_begun(job, 6)
         return job
 
     def in_hand(self, job, worker):
@@ -151,6 +153,21 @@ class FaultCase(Timed):
     def wait_maps(self, job, done, running=None):
         mr.wait_for(f"{done} maps", lambda: self.job_get(job, "MapsDone") == done
                     and (running is None or self.job_get(job, "MapsRunning") == running))
+
+    def wait_begun(self, job, maps):
+        """Until the workers of so many maps have said that they run: those that the master has given away may be on their way."""
+        def running():
+            p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}", "org.mapreduced.Master1.Job",
+                            "ListAttempts", "suu", "map", "0", "0")
+            return sum(row[6] == "running" for row in json.loads(p.stdout)["data"][0])
+        mr.wait_for(f"{maps} maps to have begun", lambda: running() == maps)
+
+    def wait_registered(self, *indices):
+        """Until workers that were started anew are: as long as a lease lasts the master counts those that were there before."""
+        for i in indices:
+            mr.wait_for(f"w{i} to register", lambda i=i: self.get(
+                "State", "/org/mapreduced/Worker1", "org.mapreduced.Worker1.Manager", fail=False,
+                service=f"org.mapreduced.Worker1.w{i}") == "registered")
 
     def worker_that(self, condition):
         """The first worker, by name, of which it is true; and its daemon."""
@@ -256,10 +273,10 @@ class FaultCase(Timed):
         self.assertOk(p)
         return sum(r["SlotsUsed"] for r in json.loads(p.stdout))
 
-    def kill_master(self):
+    def kill_master(self, *extra):
         self.breaks()
         self.master.kill()
-        self.start_master()
+        self.start_master(*extra)
         self.notices()
 
 
@@ -289,6 +306,10 @@ class Hang:
             os.close(self.fd)
             self.fd = -1
             subprocess.run(["umount", "-l", str(self.place)], check=False)
+
+
+def sleepers():
+    return commands(f"sleep\0{NAP}\0".encode())
 
 
 def commands(line):

@@ -126,11 +126,11 @@ class Hosts(unittest.TestCase):
         """the units run, each as its own user, and say how they are"""
         for host in self.workers:
             self.assertEqual(host.show(WORKER, "ActiveState"), "active")
-            self.assertIn("Registered with 10.99.0.1:7077", host.show(WORKER, "StatusText"))
+            host.wait_until("its status", lambda h=host: "Registered with 10.99.0.1:7077" in h.show(WORKER, "StatusText"), 10)
             pid = host.show(WORKER, "MainPID")
             user = host.run("stat", "-c", "%U:%G", f"/proc/{pid}").stdout.strip()
             self.assertEqual(user, "mr-worker:mapreduced")
-        self.assertIn("4 workers alive", self.master.show(MASTER, "StatusText"))
+        self.master.wait_until("its status", lambda: "4 workers alive" in self.master.show(MASTER, "StatusText"), 10)
         for unit in (MASTER, WORKER):
             text = self.master.run("systemctl", "status", "--no-pager", unit).stdout
             self.assertIn("active (running)", text)
@@ -306,20 +306,23 @@ class Hosts(unittest.TestCase):
         p = self.mrctl("run", "--input", "/srv/shared/text", "--mapper", "exit 3", "--reducer", "cat", check=False)
         self.assertEqual(p.returncode, 1)
         job = self.newest_job()
+        # What a daemon has said is in the journal a little later.
+        explained = lambda: self.master.run("journalctl", "-q", "-x", f"MR_JOB={job}").stdout  # noqa: E731
+        self.master.wait_until("the explanation", lambda: f"Subject: Job {job} failed" in explained(), 10)
         story = self.master.journal(f"MR_JOB={job}", "SYSLOG_IDENTIFIER=mr-masterd")
         for word in ("submitted", "failed"):
             self.assertIn(word, story)
-        rows = []
-        for host in self.workers:
-            out = host.output("journalctl", "-q", "-o", "json", f"MR_JOB={job}", "SYSLOG_IDENTIFIER=mr-workerd")
-            rows += [json.loads(line) for line in out.splitlines()]
-        self.assertTrue(rows, "".join(h.journal("-n", "20", "-u", WORKER) for h in self.workers))
+        def told():
+            found = []
+            for host in self.workers:
+                out = host.output("journalctl", "-q", "-o", "json", f"MR_JOB={job}", "SYSLOG_IDENTIFIER=mr-workerd")
+                found += [json.loads(line) for line in out.splitlines()]
+            return found
+        rows = self.master.wait_until("what the workers say", told, 10)
         for row in rows:
             self.assertIn(row["MR_WORKER"], ("master", "one", "two", "three"))
             self.assertTrue(row["MR_TASK"].startswith("map-"))
             self.assertIn("MR_ATTEMPT", row)
-        text = self.master.run("journalctl", "-q", "-x", f"MR_JOB={job}").stdout
-        self.assertIn(f"Subject: Job {job} failed", text)
 
     def newest_job(self):
         return self.master.run("busctl", "call", "org.mapreduced.Master1", "/org/mapreduced/Master1",
@@ -435,10 +438,11 @@ class Hosts(unittest.TestCase):
         self.assertRegex(p.stdout, "(?i)not allowed|access denied|authori[sz]|authentication")
         p = self.mrctl("submit", "--input", "/srv/shared/text", "--mapper", "sleep 1000", "--reducer", "cat", user="alice")
         job = self.newest_job()
+        self.master.wait_until("its plan", lambda: self.job_state(job) == "running")
         self.assertNotEqual(self.mrctl("cancel", job, user="bob", check=False).returncode, 0)
         self.assertEqual(self.job_state(job), "running")
         self.mrctl("cancel", job, user="alice")
-        self.assertEqual(self.job_state(job), "cancelled")
+        self.master.wait_until("its end", lambda: self.job_state(job) == "cancelled")
         self.assertEqual(self.mrctl("list", user="bob").returncode, 0)
 
     @long_form
@@ -524,8 +528,8 @@ class Hosts(unittest.TestCase):
         container.call("bash", "-c", f"{make} 2>/dev/null")
         target = f"{self.master.address}:{PORT}"
         for options in ((), ("-cert", f"{self.cluster.dir}/c", "-key", f"{self.cluster.dir}/k")):
-            p = self.cluster.outside("bash", "-c", 'sleep 1 | "$@"', "sh", "openssl", "s_client", "-connect", target,
-                                     "-alpn", "h2", *options)
+            p = self.cluster.outside("bash", "-c", 'coproc sleep 30; "$@" <&"${COPROC[0]}"; kill "$COPROC_PID"', "sh", "openssl",
+                                     "s_client", "-connect", target, "-alpn", "h2", *options)
             self.assertRegex(p.stdout.decode(errors="replace"), "alert|error")
         p = self.cluster.outside("bash", "-c", f"printf 'PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n' | timeout 5 nc -q 2 "
                                  f"{self.master.address} {PORT} | xxd -p")

@@ -11,6 +11,7 @@ A seed chooses everything but the machine's own timing. It is printed; it and th
     CHAOS_SEED=4711 CHAOS_PLANS=20 python3 tests/cluster/chaos.py              # the schedules alone
 """
 
+import glob
 import json
 import os
 import pathlib
@@ -236,18 +237,17 @@ class Chaos(mr.ClusterCase):
         return lambda: path.unlink(missing_ok=True)
 
     def do_flip(self, target, choice):
-        runs = sorted([*self.dir.glob("spool-w*/jobs/*/map-*.run"), *self.shared.glob("*/map-*.run")])
-        if runs:
-            try:
-                path = runs[int(choice * len(runs))]
-                with open(path, "r+b") as f:
-                    offset = int(choice * 1000003) % os.path.getsize(path)
-                    f.seek(offset)
-                    byte = f.read(1)[0]
-                    f.seek(offset)
-                    f.write(bytes([byte ^ (1 << int(choice * 8))]))
-            except (OSError, ValueError, ZeroDivisionError):
-                pass  # it is gone meanwhile
+        runs = sorted([*glob.glob(f"{self.dir}/spool-w*/jobs/*/map-*.run"), *glob.glob(f"{self.shared}/*/map-*.run")])
+        try:
+            path = runs[int(choice * len(runs))]
+            with open(path, "r+b") as f:
+                offset = int(choice * 1000003) % os.path.getsize(path)
+                f.seek(offset)
+                byte = f.read(1)[0]
+                f.seek(offset)
+                f.write(bytes([byte ^ (1 << int(choice * 8))]))
+        except (OSError, IndexError, ZeroDivisionError):
+            pass  # there is none, or it is gone meanwhile
         return lambda: None
 
     def do_master(self, _, __):
@@ -300,7 +300,7 @@ class Chaos(mr.ClusterCase):
         for i in range(WORKERS):
             for part in ("tmp", "jobs"):
                 found += list((self.dir / f"spool-w{i}" / part).iterdir())
-        return found + list(self.shared.iterdir()) + list((self.dir / "master" / "jobs").glob("*/*"))
+        return found + list(self.shared.iterdir()) + glob.glob(f"{self.dir}/master/jobs/*/*", include_hidden=True)
 
     def one_round(self, plan):
         job = self.submit_round(plan)

@@ -6,6 +6,7 @@ noticed and until the job was over are printed, for tests/bench/faults.py.
 """
 
 import ctypes
+import glob
 import json
 import os
 import pathlib
@@ -258,7 +259,7 @@ class FaultCase(Timed):
             for w in living:
                 spool = pathlib.Path(next(a for a in w.args if a.startswith("--spool=")).removeprefix("--spool="))
                 found += [p for part in ("tmp", "jobs") for p in (spool / part).iterdir() if not p.name.startswith(running)]
-            for p in (self.dir / "master" / "jobs").glob("*/*"):
+            for p in map(pathlib.Path, glob.glob(f"{self.dir}/master/jobs/*/*", include_hidden=True)):  # pathlib's does not bear what goes meanwhile
                 state = states.get(p.parent.name, "forgotten")
                 if state in ("done", "cancelled", "forgotten") or (state == "failed" and p.name != "files"):
                     found.append(p)

@@ -42,7 +42,9 @@ class Users(polkit.SeveralUsers):
     def submit(self, uid, priority="normal"):
         p, tokens = self.try_submit(uid, priority)
         self.assertEqual(p.returncode, 0, p.stdout)
-        return p.stdout.split()[1].strip('"'), tokens
+        job = p.stdout.split()[1].strip('"')
+        mr.wait_for(f"the plan of job {job}", lambda: self.state(job) != "planning")  # a slot that becomes free before is another's
+        return job, tokens
 
     def give(self, tokens, count, name="t"):
         for i in range(count):

@@ -196,7 +196,7 @@ class Contract(mr.ClusterCase):
                 nonlocal seen
                 seen += monitor.stdout.read() or b""
                 found = []
-                for row in seen.split(b"\n"):
+                for row in seen.split(b"\n")[:-1]:  # what follows the last newline is half a row
                     if b"PropertiesChanged" in row:
                         body = json.loads(row)["payload"]["data"]
                         if body[0] == "org.mapreduced.Master1.Job" and "State" in body[1]:

@@ -110,7 +110,7 @@ class Reuse(fault.FaultCase):
         self.job()
         first = self.last
         self.touch(self.dir / "in" / "f004", fault.text(650))
-        self.kill_master()
+        self.kill_master("--lease=60")
         self.wait_for_workers(3)
         self.assertEqual(set(self.whys(first)), {"this piece of input was not seen before"})
         run, _, why = self.job("--reduces", 3)  # to come
@@ -123,7 +123,8 @@ class Reuse(fault.FaultCase):
         before = self.whys(held)
         self.assertIn("the program, its files", before[0])
         self.assertEqual(set(before[1:]), {None})
-        self.kill_master()
+        self.wait_begun(held, self.FILES - 1)
+        self.kill_master("--lease=60")
         self.wait_for_workers(3)
         self.hold.touch()
         self.assertRight(held, maps=self.FILES, reduces=2)
@@ -193,7 +194,7 @@ class Reuse(fault.FaultCase):
             w.kill()
         mr.wait_for("the loss of all", lambda: self.get("WorkersAlive") == 0)
         self.workers = [self.start_worker(i) for i in range(3)]
-        self.wait_for_workers(3)
+        self.wait_registered(0, 1, 2)
         run, _, _ = self.job()
         self.assertEqual(run, [])
         held = len(list((self.dir / "spool-w1" / "cache").glob("*.run")))
@@ -213,7 +214,12 @@ class Reuse(fault.FaultCase):
         run, reused, _ = self.job()
         self.assertEqual((len(run), len(reused)), (1, self.FILES - 1))
         self.assertEqual(self.job_get(self.last, "MapOutputsLost"), 1)
-        mr.wait_for("the bad one to be dropped", lambda: not bad.exists() or bad.stat().st_ino != inode, 10)
+        def is_dropped():
+            try:
+                return bad.stat().st_ino != inode
+            except FileNotFoundError:
+                return True
+        mr.wait_for("the bad one to be dropped", is_dropped, 10)
         run, _, _ = self.job()
         self.assertEqual(run, [])
 

@@ -33,13 +33,14 @@ class TaskSocket(mr.ClusterCase):
 
     def tasks(self):
         """Children of the activator, each an mr-task."""
-        return [int(p) for p in
-                pathlib.Path(f"/proc/{self.activator.pid}/task/{self.activator.pid}/children").read_text().split()
-                if b"mr-task" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes()]
+        return [p for p in self.children(self.activator.pid) if b"mr-task" in self.cmdline(p)]
 
-    def children_of_the_worker(self):
-        pid = self.workers[0].pid
-        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    @staticmethod
+    def children(pid):
+        try:
+            return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except OSError:  # it has ended
+            return []
 
     def test_answer(self):
         """jobs of a built-in and of commands have coreutils' answer"""
@@ -52,7 +53,7 @@ class TaskSocket(mr.ClusterCase):
                      "--input", files[0])
         self.assertOk(p)
         self.assertSameLines(p.stdout, mr.coreutils_wordcount(files[:1]))
-        self.assertEqual(self.children_of_the_worker(), [])
+        self.assertEqual(self.children(self.workers[0].pid), [])
 
     def test_environment(self):
         """what the service manager told mr-task does not reach the commands"""
@@ -76,10 +77,7 @@ class TaskSocket(mr.ClusterCase):
         todo, found = [self.activator.pid], []
         while todo:
             pid = todo.pop()
-            try:
-                todo += map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-            except OSError:
-                continue
+            todo += self.children(pid)
             found.append(pid)
         return found
 
@@ -96,7 +94,7 @@ class TaskSocket(mr.ClusterCase):
         job = self.submit("--mapper", f"if mkdir {flag}; then sleep 1000; else cat; fi", "--reducer", "cat",
                           "--input", self.file("in", "x\n"))
         mr.wait_for("the command", flag.exists)
-        victim = next(p for p in self.tasks() if pathlib.Path(f"/proc/{p}/task/{p}/children").read_text().split())
+        victim = next(p for p in self.tasks() if self.children(p))
         os.kill(victim, signal.SIGKILL)
         mr.wait_for("the job", lambda: self.job_is_over(job))
         self.assertEqual(self.job_get(job, "State"), "done")
@@ -107,7 +105,7 @@ class TaskSocket(mr.ClusterCase):
         mapper = "echo $$ > pid; sleep 1000"
         job = self.submit("--mapper", mapper, "--max-attempts=1", "--input", self.file("in", "x\n"))
         mr.wait_for("the command", lambda: any(b"sleep" in self.cmdline(p) for p in self.everything()))
-        os.kill(next(p for p in self.tasks() if pathlib.Path(f"/proc/{p}/task/{p}/children").read_text().split()), signal.SIGKILL)
+        os.kill(next(p for p in self.tasks() if self.children(p)), signal.SIGKILL)
         mr.wait_for("the job", lambda: self.job_is_over(job))
         why = json.loads(self.ctl("why", "--json=short", job).stdout)
         self.assertEqual((why["State"], why["CauseWord"], why["Attempt"]["Cause"]), ("failed", "task-process-ended", "task-process-ended"))

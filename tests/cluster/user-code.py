@@ -196,19 +196,19 @@ class Limits(fault.FaultCase):
         """a mapper that hangs is ended after TaskTimeout=, runs elsewhere, and the job ends well"""
         self.job_input(6)
         flag = self.dir / "hung"
-        job = self.count_job("--task-timeout", f"{mr.SLOW}s", mapper=f"if mkdir {flag} 2>/dev/null; then sleep 4323; fi; {WORDS}")
+        job = self.count_job("--task-timeout", f"{3 * mr.SLOW}s", mapper=f"if mkdir {flag} 2>/dev/null; then sleep {fault.NAP}; fi; {WORDS}")
         self.breaks(job)
         self.notices(job, "attempt-failed")
         self.assertRight(job, maps=7, reduces=2)
         self.assertEqual(self.job_get(job, "AttemptsFailed"), 1)
         self.assertRegex(self.events(job), "time limit: .*TaskTimeout=")
-        self.assertFalse(fault.commands(b"sleep\x004323\x00"))
+        mr.wait_for("its command to end", lambda: not fault.sleepers())
 
     def test_signs_of_life(self):
         """a mapper that is slow but shows life by a status is not ended, and that is what tasks shows"""
         self.job_input(2, lines=40)
         slow = f"for i in 1 2 3 4 5 6 7 8; do sleep {0.3 * mr.SLOW}; echo reporter:status:step $i of 8 >&2; done; {WORDS}"
-        job = self.count_job("--task-timeout", f"{mr.SLOW}s", mapper=slow)
+        job = self.count_job("--task-timeout", f"{2 * mr.SLOW}s", mapper=slow)
         self.breaks(job)
         mr.wait_for("a status", lambda: {t["Status"] for t in json.loads(self.ctl("tasks", "--json=short", job).stdout)} & {f"step {i} of 8" for i in range(1, 9)})
         self.assertRight(job, maps=2, reduces=2)
@@ -311,11 +311,11 @@ class Cancelled(fault.FaultCase):
     def test_cancelled_job_leaves_nothing(self):
         """a cancelled job ends with its commands, and leaves neither output nor intermediate files"""
         self.job_input(8)
-        job = self.count_job(mapper=self.holding("*f00[4-7]", WORDS + "; sleep 4321"))
-        mr.wait_for("the mappers", lambda: fault.commands(b"sleep\x004321\x00"))
+        job = self.count_job(mapper=self.holding("*f00[4-7]", f"{WORDS}; sleep {fault.NAP}"))
+        mr.wait_for("the mappers", fault.sleepers)
         self.breaks()
         self.assertOk(self.ctl("cancel", job))
-        mr.wait_for("the commands to end", lambda: not fault.commands(b"sleep\x004321\x00"))
+        mr.wait_for("the commands to end", lambda: not fault.sleepers())
         self.assertOver(job, "cancelled", maps=(4, 8), reduces=(0, 2))
         self.assertFails(self.ctl("wait", job), "cancelled")
         self.assertFails(self.ctl("cancel", job), "over")

@@ -398,7 +398,7 @@ void attempt_start(Manager *m, EvgrpcServerCall *call, const TaskSpec *spec)
                                           key);
                 return;
         }
-        if (!attempt_can_reuse(m, spec) && !has_room(m, call))
+        if ((m->stopping || !attempt_can_reuse(m, spec)) && !has_room(m, call))
                 return;
         r = job_get(m, spec->job_id, &job);
         if (r < 0) {

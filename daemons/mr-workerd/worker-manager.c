@@ -166,9 +166,13 @@ int manager_new(WorkerConf *conf, Manager **ret)
         return 0;
 }
 
-/* The master hears of it at once, and need not wait for the connections to end. */
+/*
+ * The master hears of it at once, and need not wait for the connections to end. What it gives us
+ * meanwhile, for others may end with us, is rejected.
+ */
 static void give_back_attempts(Manager *m)
 {
+        m->stopping = true;
         end_attempts(m, NULL, MAPREDUCED__V1__TASK_OUTCOME__REJECTED, "the worker is stopping");
         /* ONCE: a child's end that nobody takes any more keeps the inner loop readable for ever. */
         for (size_t i = 0; i < LAST_ROUNDS; i++)

@@ -406,6 +406,9 @@ static int command_turn(Command *c)
         int r;
 
         r = move_bytes(c);
+        /* What always has something to say is never waited for in vain, as others are. */
+        if (r >= 0 && c->taken > 0)
+                r = attempt_tell(c->attempt);
         if (r >= 0)
                 r = check_memory(c);
         if (r < 0 || (c->pid == 0 && c->out < 0)) /* there is nothing left to wait for */

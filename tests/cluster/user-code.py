@@ -205,10 +205,11 @@ class Limits(fault.FaultCase):
         mr.wait_for("its command to end", lambda: not fault.sleepers())
 
     def test_signs_of_life(self):
-        """a mapper that is slow but shows life by a status is not ended, and that is what tasks shows"""
+        """a mapper that is slow but shows life by a status, seldom or all the time, is not ended, and that is what tasks shows"""
         self.job_input(2, lines=40)
-        slow = f"for i in 1 2 3 4 5 6 7 8; do sleep {0.3 * mr.SLOW}; echo reporter:status:step $i of 8 >&2; done; {WORDS}"
-        job = self.count_job("--task-timeout", f"{2 * mr.SLOW}s", mapper=slow)
+        slow = f"for i in 1 2 3 4 5 6 7 8; do sleep {0.3 * mr.SLOW}; echo reporter:status:step $i of 8 >&2; done"
+        talks = f"n=0; while [ $n -lt {125 * mr.SLOW} ]; do n=$((n + 1)); sleep 0.02; echo reporter:status:now $n >&2; done"
+        job = self.count_job("--task-timeout", f"{2 * mr.SLOW}s", mapper=f"{slow}; {talks}; {WORDS}")
         self.breaks(job)
         mr.wait_for("a status", lambda: {t["Status"] for t in json.loads(self.ctl("tasks", "--json=short", job).stdout)} & {f"step {i} of 8" for i in range(1, 9)})
         self.assertRight(job, maps=2, reduces=2)

@@ -142,8 +142,7 @@ class History(mr.ClusterCase):
         go = self.dir / "go"
         self.file("in/a", b"x\n")
         job = self.submit("--mapper", f"while [ ! -e {go} ]; do sleep 0.05; done; cat", "--input", "in")
-        # A map that runs may have an attempt that starts.
-        mr.wait_for("it to run", lambda: [r[6] for r in self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]] == ["running"])
+        self.wait_for_running(job)
         rows = self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]
         self.master.kill()
         between(rows[0][3])

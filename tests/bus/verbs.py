@@ -186,7 +186,7 @@ class Verbs(mr.ClusterCase):
         self.assertIn("mrctl resume WORKER", self.ctl("why", job).stdout.decode())
         self.assertEqual(self.job_get(job, "Cause"), "all-drained")
         self.assertFails(self.ctl("resume", "w9", "w1"), "There is no worker w9", code=1)
-        mr.wait_for("it to run", lambda: self.job_get(job, "MapsRunning") == 1)
+        self.wait_for_running(job)
         self.assertRegex(self.ctl("why", job).stdout.decode(), "nothing holds it up\n Attempt: map-0/0 on w1, running for")
         second = self.submit("--mapper", mapper, "--input", "in")
         mr.wait_for("it to wait", lambda: self.job_get(second, "StateReason"))

@@ -420,6 +420,16 @@ class ClusterCase(Scratch):
         self.assertOk(p)
         return str(json.loads(p.stdout)["Id"])
 
+    def attempt_states(self, job, kind="map"):
+        """Of each attempt, the ended ones too, task by task."""
+        p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}", "org.mapreduced.Master1.Job",
+                        "ListAttempts", "suu", kind, 0, 0)
+        return [row[6] for row in json.loads(p.stdout)["data"][0]]
+
+    def wait_for_running(self, job, count=1, kind="map"):
+        """Until their workers have said that so many attempts run: MapsRunning counts those that start, too."""
+        wait_for(f"{count} {kind}s to run", lambda: self.attempt_states(job, kind).count("running") == count)
+
     def job_is_over(self, job):
         return self.job_get(job, "State") in ("done", "failed", "cancelled")
 

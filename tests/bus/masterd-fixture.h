@@ -110,7 +110,10 @@ char *write_input(Fixture *f, const char *name, size_t size_bytes); /* its path 
 
 /* ---- For tests ---- */
 
-extern const char *const quick[]; /* options: a lease of half a second */
+/* Options. We are every worker, and may be late: so a lease that is to end lasts some time, and
+ * others as good as for ever. */
+extern const char *const quick[];   /* a lease of two seconds, which a test waits for the end of */
+extern const char *const patient[]; /* a minute */
 
 #define SETTINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 

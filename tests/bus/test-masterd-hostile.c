@@ -125,11 +125,20 @@ static void free_outputs(GPtrArray *held)
         g_ptr_array_unref(held);
 }
 
-/* Comparing each with each would take minutes. */
+static double cpu_sec(pid_t pid)
+{
+        struct timespec ts;
+        clockid_t clock;
+
+        g_assert_cmpint(clock_getcpuclockid(pid, &clock), ==, 0);
+        g_assert_cmpint(clock_gettime(clock, &ts), ==, 0);
+        return (double) ts.tv_sec + (double) ts.tv_nsec / 1e9;
+}
+
+/* Comparing each with each would take minutes, whoever else has the processor. */
 static void test_a_worker_that_holds_much_is_answered_at_once(void)
 {
         GPtrArray *held = outputs_of_unknown_jobs(200000);
-        gint64 began = g_get_monotonic_time();
         char id[ID128_HEX_SIZE];
         EvgrpcChannel *master;
         Fixture f;
@@ -142,7 +151,7 @@ static void test_a_worker_that_holds_much_is_answered_at_once(void)
                         ==, 0);
         g_assert_cmpint(register_as(master, id, id, "unix:/nonexistent/w", held, NULL), ==,
                         EVGRPC_OK);
-        g_assert_cmpint(g_get_monotonic_time() - began, <, 20 * G_USEC_PER_SEC);
+        g_assert_cmpfloat(cpu_sec(f.master_pid), <, 20);
         master = evgrpc_channel_free(master);
         fixture_done(&f);
         free_outputs(held);
@@ -156,7 +165,7 @@ static void test_a_refused_registration_leaves_no_trace(void)
         unsigned alive;
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         master = channel_to_master(&f);
         for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
                 g_autofree char *message = NULL;

@@ -17,7 +17,7 @@ static void test_a_job_is_mapped_reduced_and_put_in_place(void)
         char id[16];
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         (void) fake_worker(&f, "w1", 2);
         (void) fake_worker(&f, "w2", 1);
         out = g_build_filename(f.dir, "new", "out", NULL);
@@ -49,7 +49,7 @@ static void test_a_result_without_output_is_read_part_by_part(void)
         Fixture f;
         int fd;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         (void) fake_worker(&f, "w1", 2);
         submit_input(&f, 100, SETTINGS("App=wordcount", "Reduces=2"), id);
         wait_for_state(&f, id, "done");
@@ -70,7 +70,7 @@ static void test_without_input_bytes_the_reduces_make_empty_parts(void)
         char id[16];
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         (void) fake_worker(&f, "w1", 2);
         empty = write_input(&f, "empty", 0);
         dir = g_build_filename(f.dir, "empty-directory", NULL);
@@ -88,23 +88,6 @@ static void test_without_input_bytes_the_reduces_make_empty_parts(void)
         fixture_done(&f);
 }
 
-static void test_a_job_without_workers_waits_and_says_so(void)
-{
-        g_autofree char *reason = NULL;
-        char id[16];
-        Fixture f;
-
-        fixture_init(&f, quick);
-        submit_input(&f, 100, SETTINGS("App=wordcount"), id);
-        wait_for_state(&f, id, "running");
-        fixture_run_for(&f, 50);
-        reason = job_text(&f, id, "StateReason");
-        assert_contains(reason, "waiting for a worker: none is registered at unix:");
-        (void) fake_worker(&f, "late", 1);
-        wait_for_state(&f, id, "done");
-        fixture_done(&f);
-}
-
 typedef struct Said {
         Fixture *f;
         const char *id, *words;
@@ -116,6 +99,23 @@ static bool is_said(void *userdata)
         g_autofree char *reason = job_text(s->f, s->id, "StateReason");
 
         return strstr(reason, s->words);
+}
+
+static void test_a_job_without_workers_waits_and_says_so(void)
+{
+        Said s = {.words = "waiting for a worker: none is registered at unix:"};
+        char id[16];
+        Fixture f;
+
+        fixture_init(&f, patient);
+        submit_input(&f, 100, SETTINGS("App=wordcount"), id);
+        wait_for_state(&f, id, "running");
+        s.f = &f;
+        s.id = id;
+        fixture_wait(&f, is_said, &s, s.words);
+        (void) fake_worker(&f, "late", 1);
+        wait_for_state(&f, id, "done");
+        fixture_done(&f);
 }
 
 static void assert_waits_for_newer(Fixture *f, const char *id, const char *words)
@@ -138,7 +138,7 @@ static void test_a_job_waits_for_a_worker_that_knows_its_settings(void)
         FakeWorker *old, *new;
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         old = fake_worker(&f, "old", 2);
         wait_count(&f, &old->registered, 1, "a registration");
         submit_input(&f, 100, SETTINGS("Mapper=cat", "Reducer=cat", "SortKeyFields=1n"), sorted);
@@ -181,7 +181,7 @@ static void test_a_bad_description_is_refused_with_the_way_out(void)
         static const char invalid[] = "org.mapreduced.Error.InvalidJob";
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         assert_refused(&f, SETTINGS("App=wordcount"), invalid, "no Input");
         assert_refused(&f, SETTINGS("Input=/etc/passwd"), invalid, "no program");
         assert_refused(&f, SETTINGS("App=x", "Input=/etc/passwd"), invalid,
@@ -219,7 +219,7 @@ static void test_inputs_that_cannot_be_read_are_named(void)
                         *a = NULL, *b = NULL, *c = NULL, *d = NULL;
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         fifo = g_build_filename(f.dir, "fifo", NULL);
         g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
         glob = g_build_filename(f.dir, "*.none", NULL);
@@ -246,7 +246,7 @@ static void test_an_output_with_something_in_it_is_refused_and_kept(void)
                         *file = NULL;
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         path = write_input(&f, "input", 100);
         out = g_build_filename(f.dir, "out", NULL);
         precious = g_build_filename(out, "precious", NULL);
@@ -273,7 +273,7 @@ static void test_a_cancelled_job_stops_its_attempts_and_leaves_nothing(void)
         char id[16];
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         w = fake_worker(&f, "w1", 4);
         w->deed = hold_maps;
         out = g_build_filename(f.dir, "out", NULL);
@@ -297,7 +297,7 @@ static void test_a_repeated_submission_is_the_same_job(void)
         char a[16], b[16], c[16];
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         path = write_input(&f, "input", 100);
         input = setting("Input", path);
         file = g_strconcat("File=m.py:", path, NULL);
@@ -355,7 +355,7 @@ static void test_shipped_files_come_to_the_workers_as_they_were(void)
         Fixture f;
         gsize size;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         w = fake_worker(&f, "w1", 1);
         w->deed = hold_maps;
         path = write_input(&f, "input", 5000000);
@@ -486,7 +486,7 @@ static void test_what_lives_on_the_bus_is_what_the_contract_says(void)
         char id[16];
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         w = fake_worker(&f, "w1", 1);
         submit_input(&f, 100, SETTINGS("App=wordcount"), id);
         worker = g_strconcat("/org/mapreduced/Master1/worker/", w->id, NULL);
@@ -520,7 +520,7 @@ static void test_changes_are_announced_but_not_one_by_one(void)
         char id[16];
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         (void) fake_worker(&f, "w1", 4);
         g_assert_cmpint(sd_bus_match_signal(f.bus, NULL, "org.mapreduced.Master1",
                                             "/org/mapreduced/Master1/job/1",
@@ -568,7 +568,7 @@ static void test_hundreds_of_jobs_leave_no_memory_behind(void)
         uint64_t before, after;
         Fixture f;
 
-        fixture_init(&f, quick);
+        fixture_init(&f, patient);
         (void) fake_worker(&f, "w1", 4);
         path = write_input(&f, "input", 10 * 4096);
         input = setting("Input", path);

@@ -42,7 +42,7 @@ class FakeMaster(mr.Scratch):
         self.daemon = mr.Daemon(["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={conf}"],
                                 str(self.dir / "bus.log"), self.env)
         self.addCleanup(self.daemon.kill)
-        mr.wait_for("the bus", lambda: (self.dir / "bus").exists())
+        mr.wait_for_socket(self.dir / "bus")
         self.part(0, b"b\t1\n")
 
     def part(self, index, content):

@@ -81,7 +81,7 @@ class SeveralUsers(mr.Scratch):
         self.file("bus.conf", BUS_CONFIG.format(path=f"{self.dir}/bus"))
         self.make_files()
         self.inside("bus", f"dbus-daemon --nofork --nopidfile --config-file={self.dir}/bus.conf")
-        mr.wait_for("the bus", lambda: os.path.exists(self.dir / "bus"))
+        mr.wait_for_socket(self.dir / "bus")
         self.polkit = self.inside("polkit", f"{POLKITD} --no-debug")
         mr.wait_for("polkitd", lambda: "org.freedesktop.PolicyKit1" in self.busctl(ROOT, "list", "--acquired").stdout)
         conf = self.file("master.conf", "[Master]\n" + self.master_settings)

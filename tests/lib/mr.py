@@ -351,7 +351,7 @@ class ClusterCase(Scratch):
 </busconfig>""",
         )
         self.start("bus", ["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={conf}"])
-        wait_for("the bus", lambda: os.path.exists(self.dir / "bus"))
+        wait_for_socket(self.dir / "bus")
 
     def start_master(self, *extra):
         if self.secure and not (self.dir / "master").exists():

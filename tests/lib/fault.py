@@ -152,8 +152,9 @@ class FaultCase(Timed):
         return sum(t["AttemptsLost"] for t in self.tasks(job, kind))
 
     def wait_maps(self, job, done, running=None):
+        """@running: so many others run, and are known to their workers: whom the master's end finds so goes on."""
         mr.wait_for(f"{done} maps", lambda: self.job_get(job, "MapsDone") == done
-                    and (running is None or self.job_get(job, "MapsRunning") == running))
+                    and (running is None or self.job_get(job, "MapsRunning") == self.tasks_at_work(job) == running))
 
     def wait_begun(self, job, maps):
         """Until the workers of so many maps have said that they run: those that the master has given away may be on their way."""

@@ -420,15 +420,14 @@ class ClusterCase(Scratch):
         self.assertOk(p)
         return str(json.loads(p.stdout)["Id"])
 
-    def attempt_states(self, job, kind="map"):
-        """Of each attempt, the ended ones too, task by task."""
+    def tasks_at_work(self, job, kind="map"):
+        """How many tasks have an attempt of which its worker has said that it runs: MapsRunning counts those that start, too."""
         p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}", "org.mapreduced.Master1.Job",
                         "ListAttempts", "suu", kind, 0, 0)
-        return [row[6] for row in json.loads(p.stdout)["data"][0]]
+        return len({row[1] for row in json.loads(p.stdout)["data"][0] if row[6] == "running"})
 
     def wait_for_running(self, job, count=1, kind="map"):
-        """Until their workers have said that so many attempts run: MapsRunning counts those that start, too."""
-        wait_for(f"{count} {kind}s to run", lambda: self.attempt_states(job, kind).count("running") == count)
+        wait_for(f"{count} {kind}s to run", lambda: self.tasks_at_work(job, kind) == count)
 
     def job_is_over(self, job):
         return self.job_get(job, "State") in ("done", "failed", "cancelled")

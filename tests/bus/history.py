@@ -137,7 +137,7 @@ class History(mr.ClusterCase):
                         check=False)
         self.assertFails(p, "There is no worker w7")
 
-    def run_over_restart(self, between):
+    def run_over_restart(self, between, *options):
         """A job of one map that waits while the master is killed and BETWEEN happens; its attempts."""
         go = self.dir / "go"
         self.file("in/a", b"x\n")
@@ -146,14 +146,14 @@ class History(mr.ClusterCase):
         rows = self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]
         self.master.kill()
         between(rows[0][3])
-        self.start_master()
+        self.start_master(*options)
         go.touch()
         self.finish(job)
         return self.of_job(job, "ListAttempts", "suu", "map", 0, 0)[0]
 
     def test_master_killed(self):
         """an attempt that runs while the master is killed goes on, and is one attempt"""
-        rows = self.run_over_restart(lambda worker: None)
+        rows = self.run_over_restart(lambda worker: None, "--lease=1min")
         self.assertEqual([r[6] for r in rows], ["succeeded"])
 
     def test_master_and_worker_killed(self):

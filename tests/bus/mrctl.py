@@ -523,6 +523,7 @@ class Trouble(FakeMaster):
         self.start_master()
         p = self.background(*RUN, "--name=hang")
         self.wait_until_submitted()
+        mr.wait_for_loop(p)  # it has read the job
         self.daemon.kill()
         self.assertEqual(p.wait(20), 1)
         self.assertIn(b"connection to the bus was lost", p.stderr.read())

@@ -202,10 +202,10 @@ class Polkit(SeveralUsers):
         job = self.submit(ALICE)  # it waits
         self.assertRefused(self.call(BOB, f"job/{job}", "Cancel"))
         self.assertRefused(self.call(ALICE, f"worker/{self.worker}", "Resume"))
-        self.assertEqual(self.state(job), "running")
+        mr.wait_for("its plan", lambda: self.state(job) == "running")
         p = self.call(ALICE, f"job/{job}", "Cancel")
         self.assertEqual(p.returncode, 0, p.stdout)
-        self.assertEqual(self.state(job), "cancelled")
+        mr.wait_for("its end", lambda: self.state(job) == "cancelled")
 
         job = self.submit(ROOT)
         self.assertRefused(self.call(ALICE, f"job/{job}", "Cancel"))
@@ -220,9 +220,8 @@ class Polkit(SeveralUsers):
             for _ in range(3)]
         time.sleep(0.5)
         self.assertEqual([p.poll() for p in waiting], [None] * 3)
-        began = time.monotonic()
         self.assertEqual(self.call(ROOT, "", "ListJobs", "u", "0").stdout.strip(), "a(sossuuuutt) 0")
-        self.assertLess(time.monotonic() - began, 5 * mr.SLOW)
+        self.assertEqual([p.poll() for p in waiting], [None] * 3)
         os.kill(self.polkit.pid, signal.SIGCONT)
         for p in waiting:
             out, _ = p.communicate(timeout=30 * mr.SLOW)

@@ -149,7 +149,7 @@ class Verbs(mr.ClusterCase):
         busy = next(i for i in (0, 1) if f"on w{i}" in self.ctl("why", job).stdout.decode())
         self.master.kill()  # else it sees the worker's end, and has lost the attempt by that
         self.workers[busy].kill()
-        self.start_master()
+        self.start_master("--lease=1min")  # nor is it lost by that, however long the worker takes
         self.workers[busy] = self.start_worker(busy)
         mr.wait_for("it to be lost", lambda: self.job_get(job, "AttemptsLost") == 2)
         mr.wait_for("it to run again", lambda: self.job_get(job, "MapsRunning") == 1)
@@ -287,8 +287,7 @@ class Verbs(mr.ClusterCase):
         job = self.submit("--mapper", mapper, "--input", "in")
         p = self.background("wait", job)
         mr.wait_for("it to run", lambda: self.job_get(job, "MapsRunning") == 1)
-        mr.wait_for("wait to be on the bus", lambda: str(p.pid) in self.busctl("list").stdout.decode())
-        time.sleep(0.5 * mr.SLOW)  # and to have read the job
+        mr.wait_for_loop(p)
         self.master.kill()
         mr.wait_for("the bus to notice", lambda: self.ctl("list").returncode == 1)
         self.assertFails(self.ctl("list"), "no mr-masterd on this bus", code=1)

@@ -147,6 +147,7 @@ static void method_report(EvgrpcServerCall *call, const ProtobufCMessage *messag
                 .map = q->map,
                 .attempt = q->attempt,
                 .corrupt = q->corrupt,
+                .gone = q->gone,
         };
         g_ptr_array_add(h->reports, r);
         evgrpc_server_call_reply(call, &reply.base);

@@ -23,7 +23,7 @@ typedef struct Registration {
 typedef struct Report {
         char *worker_id, *reason;
         uint32_t map, attempt;
-        bool corrupt;
+        bool corrupt, gone;
 } Report;
 
 typedef struct Worker {

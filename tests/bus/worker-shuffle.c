@@ -142,23 +142,21 @@ static void test_waiting_reduces_hold_no_slot(Harness *h, gconstpointer data)
         g_assert_cmpstr(got, ==, "x\t1");
 }
 
+static const Report *find_report(const Harness *h, uint32_t map, uint32_t attempt)
+{
+        for (guint i = 0; i < h->reports->len; i++) {
+                const Report *r = h->reports->pdata[i];
+
+                if (r->map == map && r->attempt == attempt)
+                        return r;
+        }
+        return NULL;
+}
+
 static const Report *wait_report(Harness *h, uint32_t map, uint32_t attempt)
 {
-        const Report *found = NULL;
-
-        while (!found) {
-                guint before = h->reports->len;
-
-                for (guint i = 0; i < h->reports->len && !found; i++) {
-                        const Report *r = h->reports->pdata[i];
-
-                        if (r->map == map && r->attempt == attempt)
-                                found = r;
-                }
-                if (!found)
-                        WAIT(h, h->reports->len > before);
-        }
-        return found;
+        WAIT(h, find_report(h, map, attempt));
+        return find_report(h, map, attempt);
 }
 
 static void test_an_output_on_a_dead_worker_is_reported_and_replaced(Harness *h, gconstpointer data)
@@ -176,7 +174,7 @@ static void test_an_output_on_a_dead_worker_is_reported_and_replaced(Harness *h,
         announce_worker(h, 0, 0, b);
         r = wait_report(h, 1, 0);
         g_assert_cmpstr(r->worker_id, ==, NOBODY);
-        g_assert_false(r->corrupt);
+        g_assert_false(r->corrupt || r->gone);
         g_assert_nonnull(strstr(r->reason, "nowhere"));
         g_assert_false(r0->over || r1->over);
         announce_worker(h, 1, 1, b);
@@ -187,15 +185,13 @@ static void test_an_output_on_a_dead_worker_is_reported_and_replaced(Harness *h,
 static void test_an_output_that_is_not_there_is_reported_at_once(Harness *h, gconstpointer data)
 {
         Worker *a = worker_start(h, "w1", NULL), *b = worker_start(h, "w2", NULL);
-        int64_t begun = g_get_monotonic_time();
         g_autofree char *got = NULL;
         Task *r0, *r1;
 
         announce_worker(h, 0, 0, b);
         r0 = start_reduce(a, 0, 1);
         r1 = start_reduce(a, 1, 1);
-        (void) wait_report(h, 0, 0);
-        g_assert_cmpint(g_get_monotonic_time() - begun, <, 5 * G_USEC_PER_SEC);
+        g_assert_true(wait_report(h, 0, 0)->gone); /* said by its holder: not tried for a while */
         run_map(h, a, 0, 1, "p\n");
         announce_worker(h, 0, 1, a);
         got = finish_reduces(h, r0, r1);
@@ -294,12 +290,11 @@ static void test_bad_outputs_end_the_attempt_in_the_end(Harness *h, gconstpointe
         g_assert_nonnull(t);
         for (uint32_t attempt = 1; attempt <= 3; attempt++) {
                 g_autofree char *name = g_strdup_printf("map-00000.%u.run", attempt);
-                guint before = h->reports->len;
 
                 run_map(h, a, 0, attempt, "a\n");
                 damage(a, name);
                 announce_worker(h, 0, attempt, a);
-                WAIT(h, t->over || h->reports->len > before);
+                WAIT(h, t->over || find_report(h, 0, attempt)); /* older ones may come again */
         }
         WAIT(h, t->over);
         g_assert_cmpint(t->outcome, ==, OUTCOME(FAILED));

@@ -13,7 +13,7 @@
 
 #define NAME "org.mapreduced.Master1"
 #define ROOT "/org/mapreduced/Master1"
-#define WAIT_MSEC 20000
+#define WAIT_MSEC 60000
 
 extern char **environ;
 

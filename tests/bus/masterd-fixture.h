@@ -76,7 +76,7 @@ void fixture_done(Fixture *f);
 int fixture_run_master(Fixture *f, const char *const options[],
                        char **ret_stderr); /* until it ends; its exit status */
 
-/* Runs the loop until @done says so; fails the test after ten seconds. */
+/* Runs the loop until @done says so; fails the test after a minute. */
 typedef bool (*DoneFn)(void *userdata);
 void fixture_wait(Fixture *f, DoneFn done, void *userdata, const char *what);
 void fixture_run_for(Fixture *f, unsigned msec);

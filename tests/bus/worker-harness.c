@@ -11,7 +11,7 @@
 #include "base/parse.h"
 #include "worker-harness.h"
 
-#define PATIENCE_USEC (30 * USEC_PER_SEC)
+#define PATIENCE_USEC (60 * USEC_PER_SEC)
 
 uint64_t harness_deadline(void)
 {

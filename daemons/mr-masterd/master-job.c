@@ -693,10 +693,15 @@ static void end_done(void *data, bool abandoned)
         job_try_end(j);
 }
 
+/* It cannot be done by halves: who takes the job up after our end must find that it was about to be
+ * done. */
 static void start_end_work(MasterJob *j, bool discard)
 {
-        EndWork *w = g_new0(EndWork, 1);
+        EndWork *w;
 
+        if (manager_commit(j->manager, false) < 0)
+                return;
+        w = g_new0(EndWork, 1);
         w->job = j;
         w->output_dir = g_strdup(j->output_dir);
         w->files_dir = manager_state_path(j->manager, "jobs", j);

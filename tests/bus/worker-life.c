@@ -118,18 +118,24 @@ static void test_a_stopping_worker_gives_its_attempts_back(Harness *h, gconstpoi
         g_autofree char *pids = g_build_filename(h->dir, "pids", NULL);
         g_autofree char *mapper = g_strdup_printf("sleep 1000 & echo $! $$ > %s; wait", pids);
         Worker *w = worker_start(h, "w1", NULL);
-        _cleanup_(task_freep) Task *t = NULL;
+        _cleanup_(task_freep) Task *t = NULL, *next = NULL;
         pid_t child, shell;
-        Spec s;
+        Spec s, late;
 
         spec_map(&s, path, mapper, 0, 1);
+        spec_reduce(&late, NULL, 1, 1);
         t = task_start(w, &s.spec);
         WAIT(h, read_pids(pids, &child, &shell));
         g_assert_cmpint(kill(w->pid, SIGTERM), ==, 0);
         WAIT(h, t->over);
         g_assert_cmpint(t->outcome, ==, OUTCOME(REJECTED));
-        WAIT(h, waitpid(w->pid, NULL, WNOHANG) == w->pid);
+        next = task_start(w, &late.spec); /* a master that is quick to give it another */
+        WAIT(h, waitpid(w->pid, &w->status, WNOHANG) == w->pid);
         w->pid = 0;
+        g_assert_true(WIFEXITED(w->status));
+        g_assert_cmpint(WEXITSTATUS(w->status), ==, 0);
+        WAIT(h, next->over);
+        g_assert_true(next->code != EVGRPC_OK || next->outcome == OUTCOME(REJECTED));
         WAIT(h, !process_lives(child) && !process_lives(shell)); /* they are killed by then */
         g_assert_true(g_file_test(w->spool, G_FILE_TEST_IS_DIR));
         w->channel = evgrpc_channel_free(w->channel);

@@ -893,7 +893,7 @@ char *write_input(Fixture *f, const char *name, size_t size_bytes)
 
 /* ---- For tests ---- */
 
-const char *const quick[] = {"--lease=2s", "--heartbeat=50ms", NULL};
+const char *const quick[] = {"--lease=2s", "--heartbeat=500ms", NULL};
 const char *const patient[] = {"--lease=1min", "--heartbeat=50ms", NULL};
 
 char *setting(const char *key, const char *value)

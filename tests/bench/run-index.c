@@ -1,6 +1,6 @@
 /*
- * What it costs R reduces to find their parts of one run file: each reading the index, and by the worker's cache of
- * indices. Interleaved, the median of five rounds; times a part, and the ratio.
+ * What it costs R reduces to find their parts of one run file: each reading the index, and by the
+ * worker's cache of indices. Interleaved, the median of five rounds; times a part, and the ratio.
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /*
- * The pure scheduler with a thousand workers and a hundred thousand tasks: assignments a second, and memory a task.
+ * The pure scheduler with a thousand workers and a hundred thousand tasks: assignments a second,
+ * and memory a task.
  *
- * Each round fills every slot, then ends everything that runs, as in a cluster whose tasks all take the same time; the
- * time is that of scheduler_next(), of progress and of commits together. Memory is what malloc has handed out (mallinfo2) for
- * the table and the scheduler's books.
+ * Each round fills every slot, then ends everything that runs, as in a cluster whose tasks all take
+ * the same time; the time is that of scheduler_next(), of progress and of commits together. Memory
+ * is what malloc has handed out (mallinfo2) for the table and the scheduler's books.
  *
  *      bench-scheduler [WORKERS [TASKS [JOBS]]]
  */

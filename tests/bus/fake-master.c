@@ -8,8 +8,8 @@
  *      fail      fails with a reason and lines of stderr
  *      hang      runs until it is cancelled, or until SIGUSR1 makes it done
  *      stubborn  the same, but does not care about Cancel
- * "refuse" is InvalidJob. What was submitted is written to DIR/submitted, the parts of every result are
- * DIR/part-NNNNN. With RUNNING there is a hanging job from the start, as after a restart.
+ * "refuse" is InvalidJob. What was submitted is written to DIR/submitted, the parts of every result
+ * are DIR/part-NNNNN. With RUNNING there is a hanging job from the start, as after a restart.
  */
 #include <fcntl.h>
 #include <inttypes.h>

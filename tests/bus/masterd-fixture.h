@@ -1,8 +1,8 @@
 /*
  * A real mr-masterd on a bus of its own, and workers that do as they are told.
  *
- * The test's process holds the workers: servers of service Worker that register with the master. What
- * they do with an attempt is decided by a function of the test.
+ * The test's process holds the workers: servers of service Worker that register with the master.
+ * What they do with an attempt is decided by a function of the test.
  */
 #pragma once
 
@@ -87,7 +87,8 @@ void fake_restart(FakeWorker *w, bool keeps_outputs); /* a new incarnation */
 void fake_silence(FakeWorker *w); /* cut off: no heartbeat any more, its calls stay open */
 void fake_kill(FakeWorker *w);    /* its process dies: connections are closed */
 void fake_release(FakeWorker *w); /* what it holds succeeds */
-/* Its first held reduce succeeds without another word: it has had all maps' first outputs in hand. */
+/* Its first held reduce succeeds without another word: it has had all maps' first outputs in
+ * hand. */
 void fake_finish_reduce(FakeWorker *w);
 /* What the master calls a job towards workers; known once one of its attempts was started. */
 const char *fake_wire_id(const char *job);

@@ -216,7 +216,8 @@ static Deed hold_all(FakeWorker *w, const Mapreduced__V1__TaskSpec *spec, void *
         return HOLD;
 }
 
-/* As that, but the reduce has read them all, and says so with its result only: before any map has run again. */
+/* As that, but the reduce has read them all, and says so with its result only: before any map has
+ * run again. */
 static void test_records_count_once_though_the_reduce_ends_before_its_maps(void)
 {
         g_autofree char *path = NULL, *input = NULL;
@@ -467,8 +468,9 @@ static bool is_told(void *userdata)
 }
 
 /*
- * A command's job on a worker with a slot, of maps alone, for a reduce would hold one. 190 MiB on one slot are 95 and two
- * halves of 95 (split.h). On three slots they would be 64, 63 and 63: as many.
+ * A command's job on a worker with a slot, of maps alone, for a reduce would hold one. 190 MiB on
+ * one slot are 95 and two halves of 95 (split.h). On three slots they would be 64, 63 and 63: as
+ * many.
  */
 static FakeWorker *hold_a_command(Fixture *f, char id[static 16])
 {

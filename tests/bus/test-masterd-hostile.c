@@ -207,7 +207,8 @@ static void test_a_second_worker_with_the_same_id_is_refused_by_name(void)
         fixture_done(&f);
 }
 
-/* A relay to a worker, which may begin to swallow what it is given: a firewall that forgot the connection. */
+/* A relay to a worker, which may begin to swallow what it is given: a firewall that forgot the
+ * connection. */
 typedef struct Hole {
         const char *to; /* path of the worker's socket */
         struct bufferevent *ends[2];

@@ -128,7 +128,8 @@ static void assert_waits_for_newer(Fixture *f, const char *id, const char *words
         g_assert_cmpstr(cause, ==, "old-workers");
 }
 
-/* A worker would pass over a setting that came after it, and make another result: also after the master's restart. */
+/* A worker would pass over a setting that came after it, and make another result: also after the
+ * master's restart. */
 static void test_a_job_waits_for_a_worker_that_knows_its_settings(void)
 {
         static const char words[] =

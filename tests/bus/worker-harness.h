@@ -1,5 +1,6 @@
 /*
- * A master for the tests of mr-workerd — it answers registrations, and sends the tasks a test makes.
+ * A master for the tests of mr-workerd — it answers registrations, and sends the tasks a test
+ * makes.
  *
  * The worker is a process of its own, as are its mr-tasks; master and test are this process, in one
  * loop. WAIT() runs the loop until a condition holds, and fails the test when that takes too long.

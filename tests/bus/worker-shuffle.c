@@ -1,5 +1,6 @@
 /*
- * Map outputs between workers: fetched, lost, corrupt, replaced. The test is the master of real workers.
+ * Map outputs between workers: fetched, lost, corrupt, replaced. The test is the master of real
+ * workers.
  */
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -106,7 +107,8 @@ static void test_large_segments_arrive_whole(Harness *h, gconstpointer data)
         g_assert_cmpuint(lines, ==, 300000);
 }
 
-/* As LimitFSIZE= of a unit does it: the signal that comes with it must not be the end of the worker. */
+/* As LimitFSIZE= of a unit does it: the signal that comes with it must not be the end of the
+ * worker. */
 static void test_a_segment_above_the_file_size_limit_costs_one_attempt(Harness *h,
                                                                        gconstpointer data)
 {

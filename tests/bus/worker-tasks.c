@@ -1,5 +1,6 @@
 /*
- * What a worker does with one task: a real mr-workerd and its mr-task, driven by the test as their master.
+ * What a worker does with one task: a real mr-workerd and its mr-task, driven by the test as their
+ * master.
  */
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -54,7 +55,8 @@ static void test_a_word_count_comes_back(Harness *h, gconstpointer data)
         WAIT(h, is_tidy(w));
 }
 
-/* 2000 KiB of one word: the part goes back in many messages. The count of words is what was written. */
+/* 2000 KiB of one word: the part goes back in many messages. The count of words is what was
+ * written. */
 static void test_a_large_result_is_streamed_whole(Harness *h, gconstpointer data)
 {
         Worker *w = worker_start(h, "w1", NULL);
@@ -399,8 +401,9 @@ static void test_a_truncated_shipped_file_is_not_run(Harness *h, gconstpointer d
         assert_fails(h, w, &s, true, "none");
 }
 
-/* Attempts have it by links, so one that wrote to it would change what others read. All may read it, as the task
- * process may be another user; who may come near it is for the spool's directory to say. */
+/* Attempts have it by links, so one that wrote to it would change what others read. All may read
+ * it, as the task process may be another user; who may come near it is for the spool's directory to
+ * say. */
 static void test_a_shipped_file_is_read_only(Harness *h, gconstpointer data)
 {
         g_autofree char *path = put_file(h, "in", "hello\n");
@@ -472,7 +475,8 @@ static void unmount(char **path)
         g_free(*path);
 }
 
-/* Every place where bytes are written in turn, on a disk of 4 MiB: a shipped file, a run file, a result. */
+/* Every place where bytes are written in turn, on a disk of 4 MiB: a shipped file, a run file, a
+ * result. */
 static void test_a_full_spool_is_said_and_given_back(Harness *h, gconstpointer data)
 {
         g_autofree char *in = put_file(h, "in", "a\n"), *stuff = g_strnfill(MIB(6), 'x');

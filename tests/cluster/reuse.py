@@ -123,7 +123,7 @@ class Reuse(fault.FaultCase):
         before = self.whys(held)
         self.assertIn("the program, its files", before[0])
         self.assertEqual(set(before[1:]), {None})
-        self.wait_begun(held, self.FILES - 1)
+        self.wait_for_running(held, self.FILES - 1)
         self.kill_master("--lease=60")
         self.wait_for_workers(3)
         self.hold.touch()

@@ -1,6 +1,6 @@
 /*
- * Lines of a file that is cut anywhere. However it is cut, and however few bytes are read at once, the
- * pieces together give each line once and in order: they give the file.
+ * Lines of a file that is cut anywhere. However it is cut, and however few bytes are read at once,
+ * the pieces together give each line once and in order: they give the file.
  *
  * Input: the number of cuts, the size of a read, then the file.
  */

@@ -1,7 +1,8 @@
 /*
- * Pieces of inputs: plain lines, records of a fixed length, and files of every codec; and of each line its
- * fields and its sort key. The first byte says which reader, the second how large the reads are. The pieces
- * of a plain file give all of it once; an unpacked one ends, or says why it does not.
+ * Pieces of inputs: plain lines, records of a fixed length, and files of every codec; and of each
+ * line its fields and its sort key. The first byte says which reader, the second how large the
+ * reads are. The pieces of a plain file give all of it once; an unpacked one ends, or says why it
+ * does not.
  */
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,6 +1,7 @@
 /*
- * What a server answers to a client. The first byte says whether the server's SETTINGS are ours (odd) or
- * part of the input, and whether one call reads with pauses. Whatever came: each call ends exactly once.
+ * What a server answers to a client. The first byte says whether the server's SETTINGS are ours
+ * (odd) or part of the input, and whether one call reads with pauses. Whatever came: each call ends
+ * exactly once.
  */
 #include <sys/socket.h>
 #include <sys/un.h>

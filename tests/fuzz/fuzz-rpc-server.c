@@ -1,6 +1,7 @@
 /*
- * What a client sends to a server. The first byte says whether the connection's opening is ours (odd) or
- * part of the input. Whatever came: the server closes the connection, and every call has ended.
+ * What a client sends to a server. The first byte says whether the connection's opening is ours
+ * (odd) or part of the input. Whatever came: the server closes the connection, and every call has
+ * ended.
  */
 #include <errno.h>
 #include <sys/socket.h>

@@ -1,7 +1,7 @@
 /*
- * The text in headers: metadata with its base64, status messages with their percent signs, timeouts,
- * codes, addresses; and the framing of messages. The first byte chooses. What is decoded and encoded
- * again must be what it was.
+ * The text in headers: metadata with its base64, status messages with their percent signs,
+ * timeouts, codes, addresses; and the framing of messages. The first byte chooses. What is decoded
+ * and encoded again must be what it was.
  */
 #include "fuzz.h"
 #include "rpc/address.h"

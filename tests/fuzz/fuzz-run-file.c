@@ -1,9 +1,10 @@
 /*
- * Run files and their blocks. The first byte says how the input is read: as it is, as a file whose head is given a right
- * magic and checksum, or as the payload of a block whose header is made right, since no mutation guesses a checksum. What
- * is not of this version is refused, and a segment lies within its file. Records lie within the
- * bytes that were read, and reading ends. Such a payload as many runs is also sorted again in memory: in order, with
- * all its records as often as there are runs, or with an error.
+ * Run files and their blocks. The first byte says how the input is read: as it is, as a file whose
+ * head is given a right magic and checksum, or as the payload of a block whose header is made
+ * right, since no mutation guesses a checksum. What is not of this version is refused, and a
+ * segment lies within its file. Records lie within the bytes that were read, and reading ends. Such
+ * a payload as many runs is also sorted again in memory: in order, with all its records as often as
+ * there are runs, or with an error.
  */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -108,7 +109,8 @@ static void sort_again(int fd, size_t length, ssize_t count)
         error_done(&e);
 }
 
-/* docs/run-file.md: the version at 8, flags at 24, R + 1 offsets from 32 on, then XXH3 of all these. */
+/* docs/run-file.md: the version at 8, flags at 24, R + 1 offsets from 32 on, then XXH3 of all
+ * these. */
 static void mend_head(uint8_t *file, size_t size, uint32_t partitions)
 {
         static const uint8_t magic[] = {'M', 'R', 'R', 'U', 'N', '\r', '\n', 0x1a};
@@ -167,7 +169,8 @@ static void try_mended(const uint8_t *data, size_t size, uint32_t partitions)
         free(copy);
 }
 
-/* docs/run-file.md: magic, partition, payload bytes, records, then XXH3 of these and the payload. */
+/* docs/run-file.md: magic, partition, payload bytes, records, then XXH3 of these and the
+ * payload. */
 static void try_payload(const uint8_t *data, size_t size, uint32_t magic)
 {
         uint8_t *block;

@@ -1,7 +1,7 @@
 /*
- * What commands write. Lines are cut into key and value as a plain search says, whatever the separator and the
- * numbers of fields; keys come back from any order of theirs; and what comes on stderr is the same reports and text
- * however it is cut into reads.
+ * What commands write. Lines are cut into key and value as a plain search says, whatever the
+ * separator and the numbers of fields; keys come back from any order of theirs; and what comes on
+ * stderr is the same reports and text however it is cut into reads.
  *
  * Input: sizes of reads, of the separator, numbers of fields; the separator; the text.
  */
@@ -32,14 +32,16 @@ static void check_line(const KeyFields *k, const uint8_t *line, size_t size, boo
         Record record;
 
         key_fields_split(k, line, size, keep, 7, &record);
-        /* A line that ends with its separator has an empty value, which no search tells from none. */
+        /* A line that ends with its separator has an empty value, which no search tells from
+         * none. */
         CLAIM(record.key == line && record.key_size == cut);
         CLAIM(record.value == line + value_at && record.value_size == size - value_at);
         CLAIM(key_fields_partition_size(k, record.key, record.key_size) == by);
         CLAIM(record.partition == XXH3_64bits(line, by) % 7);
 }
 
-/* Any key comes back from its order; and bytes that are none are refused, or the end of what they were. */
+/* Any key comes back from its order; and bytes that are none are refused, or the end of what they
+ * were. */
 static void check_order(const KeyFields *k, const uint8_t *line, size_t size)
 {
         KeyOrder order = {.fields = k};

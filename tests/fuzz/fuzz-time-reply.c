@@ -1,9 +1,11 @@
 /*
- * Whatever servers answer: a reply is refused or carried over whole, and the keeper that is given it
- * never sets a frequency that the kernel does not take, never steps while it runs, and never claims more than it knows.
+ * Whatever servers answer: a reply is refused or carried over whole, and the keeper that is given
+ * it never sets a frequency that the kernel does not take, never steps while it runs, and never
+ * claims more than it knows.
  *
  * Input: for each exchange one byte for the server and what passes of time, one for the length, and
- * the bytes of a SyncTimeReply, in which all times are counted from T1 of the question; it is also its own follow-up.
+ * the bytes of a SyncTimeReply, in which all times are counted from T1 of the question; it is also
+ * its own follow-up.
  */
 #include <math.h>
 
@@ -82,7 +84,8 @@ static void answer(Machine *m, unsigned server, const uint8_t *data, size_t size
                 mapreduced__time__v1__sync_time_reply__free_unpacked(reply, NULL);
 }
 
-/* Time passes until the keeper wants something; then each server that is due is answered from the input. */
+/* Time passes until the keeper wants something; then each server that is due is answered from the
+ * input. */
 static void run(Machine *m, const uint8_t *data, size_t size)
 {
         for (int i = 0; i < EXCHANGES_MAX && size >= 2; i++) {

@@ -1,6 +1,6 @@
 /*
- * What every fuzz target is: LLVMFuzzerTestOneInput(), as libFuzzer names it, over input from nowhere
- * in particular. It returns, leaves nothing behind, and crashes only for a bug.
+ * What every fuzz target is: LLVMFuzzerTestOneInput(), as libFuzzer names it, over input from
+ * nowhere in particular. It returns, leaves nothing behind, and crashes only for a bug.
  *
  * Built with -Dfuzzing=true and clang, libFuzzer drives a target; otherwise replay.c feeds it the
  * corpus, so that what was found once is looked at in every run of the tests.

@@ -1,6 +1,6 @@
 /*
- * Runs a fuzz target over files and folders of them, and over every prefix of the small ones: input that
- * is cut short is the commonest damage of all. Prints TAP.
+ * Runs a fuzz target over files and folders of them, and over every prefix of the small ones: input
+ * that is cut short is the commonest damage of all. Prints TAP.
  */
 #include <dirent.h>
 #include <sys/stat.h>

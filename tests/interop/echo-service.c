@@ -192,7 +192,8 @@ static void echo_list(EvgrpcServerCall *call, const ProtobufCMessage *request, v
                 answer_list(c);
 }
 
-/* ---- Streams from the client -------------------------------------------------------------------- */
+/* ---- Streams from the client
+ * -------------------------------------------------------------------- */
 
 static void on_collect_message(EvgrpcServerCall *call, const ProtobufCMessage *m, void *userdata)
 {

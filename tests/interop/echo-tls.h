@@ -1,6 +1,6 @@
 /*
- * What the environment tells the echo programs: ECHO_TLS, a directory of ca.pem, certificate.pem and key.pem; and
- * ECHO_KEEPALIVE_MS, the silence before a PING and the limit of its answer.
+ * What the environment tells the echo programs: ECHO_TLS, a directory of ca.pem, certificate.pem
+ * and key.pem; and ECHO_KEEPALIVE_MS, the silence before a PING and the limit of its answer.
  */
 #pragma once
 

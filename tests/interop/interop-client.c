@@ -4,7 +4,8 @@
  *      interop-client --server_host H --server_port N --test_case CASE[,CASE…]
  *
  * Each function is the case of its name in doc/interop-test-descriptions.md of grpc/grpc, section
- * "Client"; what that text asserts is asserted here. The first breach is printed and ends the program.
+ * "Client"; what that text asserts is asserted here. The first breach is printed and ends the
+ * program.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -48,7 +49,8 @@ static const int32_t response_sizes[STEPS_MAX] = {31415, 9, 2653, 58979};
                 }                                                                                  \
         } while (0)
 
-/* ---- What the cases share ----------------------------------------------------------------------- */
+/* ---- What the cases share
+ * ----------------------------------------------------------------------- */
 
 static uint8_t zeros[LARGE_RESPONSE_BYTES];
 
@@ -153,7 +155,8 @@ static void close_send(EvgrpcCall *call)
         REQUIRE(evgrpc_call_close_send(call) >= 0, "the sending side could not be closed");
 }
 
-/* ---- The cases ---------------------------------------------------------------------------------- */
+/* ---- The cases
+ * ---------------------------------------------------------------------------------- */
 
 static void empty_unary(void)
 {

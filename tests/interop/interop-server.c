@@ -4,7 +4,8 @@
  *      interop-server --port N        (0: any free one; the address is printed)
  *                     [--use_tls=true --ca_file=PEM --tls_cert_file=PEM --tls_key_file=PEM]
  *
- * What each method does is written in doc/interop-test-descriptions.md of grpc/grpc, section "Server".
+ * What each method does is written in doc/interop-test-descriptions.md of grpc/grpc, section
+ * "Server".
  */
 #include <errno.h>
 #include <getopt.h>

@@ -3,8 +3,8 @@
  *
  *      --use_tls=true --ca_file=PEM [--tls_cert_file=PEM --tls_key_file=PEM]
  *
- * The official clients show no certificate, so a server here takes them without one. Our client checks the
- * server's name against --server_host_override, or the host.
+ * The official clients show no certificate, so a server here takes them without one. Our client
+ * checks the server's name against --server_host_override, or the host.
  */
 #pragma once
 
@@ -25,7 +25,8 @@ typedef struct InteropTls {
                 "tls_key_file", required_argument, NULL, 'K'                                       \
         }
 
-/* Takes an option, if it is one of these. Return: whether it is, and says something that makes sense. */
+/* Takes an option, if it is one of these. Return: whether it is, and says something that makes
+ * sense. */
 static inline bool interop_tls_option(InteropTls *t, int option, const char *value)
 {
         switch (option) {

@@ -1,6 +1,6 @@
 /*
- * `make-certificates DIR` makes a directory in DIR for each of the ends that the TLS cases need, with its
- * ca.pem, certificate.pem and key.pem.
+ * `make-certificates DIR` makes a directory in DIR for each of the ends that the TLS cases need,
+ * with its ca.pem, certificate.pem and key.pem.
  */
 #include <glib/gstdio.h>
 

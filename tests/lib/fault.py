@@ -137,7 +137,6 @@ class FaultCase(Timed):
         self.job_input(12)
         job = (submit or self.count_job)(mapper=self.holding("*f00[6-9]|*f01*", WORDS))
         self.wait_maps(job, 6, 6)
-        self.wait_begun(job, 6)
         return job
 
     def in_hand(self, job, worker):
@@ -155,14 +154,6 @@ class FaultCase(Timed):
         """@running: so many others run, and are known to their workers: whom the master's end finds so goes on."""
         mr.wait_for(f"{done} maps", lambda: self.job_get(job, "MapsDone") == done
                     and (running is None or self.job_get(job, "MapsRunning") == self.tasks_at_work(job) == running))
-
-    def wait_begun(self, job, maps):
-        """Until the workers of so many maps have said that they run: those that the master has given away may be on their way."""
-        def running():
-            p = self.busctl("call", "org.mapreduced.Master1", f"/org/mapreduced/Master1/job/{job}", "org.mapreduced.Master1.Job",
-                            "ListAttempts", "suu", "map", "0", "0")
-            return sum(row[6] == "running" for row in json.loads(p.stdout)["data"][0])
-        mr.wait_for(f"{maps} maps to have begun", lambda: running() == maps)
 
     def wait_registered(self, *indices):
         """Until workers that were started anew are: as long as a lease lasts the master counts those that were there before."""

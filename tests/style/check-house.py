@@ -36,6 +36,13 @@ class House(unittest.TestCase):
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         self.assertEqual(p.returncode, 0, p.stdout[-2000:])
 
+    def test_comments(self):
+        """comments are as narrow as the code, which clang-format does not see to"""
+        is_comment = re.compile(r"^\s*(/\*|\*)")
+        wide = [f"{p.relative_to(SOURCE)}:{n}" for p in tracked(".c", ".h") for n, row in enumerate(p.read_text().split("\n"), 1)
+                if len(row) > 100 and (is_comment.match(row) or '"' not in row)]
+        self.assertEqual(wide, [])
+
     def test_banned_calls(self):
         """a banned call does not compile"""
         cc = shutil.which("cc")

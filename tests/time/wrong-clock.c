@@ -1,8 +1,9 @@
 /*
- * Wrong clock — loaded before a program (LD_PRELOAD), its CLOCK_REALTIME is WRONG_CLOCK_SEC seconds ahead.
+ * Wrong clock — loaded before a program (LD_PRELOAD), its CLOCK_REALTIME is WRONG_CLOCK_SEC seconds
+ * ahead.
  *
- * All else, the monotonic clock and timers on it above all, stays as it is: a host whose clock is wrong, on a machine
- * where nobody may set one.
+ * All else, the monotonic clock and timers on it above all, stays as it is: a host whose clock is
+ * wrong, on a machine where nobody may set one.
  */
 #include <stdlib.h>
 #include <sys/syscall.h>

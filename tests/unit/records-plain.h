@@ -66,8 +66,8 @@ static inline void plain_sort(GArray *a)
                 qsort(a->data, a->len, sizeof(Plain), plain_compare);
 }
 
-/* Keys of one family are alike where sorting has its corners: NULs, prefixes of each other, long equal
- * beginnings, nothing at all. */
+/* Keys of one family are alike where sorting has its corners: NULs, prefixes of each other, long
+ * equal beginnings, nothing at all. */
 static inline GBytes *random_key(int family)
 {
         GString *s = g_string_new(NULL);
@@ -114,7 +114,8 @@ static inline GBytes *random_key(int family)
 #define FAMILIES 7
 #define VALUE_BYTES_MAX ((size_t) 10 * 1000 * 1000)
 
-/* So many bytes that no two calls are likely to have alike, from one buffer that lives as long as the test. */
+/* So many bytes that no two calls are likely to have alike, from one buffer that lives as long as
+ * the test. */
 static inline GBytes *noise(size_t size)
 {
         static uint64_t *buffer;

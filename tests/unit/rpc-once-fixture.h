@@ -1,8 +1,9 @@
 /*
- * What the tests of "at most once" share: a service that counts how often each request was executed, on a
- * server that can be restarted at the same address, with a store in SQLite.
+ * What the tests of "at most once" share: a service that counts how often each request was
+ * executed, on a server that can be restarted at the same address, with a store in SQLite.
  *
- * Methods: Unary keeps replies; Missing keeps and stores them; Collect, served as a unary one, does neither.
+ * Methods: Unary keeps replies; Missing keeps and stores them; Collect, served as a unary one, does
+ * neither.
  */
 #pragma once
 
@@ -28,7 +29,8 @@ static inline unsigned times_executed(OnceFixture *o, const char *body)
         return GPOINTER_TO_UINT(g_hash_table_lookup(o->executed, body));
 }
 
-/* ---- The store: the table a daemon would have -------------------------------------------------- */
+/* ---- The store: the table a daemon would have
+ * -------------------------------------------------- */
 
 static inline int once_db(OnceFixture *o, const char *sql, const EvgrpcOnceKey *key, uint64_t seq,
                           const void *blob, size_t size, sqlite3_stmt **ret)
@@ -106,7 +108,8 @@ static inline unsigned effects(OnceFixture *o, const char *body)
         return n;
 }
 
-/* ---- The service -------------------------------------------------------------------------------- */
+/* ---- The service
+ * -------------------------------------------------------------------------------- */
 
 static inline char *body_of(const Order *order)
 {
@@ -200,7 +203,8 @@ static inline void once_release(OnceFixture *o, const char *body)
         evgrpc_server_call_unref(call);
 }
 
-/* ---- The server --------------------------------------------------------------------------------- */
+/* ---- The server
+ * --------------------------------------------------------------------------------- */
 
 static inline void once_serve(OnceFixture *o)
 {

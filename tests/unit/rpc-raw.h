@@ -1,6 +1,6 @@
 /*
- * A client that speaks HTTP/2 by hand, so that it can speak it badly: frames are put together here, and what the
- * server answers is kept as bytes.
+ * A client that speaks HTTP/2 by hand, so that it can speak it badly: frames are put together here,
+ * and what the server answers is kept as bytes.
  */
 #pragma once
 

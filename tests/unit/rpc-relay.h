@@ -1,6 +1,6 @@
 /*
- * A relay between a channel and a server, on the same loop, which can do what networks and bad peers
- * do: hand bytes on one at a time, stop after so many, change one, replace a pattern.
+ * A relay between a channel and a server, on the same loop, which can do what networks and bad
+ * peers do: hand bytes on one at a time, stop after so many, change one, replace a pattern.
  */
 #pragma once
 

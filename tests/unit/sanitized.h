@@ -1,5 +1,6 @@
 /*
- * Whether a sanitizer is built in: it has memory of its own and keeps what was freed for a while, so that growth tells nothing.
+ * Whether a sanitizer is built in: it has memory of its own and keeps what was freed for a while,
+ * so that growth tells nothing.
  */
 #pragma once
 

@@ -39,7 +39,8 @@ typedef struct Try {
         int *input_fds; /* of the pieces, or of the run files */
         size_t inputs;
         int output;
-        int scratch; /* the attempt's own file, which grows with what it spills and with every pass over that */
+        int scratch; /* the attempt's own file, which grows with what it spills and with every pass
+                        over that */
         size_t progresses;
         FromTask *end; /* holds the Done */
 } Try;
@@ -305,7 +306,8 @@ typedef struct Job {
         uint64_t map_scratch_bytes, reduce_scratch_bytes;
 } Job;
 
-/* Runs a job over @text, its maps each over a run of lines; returns its parts, one after another. */
+/* Runs a job over @text, its maps each over a run of lines; returns its parts, one after
+ * another. */
 static inline char *run_job(TaskProcess *t, Job *job, const char *text, size_t size)
 {
         g_autofree int *runs = g_new(int, job->maps);

@@ -1,6 +1,6 @@
 /*
- * The parts of a result as one text: what sort(1) -s says of the same lines, whatever the buffers and
- * the limit of open files.
+ * The parts of a result as one text: what sort(1) -s says of the same lines, whatever the buffers
+ * and the limit of open files.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -115,7 +115,8 @@ static void assert_merges_to(const char *const *texts, const char *expected)
 
 static void test_keys_compare_by_memcmp_then_length(void)
 {
-        /* "a" < "a\x01" < "aa" < "b"; 0xff is above all of ASCII; '-' (0x2d) is above TAB (0x09). */
+        /* "a" < "a\x01" < "aa" < "b"; 0xff is above all of ASCII; '-' (0x2d) is above TAB
+         * (0x09). */
         assert_merges_to(
                 (const char *[]){"a\t1\naa\t3\n", "a-b\t4\nb\t5\n\xff\t6\n", "a\x01\t2\n", NULL},
                 "a\t1\na\x01\t2\na-b\t4\naa\t3\nb\t5\n\xff\t6\n");

@@ -16,7 +16,8 @@ static void assert_near(double got, double want)
         g_assert_cmpfloat_with_epsilon(got, want, 1e-6);
 }
 
-/* Two thirds in two minutes: one minute is left. At 1.9 minutes a task, a tenth of a minute is 1/19, and 1.8 are left. */
+/* Two thirds in two minutes: one minute is left. At 1.9 minutes a task, a tenth of a minute is
+ * 1/19, and 1.8 are left. */
 static void test_time_left_is_what_the_rate_says(void)
 {
         assert_near(backup_rate(2.0 / 3, 2 * MINUTE), 1.0 / 180);
@@ -39,8 +40,9 @@ static void test_percentiles_lie_between_ranks(void)
         g_assert_true(isnan(backup_percentile(NULL, 0, 25)));
 }
 
-/* Of four tasks at 10 s, three half done and one at a twentieth: rates .05 .05 .05 .005, the median is .05: a fresh
- * attempt takes 20 s; the slow one has .95 / .005 = 190 s left. The threshold of nodes is .03875. */
+/* Of four tasks at 10 s, three half done and one at a twentieth: rates .05 .05 .05 .005, the median
+ * is .05: a fresh attempt takes 20 s; the slow one has .95 / .005 = 190 s left. The threshold of
+ * nodes is .03875. */
 static void test_the_slow_one_deserves_a_backup(void)
 {
         _cleanup_(backup_pace_freep) BackupPace *p = backup_pace_new();
@@ -104,7 +106,8 @@ static void test_where_all_do_alike_nothing_is_run_twice(void)
         }
 }
 
-/* Peers took 2 s. All its input is read, so the paper's time left is 0; yet at 4.1 s it is 2.1 s late. */
+/* Peers took 2 s. All its input is read, so the paper's time left is 0; yet at 4.1 s it is 2.1 s
+ * late. */
 static void test_an_attempt_that_hangs_at_the_end_is_late(void)
 {
         _cleanup_(backup_pace_freep) BackupPace *p = backup_pace_new();
@@ -139,7 +142,8 @@ static void test_a_score_of_zero_says_nothing(void)
         backup_view_done(&v);
 }
 
-/* A sum of scores, as in the paper, would call the newcomer slow: 1 against 10. By time both do one in 10 s. */
+/* A sum of scores, as in the paper, would call the newcomer slow: 1 against 10. By time both do one
+ * in 10 s. */
 static void test_a_worker_that_came_late_is_not_slow(void)
 {
         _cleanup_(backup_pace_freep) BackupPace *p = backup_pace_new();
@@ -176,7 +180,8 @@ static void test_young_attempts_are_left_alone(void)
         backup_view_done(&v);
 }
 
-/* Peers took 5 s. Whoever reads four times as much as they has 20 s; whoever reads less, no less than they. */
+/* Peers took 5 s. Whoever reads four times as much as they has 20 s; whoever reads less, no less
+ * than they. */
 static void test_a_large_task_may_take_longer(void)
 {
         _cleanup_(backup_pace_freep) BackupPace *p = backup_pace_new();
@@ -265,7 +270,8 @@ static void test_a_straggler_is_backed_up_elsewhere_once_and_the_first_commit_wi
         commit(&f, &f.map[1], 2 * USEC_PER_SEC);
         progress(&f, 0, 0.1, 2 * USEC_PER_SEC);
         progress(&f, 2, 0.9, 2 * USEC_PER_SEC);
-        /* Rates .5 .05 .45: the median .45 is 2.2 s for a fresh one; map 0 has .9 / .05 = 18 s left. */
+        /* Rates .5 .05 .45: the median .45 is 2.2 s for a fresh one; map 0 has .9 / .05 = 18 s
+         * left. */
         g_assert_true(next_map(&f, 2 * USEC_PER_SEC, &b));
         g_assert_true(b.backup);
         g_assert_cmpuint(b.task, ==, 0);
@@ -281,7 +287,8 @@ static void test_a_straggler_is_backed_up_elsewhere_once_and_the_first_commit_wi
         fixture_done(&f);
 }
 
-/* Map 0 reads four times as much: rates of .5 each, and its 6 s left are less than the 8 of a fresh one. At 30 s 90 are left. */
+/* Map 0 reads four times as much: rates of .5 each, and its 6 s left are less than the 8 of a fresh
+ * one. At 30 s 90 are left. */
 static void test_a_large_map_is_no_straggler(void)
 {
         Fixture f;
@@ -415,8 +422,8 @@ static void test_a_reduce_counts_from_the_end_of_its_shuffle(void)
         fixture_done(&f);
 }
 
-/* W1's map was overtaken after 4 s, where others took one: its reduce is backed up though it runs for a moment only, and W2's,
- * which is as old, is not. */
+/* W1's map was overtaken after 4 s, where others took one: its reduce is backed up though it runs
+ * for a moment only, and W2's, which is as old, is not. */
 static void test_a_reduce_on_a_node_that_was_overtaken_is_not_waited_for(void)
 {
         Fixture f = {.s = scheduler_new(), .t = task_table_new(3, 3, 4, 0)};

@@ -1,5 +1,6 @@
 /*
- * Job descriptions: every limit of dbus/org.mapreduced.Master1.xml, and sentences that name the way out.
+ * Job descriptions: every limit of dbus/org.mapreduced.Master1.xml, and sentences that name the way
+ * out.
  */
 #include "base/program-level.h"
 #include "jobs/job-desc.h"
@@ -35,7 +36,8 @@ static void test_a_word_count_with_defaults_is_accepted(void)
         g_assert_cmpstr(d->name, ==, "wordcount");
 }
 
-/* docs/administration.md: by the slots that are there, but not where outputs are to be known again. */
+/* docs/administration.md: by the slots that are there, but not where outputs are to be known
+ * again. */
 static void test_splits_of_a_command_are_left_to_planning(void)
 {
         _cleanup_(job_desc_freep) JobDesc *d = job_desc_new(), *said = job_desc_new(),
@@ -466,7 +468,8 @@ static bool has_key(const GByteArray *blob, const char *key)
         return memmem(blob->data, blob->len, key, strlen(key));
 }
 
-/* An older master has the same database, and takes a row with a key that it does not know for damaged. */
+/* An older master has the same database, and takes a row with a key that it does not know for
+ * damaged. */
 static void test_settings_that_older_masters_do_not_know_are_stored_where_they_are_used(void)
 {
         _cleanup_(job_desc_freep) JobDesc *d = command("cat", "wc"), *again = NULL;

@@ -1,8 +1,10 @@
 /*
- * The scheduler in simulated time: random histories of a small cluster, each step held against what must always be
- * true. The model keeps its own books of who runs what; of the scheduler it believes nothing but its answers.
+ * The scheduler in simulated time: random histories of a small cluster, each step held against what
+ * must always be true. The model keeps its own books of who runs what; of the scheduler it believes
+ * nothing but its answers.
  *
- * A history is made by its seed alone. MODEL_SEED=N runs that one; MODEL_HISTORIES=N runs N fresh ones.
+ * A history is made by its seed alone. MODEL_SEED=N runs that one; MODEL_HISTORIES=N runs N fresh
+ * ones.
  */
 #include <stdio.h>
 
@@ -122,7 +124,8 @@ static void check_books(Model *m)
         }
 }
 
-/* Idle, and any worker may take it at once: it never failed, or has waited long enough for another worker. */
+/* Idle, and any worker may take it at once: it never failed, or has waited long enough for another
+ * worker. */
 static bool is_plain(const Model *m, const Task *task)
 {
         return task->failed_on_count == 0 ||
@@ -211,8 +214,8 @@ static void check_work_conserving(Model *m)
 
 /* ---- Assignments ---- */
 
-/* Whether the worker, which was given to @mine, was as good for @other. Who is not trusted is used where there are no others,
- * and for two levels these are not the same. */
+/* Whether the worker, which was given to @mine, was as good for @other. Who is not trusted is used
+ * where there are no others, and for two levels these are not the same. */
 static bool would_take(const Model *m, uint32_t w, const Job *mine, const Job *other)
 {
         return understands(m, w, other) &&
@@ -314,7 +317,8 @@ static void assign_all(Model *m)
                 if (scheduler_next(m->s, m->now_usec, &a) == 0)
                         break;
                 job = GPOINTER_TO_UINT(a.userdata);
-                /* The task was idle a moment ago: what is asked of the others is asked of how it was then. */
+                /* The task was idle a moment ago: what is asked of the others is asked of how it
+                 * was then. */
                 check_assignment(m, &before, &a, job);
                 begin(m, &a, job);
                 check_books(m);
@@ -420,7 +424,8 @@ static void commit_one(Model *m, guint index)
                          -EALREADY);
 }
 
-/* Reads what is there of what it has not; whether it has all. An output once in hand is kept, whatever becomes of it. */
+/* Reads what is there of what it has not; whether it has all. An output once in hand is kept,
+ * whatever becomes of it. */
 static bool read_outputs(Model *m, Running *r)
 {
         bool all = true;

@@ -545,7 +545,8 @@ static void test_the_last_worker_is_used_though_blacklisted(void)
         scheduler_remove_job(s, t);
 }
 
-/* A worker that cannot run a task is no alternative to the one that failed it, nor to one that is blacklisted. */
+/* A worker that cannot run a task is no alternative to the one that failed it, nor to one that is
+ * blacklisted. */
 static void test_who_does_not_understand_is_no_elsewhere(void)
 {
         _cleanup_(scheduler_freep) Scheduler *s = scheduler_new();
@@ -567,7 +568,8 @@ static void test_who_does_not_understand_is_no_elsewhere(void)
         scheduler_remove_job(s, new);
 }
 
-/* Every attempt fails, on all workers: the job is to blame, and the next one finds all workers as they were. */
+/* Every attempt fails, on all workers: the job is to blame, and the next one finds all workers as
+ * they were. */
 static void test_a_broken_job_blacklists_nobody(void)
 {
         _cleanup_(scheduler_freep) Scheduler *s = scheduler_new();

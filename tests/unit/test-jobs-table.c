@@ -140,7 +140,8 @@ static void test_a_map_runs_again_only_while_a_reduce_needs_it(void)
         g_assert_cmpuint(task_table_outputs_lost(t), ==, 2);
 }
 
-/* After a restart: lost before, needed by nobody or not, which is known when the reduce that was running says how far it is. */
+/* After a restart: lost before, needed by nobody or not, which is known when the reduce that was
+ * running says how far it is. */
 static void test_a_restored_map_without_output_runs_again_when_it_is_needed(void)
 {
         for (int fed = 0; fed < 2; fed++) {
@@ -162,7 +163,8 @@ static void test_a_restored_map_without_output_runs_again_when_it_is_needed(void
         }
 }
 
-/* The worker is lost, its map is to run again; but the reduce had all its input, and its word of that comes with its part. */
+/* The worker is lost, its map is to run again; but the reduce had all its input, and its word of
+ * that comes with its part. */
 static void test_maps_are_done_when_all_reduces_are(void)
 {
         _cleanup_(task_table_freep) TaskTable *t = task_table_new(3, 1, 4, 0);
@@ -185,8 +187,8 @@ static void test_maps_are_done_when_all_reduces_are(void)
         g_assert_cmpuint(task_table_rerun_lost(t, 9), ==, 0);
 }
 
-/* The corrupt segment is found by the reduce that holds every input: its report comes before or after the news
- * that it shuffles again, and the map must run again either way. */
+/* The corrupt segment is found by the reduce that holds every input: its report comes before or
+ * after the news that it shuffles again, and the map must run again either way. */
 static void test_a_reduce_back_in_its_shuffle_needs_maps_again(void)
 {
         for (int report_first = 0; report_first < 2; report_first++) {

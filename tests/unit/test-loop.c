@@ -34,7 +34,8 @@ static void on_outer(void *userdata)
         g_assert_cmpint(sd_event_source_set_enabled(b->inner, SD_EVENT_ONESHOT), >=, 0);
 }
 
-/* A ping-pong of deferred sd-event work and libevent timers; it would hang if either were slept upon. */
+/* A ping-pong of deferred sd-event work and libevent timers; it would hang if either were slept
+ * upon. */
 static void test_each_side_wakes_the_other(void)
 {
         Both b = {};

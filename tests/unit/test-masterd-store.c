@@ -40,7 +40,8 @@ static void write_until_the_disk_is_full(Store *s)
         set_file_limit(RLIM_INFINITY);
 }
 
-/* The transaction is undone as soon as it fails; what follows must not be saved without what went before. */
+/* The transaction is undone as soon as it fails; what follows must not be saved without what went
+ * before. */
 static void test_nothing_of_a_round_is_kept_when_a_part_of_it_fails(void)
 {
         g_autofree char *dir = g_dir_make_tmp("mr-store-XXXXXX", NULL);

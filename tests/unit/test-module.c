@@ -1,5 +1,6 @@
 /*
- * Programs as modules: prepared where they are started, run in a thread of their own, ended and waited for.
+ * Programs as modules: prepared where they are started, run in a thread of their own, ended and
+ * waited for.
  */
 #include <fcntl.h>
 #include <getopt.h>

@@ -94,7 +94,8 @@ static char *issue(PkiRole role, const char *id, unsigned serial, const char *ke
         return certificate;
 }
 
-/* ---- Certificates ------------------------------------------------------------------------------- */
+/* ---- Certificates
+ * ------------------------------------------------------------------------------- */
 
 static void test_openssl_accepts_what_the_ca_issued(void)
 {
@@ -212,7 +213,8 @@ static void test_fingerprint_is_that_of_the_public_key(void)
         g_string_free(hex, TRUE);
 }
 
-/* ---- Requests ----------------------------------------------------------------------------------- */
+/* ---- Requests
+ * ----------------------------------------------------------------------------------- */
 
 static void assert_not_issued(const char *request, int error)
 {
@@ -292,7 +294,8 @@ static void test_request_must_be_signed_by_its_key(void)
         }
 }
 
-/* ---- Revoked ------------------------------------------------------------------------------------ */
+/* ---- Revoked
+ * ------------------------------------------------------------------------------------ */
 
 static void test_openssl_refuses_what_is_revoked(void)
 {
@@ -402,7 +405,8 @@ static void test_of_two_authorities_each_has_a_list(void)
         g_assert_cmpuint(number, ==, 8);
 }
 
-/* ---- Authorities, names ------------------------------------------------------------------------- */
+/* ---- Authorities, names
+ * ------------------------------------------------------------------------- */
 
 static void test_an_authority_is_loaded_with_its_own_key_only(void)
 {
@@ -461,7 +465,8 @@ static void test_names_say_the_role(void)
         g_assert_cmpint(pki_role_of("evil." PKI_MASTER_NAME, NULL), ==, PKI_ROLE_NONE);
 }
 
-/* ---- Tokens ------------------------------------------------------------------------------------- */
+/* ---- Tokens
+ * ------------------------------------------------------------------------------------- */
 
 static void token_fill(JoinToken *t, const char *address)
 {
@@ -531,7 +536,8 @@ static void test_only_the_secret_matches_its_hash(void)
         g_assert_false(join_token_matches(t.secret, sizeof(t.secret), hash));
 }
 
-/* ---- Files -------------------------------------------------------------------------------------- */
+/* ---- Files
+ * -------------------------------------------------------------------------------------- */
 
 static void test_keys_are_written_whole_and_private(void)
 {

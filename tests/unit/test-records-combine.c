@@ -1,5 +1,6 @@
 /*
- * Grouping and combining: the same answer as a plain array and qsort(), whatever the memory, the keys and the partitions.
+ * Grouping and combining: the same answer as a plain array and qsort(), whatever the memory, the
+ * keys and the partitions.
  */
 #include "records/combine.h"
 #include "records/group.h"
@@ -121,8 +122,8 @@ static void move_unsorted(Combiner *from, Combiner *to)
         }
 }
 
-/* Through one that is unsorted first, where @plain is of an odd length. Return: how much the one, or each of the two, has
- * spilled at least. */
+/* Through one that is unsorted first, where @plain is of an odd length. Return: how much the one,
+ * or each of the two, has spilled at least. */
 static uint64_t check_combiner(GArray *plain, CombineOp op, uint32_t partitions, size_t memory)
 {
         Scratch scratch = {.fd = empty_file()}, first_scratch = {.fd = empty_file()};
@@ -194,8 +195,8 @@ static GArray *repeated_keys(uint32_t distinct, uint32_t times, uint32_t partiti
         return a;
 }
 
-/* An entry is 32 bytes, so these are several times the memory: each combiner has to evict, to make its buckets unique and
- * to spill again and again, and what it has spilled holds every key. */
+/* An entry is 32 bytes, so these are several times the memory: each combiner has to evict, to make
+ * its buckets unique and to spill again and again, and what it has spilled holds every key. */
 static void test_distinct_keys_beyond_the_memory_are_spilled(void)
 {
         const uint32_t distinct = 60000;

@@ -173,7 +173,8 @@ static void test_keys_sort_by_their_fields(void)
         key_order_done(&order);
 }
 
-/* NULs are escaped, and complemented where the largest comes first: at worst each byte of the key takes three. */
+/* NULs are escaped, and complemented where the largest comes first: at worst each byte of the key
+ * takes three. */
 static void test_a_key_of_nothing_but_what_is_escaped_fits(void)
 {
         static const char bytes[] = {0, '\xff'};
@@ -197,7 +198,8 @@ static void test_a_key_of_nothing_but_what_is_escaped_fits(void)
         }
 }
 
-/* The key alone is not: its first field is empty, and ended by two bytes. Nothing reads or copies the rest of it. */
+/* The key alone is not: its first field is empty, and ended by two bytes. Nothing reads or copies
+ * the rest of it. */
 static void test_a_key_that_is_too_large_with_its_order_is_refused(void)
 {
         uint8_t *zeros = mmap(NULL, RECORD_MAX_BYTES, PROT_READ,

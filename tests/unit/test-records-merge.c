@@ -1,5 +1,6 @@
 /*
- * Merging: the same answer as a plain array and qsort(), whatever the memory and the runs; and the bad run is named.
+ * Merging: the same answer as a plain array and qsort(), whatever the memory and the runs; and the
+ * bad run is named.
  */
 #include <fcntl.h>
 
@@ -55,7 +56,8 @@ static void add_plain(GArray *to, GArray *from)
         }
 }
 
-/* Some runs of a random kind; @all gets their records in the order of adding. Return: the most files it had open. */
+/* Some runs of a random kind; @all gets their records in the order of adding. Return: the most
+ * files it had open. */
 static size_t add_runs(Merge *m, size_t runs, int spool, BlockCodec codec, GArray *all)
 {
         size_t before = open_files(), most = 0;
@@ -133,7 +135,8 @@ static void test_runs_that_fit_in_memory_are_sorted_again(void)
         check_merge(40, MIB(64), BLOCK_ZSTD, &in_memory);
 }
 
-/* Around what decides whether runs are merged or sorted again: how many, and whether they just fit with their items. */
+/* Around what decides whether runs are merged or sorted again: how many, and whether they just fit
+ * with their items. */
 static void test_the_answer_is_the_same_around_every_limit(void)
 {
         bool in_memory;
@@ -145,7 +148,8 @@ static void test_the_answer_is_the_same_around_every_limit(void)
                 check_merge(runs, MIB(64), BLOCK_PLAIN, &in_memory);
 }
 
-/* Keys of no to nine NULs, so that many are equal or differ in length alone; a value in 30 of up to 10 MB. */
+/* Keys of no to nine NULs, so that many are equal or differ in length alone; a value in 30 of up to
+ * 10 MB. */
 static GArray *awkward_run(bool largest)
 {
         static const uint8_t nuls[9];
@@ -257,7 +261,8 @@ static void test_the_bad_run_is_named(void)
         check_bad_run(MIB(4));
 }
 
-/* A run that ends before its length does, first when it is one of few and then one of many in memory. */
+/* A run that ends before its length does, first when it is one of few and then one of many in
+ * memory. */
 static void test_a_run_that_was_cut_is_named(void)
 {
         for (size_t runs = 2; runs <= 20; runs += 18) {

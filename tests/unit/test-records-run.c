@@ -1,5 +1,6 @@
 /*
- * Run files: what was written is read, from any offset; what was damaged is refused, and never believed.
+ * Run files: what was written is read, from any offset; what was damaged is refused, and never
+ * believed.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -161,7 +162,8 @@ static uint32_t block_magic(int fd, uint64_t offset)
         return GUINT32_FROM_LE(magic);
 }
 
-/* One block by each, and what all of them hold is read. A codec that is not there changes nothing. */
+/* One block by each, and what all of them hold is read. A codec that is not there changes
+ * nothing. */
 static void test_a_codec_may_change_from_block_to_block(void)
 {
         static const BlockCodec codecs[] = {BLOCK_LZ4, BLOCK_ZSTD, BLOCK_PLAIN, BLOCK_LZ4};
@@ -352,7 +354,8 @@ static void test_a_truncated_file_is_bad_at_every_length(void)
         sample_done(&s);
 }
 
-/* From docs/run-file.md by hand: a head of two partitions in 64 bytes, and one block of 29 in the second one. */
+/* From docs/run-file.md by hand: a head of two partitions in 64 bytes, and one block of 29 in the
+ * second one. */
 typedef struct Head {
         uint32_t version;
         uint32_t partitions;
@@ -432,7 +435,8 @@ static void test_a_right_head_by_hand_is_believed(void)
         }
 }
 
-/* What a later version or a hostile worker could send: the checksum says nothing of what it is of. */
+/* What a later version or a hostile worker could send: the checksum says nothing of what it is
+ * of. */
 static void test_hostile_heads_with_right_checksums_are_refused(void)
 {
         Head h = GOOD_HEAD;

@@ -1,5 +1,6 @@
 /*
- * Sorting: the same answer as a plain array and qsort(), whatever the memory, the keys and the partitions.
+ * Sorting: the same answer as a plain array and qsort(), whatever the memory, the keys and the
+ * partitions.
  */
 #include <fcntl.h>
 
@@ -28,7 +29,8 @@ static int compare_refs(const void *a, const void *b, void *keys)
         return r ? r : (x > y) - (x < y);
 }
 
-/* As many keys of one prefix as it may be, in an order that was drawn; prefixes differ by @spread at most. */
+/* As many keys of one prefix as it may be, in an order that was drawn; prefixes differ by @spread
+ * at most. */
 static uint8_t *grouped_keys(size_t count, int group_max, uint64_t spread)
 {
         uint8_t *keys = g_new(uint8_t, count * ITEM_KEY_BYTES);

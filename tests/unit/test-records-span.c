@@ -1,6 +1,6 @@
 /*
- * Records many at a time are the same as one by one: sorted by qsort() and laid behind each other, from a sorter through
- * run files to an output.
+ * Records many at a time are the same as one by one: sorted by qsort() and laid behind each other,
+ * from a sorter through run files to an output.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -18,7 +18,8 @@ typedef struct Shape {
         size_t key_bytes, value_bytes;
 } Shape;
 
-/* Records of one shape behind each other, keys of @values different bytes; values differ from record to record. */
+/* Records of one shape behind each other, keys of @values different bytes; values differ from
+ * record to record. */
 static GByteArray *random_records(Shape shape, size_t count, int values)
 {
         size_t record_bytes = shape.key_bytes + shape.value_bytes;
@@ -77,7 +78,8 @@ static void check_text(int fd, const GByteArray *want)
         g_assert_true(want->len == 0 || memcmp(got, want->data, want->len) == 0);
 }
 
-/* Sorts what is in @records, as a map does, and writes it as a run; in two partitions, when cut anywhere. */
+/* Sorts what is in @records, as a map does, and writes it as a run; in two partitions, when cut
+ * anywhere. */
 static void write_run(int fd, const GByteArray *records, Shape shape, uint32_t partitions)
 {
         size_t record_bytes = shape.key_bytes + shape.value_bytes;
@@ -121,7 +123,8 @@ static void write_run(int fd, const GByteArray *records, Shape shape, uint32_t p
         (void) close(scratch.fd);
 }
 
-/* The segments of both partitions are one behind the other: all records in order, whatever the cut. */
+/* The segments of both partitions are one behind the other: all records in order, whatever the
+ * cut. */
 static void check_run(size_t count, Shape shape, int values)
 {
         g_autoptr(GByteArray) records = random_records(shape, count, values), want = NULL;
@@ -320,7 +323,8 @@ static void test_only_equal_lengths_are_alike(void)
         }
 }
 
-/* A record larger than a block has one of its own, and there is no room for two in a block of the next size. */
+/* A record larger than a block has one of its own, and there is no room for two in a block of the
+ * next size. */
 static void test_large_records_are_in_spans_too(void)
 {
         static const size_t sizes[] = {BLOCK_BYTES / 2, BLOCK_BYTES - BLOCK_HEADER_BYTES - 5,

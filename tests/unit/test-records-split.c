@@ -116,7 +116,8 @@ static GHashTable *splits_of(const SplitFile *files, size_t n, uint64_t size)
         return set;
 }
 
-/* Of any files, one more: whether large or small, first or last, one split that was there is gone at most. */
+/* Of any files, one more: whether large or small, first or last, one split that was there is gone
+ * at most. */
 static void test_another_file_changes_no_split_but_its_own(void)
 {
         enum { N = 300 };

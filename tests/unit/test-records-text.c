@@ -1,6 +1,6 @@
 /*
- * Pieces, lines, words and output: however text is cut into pieces, reads and blocks, nothing is lost, doubled or
- * joined.
+ * Pieces, lines, words and output: however text is cut into pieces, reads and blocks, nothing is
+ * lost, doubled or joined.
  */
 #include <sys/mman.h>
 
@@ -331,7 +331,8 @@ static void test_a_word_may_be_longer_than_any_buffer(void)
         check_words(text, MIB(10), 100000);
 }
 
-/* Of an Output: what was written, and that nothing before it had ended within a unit of whole pages. */
+/* Of an Output: what was written, and that nothing before it had ended within a unit of whole
+ * pages. */
 static int take_write(void *userdata, const void *data, size_t size)
 {
         GString *written = userdata;

@@ -123,7 +123,8 @@ static void test_list_arrives_in_order_and_whole(void)
         fixture_end(&f);
 }
 
-/* The window never runs out, so no update from the peer wakes a sender that stopped for want of room. */
+/* The window never runs out, so no update from the peer wakes a sender that stopped for want of
+ * room. */
 static void test_large_messages_go_through_a_larger_window(void)
 {
         EvgrpcServerOptions server = {.window_bytes = 16 << 20, .max_message_bytes = 16 << 20};

@@ -1,5 +1,6 @@
 /*
- * Peers and connections that end: every call has its status at once, and the next one its connection.
+ * Peers and connections that end: every call has its status at once, and the next one its
+ * connection.
  */
 #include <arpa/inet.h>
 #include <signal.h>
@@ -408,7 +409,8 @@ static void test_a_renewed_connection_keeps_its_calls_and_gets_no_new_ones(void)
         fixture_end(&f);
 }
 
-/* Nobody calls, and nobody need call for it to be made again; without the wish for it, it is made when it is needed. */
+/* Nobody calls, and nobody need call for it to be made again; without the wish for it, it is made
+ * when it is needed. */
 static void test_an_idle_connection_is_renewed_as_its_channel_wishes(void)
 {
         for (unsigned stay = 0; stay < 2; stay++) {

@@ -1,6 +1,6 @@
 /*
- * Peers that wear a server down: slowly, by numbers, or by size. Each costs a bounded amount, others are
- * served meanwhile, and in the end nothing is kept.
+ * Peers that wear a server down: slowly, by numbers, or by size. Each costs a bounded amount,
+ * others are served meanwhile, and in the end nothing is kept.
  */
 #include "rpc/framing.h"
 #include "rpc-raw.h"
@@ -24,7 +24,8 @@ static void check_is_thrown_out(Fixture *f, Raw *p)
         g_assert_cmpuint(f->echo.living, ==, 0);
 }
 
-/* ---- Slowness ----------------------------------------------------------------------------------- */
+/* ---- Slowness
+ * ----------------------------------------------------------------------------------- */
 
 static size_t resident_bytes(void)
 {
@@ -181,7 +182,8 @@ static void test_half_open_connection_is_ended_by_the_servers_keepalive(void)
         fixture_end(&f);
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------ */
+/* ---- Numbers
+ * ------------------------------------------------------------------------------------ */
 
 static void test_flood_of_resets_ends_the_connection(void)
 {
@@ -201,7 +203,8 @@ static void test_flood_of_resets_ends_the_connection(void)
         RUN_UNTIL(&f, !raw_turn(&p));
 #ifdef EVGRPC_HAVE_RESET_RATE_LIMIT
         check_is_thrown_out(&f, &p);
-        /* 20000 and 2000 a second, of which one is begun; and what was read with the last of them. */
+        /* 20000 and 2000 a second, of which one is begun; and what was read with the last of
+         * them. */
         g_assert_cmpuint(f.echo.calls, <=,
                          20000 + 2000 * (2 + (g_get_monotonic_time() - begin) / G_USEC_PER_SEC));
 #else
@@ -293,7 +296,8 @@ static void test_window_beyond_its_maximum_is_thrown_out(void)
         fixture_end(&f);
 }
 
-/* ---- Sizes -------------------------------------------------------------------------------------- */
+/* ---- Sizes
+ * -------------------------------------------------------------------------------------- */
 
 static void test_peer_that_takes_frames_of_4_mib_gets_every_byte(void)
 {
@@ -450,7 +454,8 @@ static void test_stream_that_the_server_has_ended_may_go_on_a_little(void)
         fixture_end(&f);
 }
 
-/* 20 KB of headers in one frame: more than HTTP/2's 16384, which is what is announced but for bulk. */
+/* 20 KB of headers in one frame: more than HTTP/2's 16384, which is what is announced but for
+ * bulk. */
 static void test_headers_above_the_frame_size_are_thrown_out(void)
 {
         g_autoptr(GByteArray) block = raw_block("Unary");

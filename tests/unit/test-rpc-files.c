@@ -1,6 +1,6 @@
 /*
- * Ranges of files in messages: every byte arrives by whichever way it goes, and a file that does not hold
- * what was promised never becomes an OK.
+ * Ranges of files in messages: every byte arrives by whichever way it goes, and a file that does
+ * not hold what was promised never becomes an OK.
  */
 #include <fcntl.h>
 #include <glib/gstdio.h>
@@ -39,7 +39,8 @@ static EvgrpcFileRange range_of(const Files *x, unsigned i)
                 .file = x->file, .offset = x->offset + i * x->size, .size = x->size, .field = BODY};
 }
 
-/* ---- The service -------------------------------------------------------------------------------- */
+/* ---- The service
+ * -------------------------------------------------------------------------------- */
 
 static void list_go_on(EvgrpcServerCall *call, void *userdata)
 {
@@ -122,7 +123,8 @@ static void on_error(EvgrpcServer *server, const char *peer, const char *error, 
         x->server_error = g_strdup(error);
 }
 
-/* ---- The fixture -------------------------------------------------------------------------------- */
+/* ---- The fixture
+ * -------------------------------------------------------------------------------- */
 
 static int file_make(const uint8_t *data, size_t size)
 {
@@ -202,7 +204,8 @@ static EvgrpcCall *start_list(Files *x)
         return call;
 }
 
-/* ---- Whole -------------------------------------------------------------------------------------- */
+/* ---- Whole
+ * -------------------------------------------------------------------------------------- */
 
 static void check_list(Files *x, uint64_t offset, size_t size, unsigned count)
 {
@@ -280,7 +283,8 @@ static void test_client_sends_ranges_as_well(void)
         check_collect(16 << 20);
 }
 
-/* ---- What is refused at once -------------------------------------------------------------------- */
+/* ---- What is refused at once
+ * -------------------------------------------------------------------- */
 
 static void test_range_that_is_not_there_is_refused(void)
 {
@@ -327,7 +331,8 @@ static void test_range_that_is_not_there_is_refused(void)
         files_end(&x);
 }
 
-/* ---- A file that shrinks ------------------------------------------------------------------------ */
+/* ---- A file that shrinks
+ * ------------------------------------------------------------------------ */
 
 /* While its ranges wait for a reader that has paused. */
 static void check_shrinks(size_t window, bool finished)
@@ -338,7 +343,8 @@ static void check_shrinks(size_t window, bool finished)
 
         files_begin(&x, window);
         x.size = 512 << 10;
-        /* A handler that has sent all has said OK already; one that has more to send hears of it. */
+        /* A handler that has sent all has said OK already; one that has more to send hears of
+         * it. */
         x.count = finished ? 2 : 6;
         call = start_list(&x);
         evgrpc_call_pause(call);
@@ -394,7 +400,8 @@ static void test_file_of_a_client_that_shrinks_is_data_loss(void)
 }
 
 #ifndef FIXTURE_TLS_SET
-/* In the middle of a frame: the peer has windows for all of it and takes large frames, but does not read. */
+/* In the middle of a frame: the peer has windows for all of it and takes large frames, but does not
+ * read. */
 static void test_file_that_shrinks_within_a_frame_ends_the_connection(void)
 {
         static const uint8_t settings[] = {0, 5, 0, 0x40, 0, 0,  /* MAX_FRAME_SIZE 4 MiB */

@@ -131,7 +131,8 @@ static void test_connections_beyond_the_limit_are_closed(void)
         fixture_end(&f);
 }
 
-/* ---- Through the relay -------------------------------------------------------------------------- */
+/* ---- Through the relay
+ * -------------------------------------------------------------------------- */
 
 typedef struct Relayed {
         Fixture f;

@@ -1,17 +1,19 @@
 /*
  * At most once under random faults: what must hold whatever happens.
  *
- * A schedule is drawn from its seed. Two clients, each on two channels, make calls through a net that loses
- * connections, keeps what was sent on them and delivers it later (so tries overtake each other across
- * connections), swallows replies and stalls; callers repeat, cancel and give up; the server restarts, and
- * forgets clients. Then the faults end, and of every call is asked:
+ * A schedule is drawn from its seed. Two clients, each on two channels, make calls through a net
+ * that loses connections, keeps what was sent on them and delivers it later (so tries overtake each
+ * other across connections), swallows replies and stalls; callers repeat, cancel and give up; the
+ * server restarts, and forgets clients. Then the faults end, and of every call is asked:
  *
  *   - it was executed at most once (a stored one: it took effect at most once);
- *   - it ended once, with a status it may have, and OK means executed, with the reply to this very call;
+ *   - it ended once, with a status it may have, and OK means executed, with the reply to this very
+ *     call;
  *   - a stored call never ends "outcome unknown".
  *
- * Time is the loop's own, so two runs of a seed may interleave otherwise; the claims hold for both. A failure
- * prints its seed; "-m thorough" runs ten times as many, and ONCE_SEED=N begins elsewhere.
+ * Time is the loop's own, so two runs of a seed may interleave otherwise; the claims hold for both.
+ * A failure prints its seed; "-m thorough" runs ten times as many, and ONCE_SEED=N begins
+ * elsewhere.
  */
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -33,7 +35,8 @@ enum {
 
 typedef struct Schedule Schedule;
 
-/* ---- The net ------------------------------------------------------------------------------------ */
+/* ---- The net
+ * ------------------------------------------------------------------------------------ */
 
 typedef struct Wire {
         Schedule *schedule;
@@ -173,7 +176,8 @@ static void wire_tick(Wire *w)
                 g_ptr_array_remove_fast(w->schedule->wires, w);
 }
 
-/* ---- Calls -------------------------------------------------------------------------------------- */
+/* ---- Calls
+ * -------------------------------------------------------------------------------------- */
 
 static void check_reply(Call *c, EvgrpcCall *call)
 {
@@ -312,7 +316,8 @@ static void release_one(Schedule *s)
         }
 }
 
-/* ---- A schedule --------------------------------------------------------------------------------- */
+/* ---- A schedule
+ * --------------------------------------------------------------------------------- */
 
 static void disturb(Schedule *s)
 {

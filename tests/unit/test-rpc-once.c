@@ -1,8 +1,8 @@
 /*
  * At most once across connections: each rule of evgrpc.h's section, on the wire and by the library.
  *
- * Tries on the wire are made with plain metadata, so that what a client in another language may send is
- * covered, and the server is not tested only by its own client.
+ * Tries on the wire are made with plain metadata, so that what a client in another language may
+ * send is covered, and the server is not tested only by its own client.
  */
 #include "rpc/once-table.h"
 #include "rpc-once-fixture.h"
@@ -90,7 +90,8 @@ static char *server_epoch(OnceFixture *o)
         return epoch;
 }
 
-/* ---- The server --------------------------------------------------------------------------------- */
+/* ---- The server
+ * --------------------------------------------------------------------------------- */
 
 static void check_kept(OnceFixture *o, EvgrpcChannel *channel, uint32_t code)
 {
@@ -524,7 +525,8 @@ static void test_kept_reply_is_for_the_principal_that_made_the_call(void)
                         try_on(&o, alice[i], "Unary", "secret", CLIENT_A, "1", "1", NULL, NULL), ==,
                         EVGRPC_OK);
         g_assert_cmpuint(times_executed(&o, "secret"), ==, 1);
-        /* Her words from another mouth are another call: not her reply, nor a hint that there is one. */
+        /* Her words from another mouth are another call: not her reply, nor a hint that there is
+         * one. */
         g_assert_cmpint(try_on(&o, mallory, "Unary", "guess", CLIENT_A, "1", "1", NULL, NULL), ==,
                         EVGRPC_OK);
         g_assert_cmpuint(times_executed(&o, "guess"), ==, 1);
@@ -542,7 +544,8 @@ static void test_kept_reply_is_for_the_principal_that_made_the_call(void)
         once_end(&o);
 }
 
-/* ---- The client --------------------------------------------------------------------------------- */
+/* ---- The client
+ * --------------------------------------------------------------------------------- */
 
 static void start_marked(Story *s, OnceFixture *o, const char *body, bool hang,
                          EvgrpcCallOptions options)
@@ -809,7 +812,8 @@ static void test_options_that_do_not_go_together_are_refused(void)
         fixture_end(&f);
 }
 
-/* ---- Pieces ------------------------------------------------------------------------------------- */
+/* ---- Pieces
+ * ------------------------------------------------------------------------------------- */
 
 /* Appendix A of the paper: key 00 01 … 0f, message 00 01 … 0e. */
 static void test_siphash_is_that_of_the_paper(void)

@@ -197,7 +197,8 @@ static void test_a_few_large_blocks_come_back(void)
         g_assert_cmpuint(pool.bulk_count, ==, RPC_POOL_BULK_MAX);
         g_assert_cmpuint(pool.bulk_bytes, ==, (size_t) RPC_POOL_BULK_MAX * SIZE);
 
-        /* Nearly the same size takes one, a much smaller one would waste it, a larger one cannot. */
+        /* Nearly the same size takes one, a much smaller one would waste it, a larger one
+         * cannot. */
         last = b[0] = rpc_block_new(&pool, SIZE - 1000);
         g_assert_cmpuint(b[0]->room, ==, SIZE);
         b[1] = rpc_block_new(&pool, SIZE / 2 - 1);
@@ -304,7 +305,8 @@ static void test_addresses_are_read_or_refused(void)
                         g_error("\"%s\" was accepted", bad[i]);
 }
 
-/* ---- Unpacking ---------------------------------------------------------------------------------- */
+/* ---- Unpacking
+ * ---------------------------------------------------------------------------------- */
 
 /* protobuf-c itself says what is right. */
 static bool check_unpack(const uint8_t *data, size_t size)
@@ -401,7 +403,8 @@ static void test_lent_message_stays_until_the_next(void)
         g_assert_cmpuint(budget.used, ==, 0);
 }
 
-/* A large message whose rest is read to its place, and whose next one finds the room of the last but one. */
+/* A large message whose rest is read to its place, and whose next one finds the room of the last
+ * but one. */
 static void test_large_message_is_read_to_its_place(void)
 {
         enum { SIZE = 300000, FIRST = 1000 };
@@ -447,7 +450,8 @@ static void test_large_message_is_read_to_its_place(void)
         g_free(data);
 }
 
-/* ---- Spinning ----------------------------------------------------------------------------------- */
+/* ---- Spinning
+ * ----------------------------------------------------------------------------------- */
 
 /* Two inputs close to each other: a conversation, however busy the machine. */
 static void converse(RpcSpin *s)

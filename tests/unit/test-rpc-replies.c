@@ -1,8 +1,9 @@
 /*
- * Servers that break the rules: whatever comes instead of a reply, its call ends with a status that says what is
- * wrong, and never with an OK that nobody sent.
+ * Servers that break the rules: whatever comes instead of a reply, its call ends with a status that
+ * says what is wrong, and never with an OK that nobody sent.
  *
- * The server speaks HTTP/2 by hand: it takes the request, and answers with bytes that are given here.
+ * The server speaks HTTP/2 by hand: it takes the request, and answers with bytes that are given
+ * here.
  */
 #include <netinet/in.h>
 

@@ -113,7 +113,8 @@ static bool kernel_tells(Stamps *s)
         return false;
 }
 
-/* The loop stands still between the call and the sending of it: the program's time would be 30 ms early. */
+/* The loop stands still between the call and the sending of it: the program's time would be 30 ms
+ * early. */
 static void a_request_left_when_it_was_sent(EvgrpcTls *tls)
 {
         EvgrpcCall *call;

@@ -260,7 +260,8 @@ static void test_queue_has_an_end(void)
         fixture_end(&f);
 }
 
-/* ---- A service that protoc-c generated ---------------------------------------------------------- */
+/* ---- A service that protoc-c generated
+ * ---------------------------------------------------------- */
 
 typedef struct Generated {
         Evgrpc__Test__Echo_Service base;

@@ -143,11 +143,13 @@ static void test_times_are_those_of_the_kernel_under_tls(void)
 
 typedef struct Late {
         Watch *w;
-        int64_t woke; /* long before this the reply was in the socket, and not before it was it read */
+        int64_t woke; /* long before this the reply was in the socket, and not before it was it read
+                       */
 } Late;
 
-/* Both processes of this exchange are one, so being late is easily had: the server's answer is on its
- * way when the loop stands still for 50 ms. What the kernel saw is before that, what we saw is after. */
+/* Both processes of this exchange are one, so being late is easily had: the server's answer is on
+ * its way when the loop stands still for 50 ms. What the kernel saw is before that, what we saw is
+ * after. */
 static void stand_still(evutil_socket_t fd, short what, void *userdata)
 {
         Late *late = userdata;

@@ -1,6 +1,6 @@
 /*
- * Trust that is taken back, and trust that is not there yet: lists of revoked certificates, connections
- * that are looked at once more, clients without a certificate.
+ * Trust that is taken back, and trust that is not there yet: lists of revoked certificates,
+ * connections that are looked at once more, clients without a certificate.
  */
 #include <openssl/err.h>
 
@@ -129,7 +129,8 @@ static void call_on(Ends *e, EvgrpcChannel *channel, EvgrpcCode code, const char
         story_end(&s);
 }
 
-/* ---- Revoked ------------------------------------------------------------------------------------ */
+/* ---- Revoked
+ * ------------------------------------------------------------------------------------ */
 
 static void test_revoked_client_is_refused_and_told(void)
 {
@@ -275,7 +276,8 @@ static void test_bad_list_is_explained(void)
         free(error);
 }
 
-/* ---- Anonymous ---------------------------------------------------------------------------------- */
+/* ---- Anonymous
+ * ---------------------------------------------------------------------------------- */
 
 static void test_stranger_may_come_only_where_strangers_may(void)
 {

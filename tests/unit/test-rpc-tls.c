@@ -50,7 +50,8 @@ static void free_all(void)
         authority_done(&ca_namesake);
 }
 
-/* ---- A fixture with TLS ------------------------------------------------------------------------- */
+/* ---- A fixture with TLS
+ * ------------------------------------------------------------------------- */
 
 typedef struct Ends {
         Fixture f;
@@ -113,7 +114,8 @@ static void call_on(Fixture *f, EvgrpcChannel *channel, EvgrpcCode code, char **
         story_end(&s);
 }
 
-/* ---- What works --------------------------------------------------------------------------------- */
+/* ---- What works
+ * --------------------------------------------------------------------------------- */
 
 static void test_calls_go_through(void)
 {
@@ -245,7 +247,8 @@ static void test_unix_socket_needs_a_name(void)
         event_base_free(base);
 }
 
-/* ---- Renewal ------------------------------------------------------------------------------------ */
+/* ---- Renewal
+ * ------------------------------------------------------------------------------------ */
 
 static void test_reload_is_for_new_connections(void)
 {
@@ -374,7 +377,8 @@ static void test_server_without_certificate_is_refused(void)
         event_base_free(base);
 }
 
-/* ---- Refusals, as both ends see them ------------------------------------------------------------ */
+/* ---- Refusals, as both ends see them
+ * ------------------------------------------------------------ */
 
 typedef struct Refusal {
         const char *what;
@@ -453,7 +457,8 @@ static void test_refusal_is_clear_on_both_ends(gconstpointer userdata)
         ends_finish(&e);
 }
 
-/* ---- Other peers -------------------------------------------------------------------------------- */
+/* ---- Other peers
+ * -------------------------------------------------------------------------------- */
 
 /* OpenSSL with its own hands. */
 typedef struct Other {
@@ -607,7 +612,8 @@ static void test_server_without_alpn_is_told(void)
         client_says_to(other_context(&server_id), "The server did not choose HTTP/2 (ALPN h2)");
 }
 
-/* ---- Malice and misfortune ---------------------------------------------------------------------- */
+/* ---- Malice and misfortune
+ * ---------------------------------------------------------------------- */
 
 static void test_silent_client_is_dropped_in_time(void)
 {

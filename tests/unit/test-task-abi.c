@@ -1,9 +1,11 @@
 /*
- * The layout of include/mapreduce.h, member by member: a plugin that was built last year is called through it.
+ * The layout of include/mapreduce.h, member by member: a plugin that was built last year is called
+ * through it.
  *
- * The numbers are those of the x86-64 and AArch64 psABI (LP64: pointers and size_t of 8 bytes, int and enums of 4, natural
- * alignment), written down once by hand and never computed. A change of any of them needs another MR_ABI; a member
- * more at the end of MrPlugin, MrHost or MrInfo needs a line more here.
+ * The numbers are those of the x86-64 and AArch64 psABI (LP64: pointers and size_t of 8 bytes, int
+ * and enums of 4, natural alignment), written down once by hand and never computed. A change of any
+ * of them needs another MR_ABI; a member more at the end of MrPlugin, MrHost or MrInfo needs a line
+ * more here.
  */
 #include <glib.h>
 
@@ -70,7 +72,8 @@ POINTER(MrTask, host, 0);
 G_STATIC_ASSERT(MR_ABI == 1);
 G_STATIC_ASSERT(MR_OP_NONE == 0 && MR_OP_SUM == 1 && MR_OP_MIN == 2 && MR_OP_MAX == 3);
 
-/* The types of the functions: an assignment of another one is a warning, and warnings are errors. */
+/* The types of the functions: an assignment of another one is a warning, and warnings are
+ * errors. */
 G_GNUC_UNUSED static void types(const MrPlugin *p, const MrHost *h)
 {
         int (*setup)(MrTask *, void **) = p->setup;

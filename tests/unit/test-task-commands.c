@@ -52,7 +52,8 @@ static char *sorted_by(const char *keys, const char *text)
 #define LEAST_MEMORY MIB(4) /* of an attempt */
 #define VALUE "a value that is there to fill memory, so that maps and combiners spill"
 
-/* Maps that spill, and a reduce that merges; and one that has so many runs in memory that it sorts them again. */
+/* Maps that spill, and a reduce that merges; and one that has so many runs in memory that it sorts
+ * them again. */
 static void test_an_order_of_fields_lasts_through_spills(void)
 {
         static const struct {
@@ -434,7 +435,8 @@ static void test_what_a_child_writes_after_its_parent_counts(void)
         task_end(&t);
 }
 
-/* Waited for no longer than a while, and not passed over in silence: it may have had something to say. */
+/* Waited for no longer than a while, and not passed over in silence: it may have had something to
+ * say. */
 static void test_an_output_that_is_never_closed_fails_the_attempt(void)
 {
         TaskProcess t = task_new();

@@ -85,7 +85,8 @@ static void test_path_is_the_commands(void)
         g_assert_cmpint(g_rmdir(dir), ==, 0);
 }
 
-/* What @shell says of all names that are programs here: NAME, and the path that it would run or nothing. */
+/* What @shell says of all names that are programs here: NAME, and the path that it would run or
+ * nothing. */
 static char *ask(const char *shell)
 {
         static const char script[] =

@@ -5,7 +5,8 @@
 
 #include "mr-task/stream-text.h"
 
-/* One line of as many NULs as a key may have: sorted by its second field, which it has not, it has two bytes more. */
+/* One line of as many NULs as a key may have: sorted by its second field, which it has not, it has
+ * two bytes more. */
 static void test_a_key_that_is_too_large_with_its_order_is_named_so(void)
 {
         static const KeyFields fields = {.separator = {'\t'}, .separator_size = 1, .count = 1};

@@ -68,7 +68,8 @@ static char *sorted_rows(const Rows *rows)
         return g_string_free(out, FALSE);
 }
 
-/* @size: of each, with its newline; 0: any, in lines. Few letters, so that many are equal, or begin alike. */
+/* @size: of each, with its newline; 0: any, in lines. Few letters, so that many are equal, or begin
+ * alike. */
 static char *random_rows(size_t count, size_t size, GArray *ret_begins)
 {
         GString *s = g_string_new(NULL);
@@ -102,7 +103,8 @@ static uint32_t random_bounds(const Rows *rows, ProtobufCBinaryData *ret, uint32
         return count;
 }
 
-/* Lines and records of a length, by all or part of these, in one run or many spills, in pieces of any size. */
+/* Lines and records of a length, by all or part of these, in one run or many spills, in pieces of
+ * any size. */
 static void test_a_sort_is_right_for_any_cut(void)
 {
         TaskProcess t = task_new();
@@ -261,7 +263,8 @@ static unsigned long peak_kib(const TaskProcess *t)
         return strtoul(strstr(text, "VmHWM:") + strlen("VmHWM:"), NULL, 10);
 }
 
-/* 32 MiB of one word and 32 MiB of "a a a": the room the first needed is not filled at once by the rest. */
+/* 32 MiB of one word and 32 MiB of "a a a": the room the first needed is not filled at once by the
+ * rest. */
 static void test_a_long_word_costs_its_own_memory_alone(void)
 {
         TaskProcess t = task_new();
@@ -298,10 +301,11 @@ static void test_numbers_of_hundreds_of_maps_are_combined(void)
 }
 
 /*
- * In 4 MiB, 16 runs are open together, and of 140 kB each, 16 fit in memory, but no 32. So of 303 runs each 16 become
- * one of the scratch file; when there are 16 of these they become one again; and that one, the two that came after it and
- * the 15 runs left are too many to be given. Most records are written three times. Many keys are equal: their records stay
- * in the order of the maps through all of it.
+ * In 4 MiB, 16 runs are open together, and of 140 kB each, 16 fit in memory, but no 32. So of 303
+ * runs each 16 become one of the scratch file; when there are 16 of these they become one again;
+ * and that one, the two that came after it and the 15 runs left are too many to be given. Most
+ * records are written three times. Many keys are equal: their records stay in the order of the maps
+ * through all of it.
  */
 static void test_a_reduce_of_hundreds_of_maps_merges_in_passes(void)
 {
@@ -335,7 +339,8 @@ static void test_a_reduce_of_hundreds_of_maps_merges_in_passes(void)
 #define BEYOND_ROW_BYTES 32
 #define BEYOND_BYTES (SANITIZED ? MIB(24) : MIB(64))
 
-/* Rows of one word each; every number below half of how many they are stands in two of them, far apart. */
+/* Rows of one word each; every number below half of how many they are stands in two of them, far
+ * apart. */
 static void beyond_row(char *row, size_t number)
 {
         char text[BEYOND_ROW_BYTES + 1];
@@ -382,9 +387,9 @@ static void check_beyond(const char *got, bool counted)
 }
 
 /*
- * 64 MiB in 4 MiB of memory, in maps of 16 MiB and one reduce. Beside its memory a process has what it is itself, buffers
- * of input and output, and what malloc() keeps: together 11 MiB. Whoever held the data of a map, or of the reduce, would
- * have more than 24.
+ * 64 MiB in 4 MiB of memory, in maps of 16 MiB and one reduce. Beside its memory a process has what
+ * it is itself, buffers of input and output, and what malloc() keeps: together 11 MiB. Whoever held
+ * the data of a map, or of the reduce, would have more than 24.
  */
 static void check_in_bounded_memory(const Program *program, bool counted)
 {

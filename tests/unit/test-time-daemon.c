@@ -304,7 +304,8 @@ static void test_what_cannot_be_is_refused_by_name(void)
         assert_refused("", "--clock-id=0", "--clock-id=");
 }
 
-/* The role of a server: the kernel tells whether the clock is kept and how far off it may be, the configuration of what stratum. */
+/* The role of a server: the kernel tells whether the clock is kept and how far off it may be, the
+ * configuration of what stratum. */
 static void test_what_is_claimed_of_a_clock_that_another_keeps(void)
 {
         _cleanup_(clock_freep) Clock *c = clock_new_virtual(0, 0);

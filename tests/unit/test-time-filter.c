@@ -265,7 +265,8 @@ static void test_the_poll_widens_once_settled_and_not_in_silence(void)
         g_assert_cmpint(s.poll, ==, config.max_poll);
 }
 
-/* The oscillator's frequency moves by 2.5 ppm in 16 s: the offset is a parabola, through which a short line fits well. */
+/* The oscillator's frequency moves by 2.5 ppm in 16 s: the offset is a parabola, through which a
+ * short line fits well. */
 static void test_the_poll_stays_while_the_frequency_moves(void)
 {
         TimeSource s;

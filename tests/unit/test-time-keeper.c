@@ -500,7 +500,8 @@ static void test_the_free_running_clock_is_without_corrections(void)
         g_assert_cmpint(labs(discipline_free_ns(&d, 2000 * S + 500 * MS) - 2000 * S), <=, 50);
 }
 
-/* 30 ms off, or 25 ms right: where the answer took 100 ms, nobody knows which, and a slew does no harm. */
+/* 30 ms off, or 25 ms right: where the answer took 100 ms, nobody knows which, and a slew does no
+ * harm. */
 static void test_no_step_by_less_than_is_known(void)
 {
         TimeEstimate line = {.ahead_ns = NOON + 30 * MS, .bound_ns = 50e6};

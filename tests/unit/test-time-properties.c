@@ -1,6 +1,7 @@
 /*
- * The maths, held to what must be true of any numbers: thousands of exchanges at random, honest and absurd, up to the
- * ends of what 64 bits hold (the year 2262), each judged by 128-bit arithmetic or by a theorem.
+ * The maths, held to what must be true of any numbers: thousands of exchanges at random, honest and
+ * absurd, up to the ends of what 64 bits hold (the year 2262), each judged by 128-bit arithmetic or
+ * by a theorem.
  *
  * The seed is GLib's: a failure prints it, and --seed repeats it.
  */
@@ -58,7 +59,8 @@ static bool is_within(Wide v, Wide limit)
         return v <= limit && v >= -limit;
 }
 
-/* Whatever the four numbers: the answer is the exact one, or the refusal that the definition demands. */
+/* Whatever the four numbers: the answer is the exact one, or the refusal that the definition
+ * demands. */
 static void test_any_four_times(void)
 {
         unsigned accepted = 0;
@@ -132,7 +134,8 @@ static Honest any_honest(void)
         }
 }
 
-/* Cristian 1989: however the round trip is divided, the truth is within its half, less what each way takes at least. */
+/* Cristian 1989: however the round trip is divided, the truth is within its half, less what each
+ * way takes at least. */
 static void test_the_bound_holds_the_truth_whatever_the_asymmetry(void)
 {
         for (int i = 0; i < ROUNDS; i++) {
@@ -184,7 +187,8 @@ static void test_signs(void)
                 g_assert_true(is_within((Wide) s.offset_ns + other.offset_ns, 1));
                 g_assert_cmpint(other.rtt_ns, ==, s.rtt_ns);
                 g_assert_cmpint(other.bound_ns, ==, s.bound_ns);
-                /* A server that is ahead by more has an offset that is more by that: > 0 is ahead. */
+                /* A server that is ahead by more has an offset that is more by that: > 0 is
+                 * ahead. */
                 g_assert_cmpint(cristian_sample(server_ahead, &other), ==, 0);
                 g_assert_true((Wide) other.offset_ns - s.offset_ns == ahead);
                 g_assert_cmpint(other.rtt_ns, ==, s.rtt_ns);
@@ -195,7 +199,8 @@ static void test_signs(void)
         }
 }
 
-/* A reply that came before it was sent, by any clock's reckoning, is refused, however little is wrong. */
+/* A reply that came before it was sent, by any clock's reckoning, is refused, however little is
+ * wrong. */
 static void test_negative_delays_are_refused(void)
 {
         for (int i = 0; i < ROUNDS; i++) {
@@ -220,7 +225,8 @@ static void test_negative_delays_are_refused(void)
         }
 }
 
-/* RFC 5905 §11.2: delay/2 + dispersion; what a server claims beyond all reason is only infinitely far. */
+/* RFC 5905 §11.2: delay/2 + dispersion; what a server claims beyond all reason is only infinitely
+ * far. */
 static void test_root_distances(void)
 {
         for (int i = 0; i < ROUNDS; i++) {
@@ -248,8 +254,9 @@ static void test_root_distances(void)
 }
 
 /*
- * An oscillator of constant error, honest servers, delays of any distribution, queues on one way only: where the
- * server's clock is stays within the line's bound, now and an hour later, after every sample.
+ * An oscillator of constant error, honest servers, delays of any distribution, queues on one way
+ * only: where the server's clock is stays within the line's bound, now and an hour later, after
+ * every sample.
  */
 static void test_the_lines_bound_holds_the_truth(void)
 {
@@ -290,7 +297,8 @@ static void test_the_lines_bound_holds_the_truth(void)
         }
 }
 
-/* Whatever is decided in turn: the clock reaches the line, never runs backwards, and never leaves the kernel's limits. */
+/* Whatever is decided in turn: the clock reaches the line, never runs backwards, and never leaves
+ * the kernel's limits. */
 static void test_the_clock_reaches_the_line(void)
 {
         static const DisciplineLimits limits = {
@@ -324,7 +332,8 @@ static void test_the_clock_reaches_the_line(void)
                         now.mono_ns += wait;
                         (void) discipline_tick(&d, now.mono_ns);
                         g_assert_cmpint(discipline_free_ns(&d, now.mono_ns), >, before);
-                        /* The product of two rates, 500 ppm each, is left out: so much of a slew stays. */
+                        /* The product of two rates, 500 ppm each, is left out: so much of a slew
+                         * stays. */
                         g_assert_true(is_within(discipline_offset_ns(&d, now.mono_ns),
                                                 llabs(off) / 1000 + 2));
                 }

@@ -84,7 +84,8 @@ static void test_a_prior_is_one_more_measurement(void)
         assert_near(fit.slope_sd, M_SQRT1_2, 1e-12);
 }
 
-/* The points are said to be good to 1 and lie 200 off the slope that was known to 14: they are worse than they say. */
+/* The points are said to be good to 1 and lie 200 off the slope that was known to 14: they are
+ * worse than they say. */
 static void test_few_points_do_not_overrule_a_prior(void)
 {
         static const RegressionPrior known = {-192, 14};
@@ -99,7 +100,8 @@ static void test_few_points_do_not_overrule_a_prior(void)
                 g_assert_cmpfloat(fit.slope_sd, >, 0.8 * known.slope_sd); /* they add little */
         }
 
-        /* Many that agree within what they say do: a difference of three errors is believed at once. */
+        /* Many that agree within what they say do: a difference of three errors is believed at
+         * once. */
         for (size_t i = 0; i < 40; i++)
                 p[i] = (RegressionPoint){2 * (double) i, -150 * 2 * (double) i + (i % 2 ? 1 : -1),
                                          1};

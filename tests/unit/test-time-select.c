@@ -1,6 +1,6 @@
 /*
- * Marzullo's intersection: the majority's interval, and nothing without a majority; and the interval that holds
- * the truth in spite of liars.
+ * Marzullo's intersection: the majority's interval, and nothing without a majority; and the
+ * interval that holds the truth in spite of liars.
  */
 #include "timekeeping/select.h"
 
@@ -103,7 +103,8 @@ static void test_no_point_is_shared_by_more(void)
         }
 }
 
-/* Three honest clocks that are right to ± 10, and a liar that overlaps them all: the most popular place misses the truth. */
+/* Three honest clocks that are right to ± 10, and a liar that overlaps them all: the most popular
+ * place misses the truth. */
 static void test_a_liar_that_overlaps_all_does_not_cut_the_truth_off(void)
 {
         static const SelectInterval v[] = {{-10, 10}, {-9, 11}, {-11, 9}, {8, 20}};
@@ -133,8 +134,8 @@ static void test_too_few_agree(void)
         g_assert_cmpint(select_tolerate(v, 0, 0, &truth), ==, -EDOM);
 }
 
-/* Marzullo 1990, theorem 1: with at most f liars of n the result holds the truth; and no point of it is there
- * without a reason: its ends are shared by n − f, and nothing outside is. */
+/* Marzullo 1990, theorem 1: with at most f liars of n the result holds the truth; and no point of
+ * it is there without a reason: its ends are shared by n − f, and nothing outside is. */
 static void test_the_truth_is_inside_whatever_a_minority_says(void)
 {
         for (int round = 0; round < 5000; round++) {

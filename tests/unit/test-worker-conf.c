@@ -1,5 +1,6 @@
 /*
- * The worker's configuration: the command line wins over the file, and plain bytes stay on the host.
+ * The worker's configuration: the command line wins over the file, and plain bytes stay on the
+ * host.
  */
 #include <glib/gstdio.h>
 

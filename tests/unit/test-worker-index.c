@@ -1,5 +1,6 @@
 /*
- * The cache of run files' indices: each file is read once, and again when it is another; memory has a bound.
+ * The cache of run files' indices: each file is read once, and again when it is another; memory has
+ * a bound.
  */
 #include <fcntl.h>
 #include <glib/gstdio.h>

@@ -1,5 +1,6 @@
 /*
- * Results that were told and may not have been heard: kept until an answer to the question does not name them, and bounded.
+ * Results that were told and may not have been heard: kept until an answer to the question does not
+ * name them, and bounded.
  */
 #include "mr-workerd/worker-told.h"
 

@@ -1,5 +1,6 @@
 /*
- * Certificates for tests, made on the spot: an authority, and whom it vouches for, from when until when.
+ * Certificates for tests, made on the spot: an authority, and whom it vouches for, from when until
+ * when.
  */
 #pragma once
 

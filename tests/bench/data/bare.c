@@ -3,9 +3,10 @@
  *
  *      bare COMMAND FILE DIRECTORY
  *
- * The file is cut in two after a newline near its middle. Each half is read and written to a COMMAND of its own, both
- * at once, through pipes of the size that mr-task gives; what they write comes back through such pipes and goes to
- * DIRECTORY/0 and /1. No line is looked at, nothing is counted, sorted or kept safe.
+ * The file is cut in two after a newline near its middle. Each half is read and written to a
+ * COMMAND of its own, both at once, through pipes of the size that mr-task gives; what they write
+ * comes back through such pipes and goes to DIRECTORY/0 and /1. No line is looked at, nothing is
+ * counted, sorted or kept safe.
  */
 #include <err.h>
 #include <fcntl.h>

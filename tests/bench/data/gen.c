@@ -3,7 +3,7 @@
  *
  *      gen records BYTES   lines of 100 bytes: a key of 10 printable bytes, uniform, and a payload
  *      gen log BYTES       a web server's log: clients and paths by Zipf's law
- *      gen text BYTES      words by Zipf's law over a vocabulary that grows with the text, as in a library
+ *      gen text BYTES      words by Zipf's law over a vocabulary that grows with the text
  */
 #include <math.h>
 #include <stdint.h>

@@ -232,7 +232,8 @@ static const char log_line[] =
         "100.0.118.000 - - [00/Nov/2023:00:00:00 +0000] \"GET /item000.html HTTP/1.1\" "
         "200 0000 \"-\" \"Mozilla/5.0 (X11; Linux x86_64; rv:109.0)\"\n";
 
-/* The next of a web server's log: most begin as many others do, with a client, which is returned, and all end alike. */
+/* The next of a web server's log: most begin as many others do, with a client, which is returned,
+ * and all end alike. */
 static uint64_t next_log_line(char *line, uint64_t *seconds)
 {
         uint64_t client = next() % (next() % CLIENTS + 1), at = *seconds += next() % 2;
@@ -348,7 +349,8 @@ static bool makes_machine_code(void)
         return pcre2_config(PCRE2_CONFIG_JIT, &jit) >= 0 && jit;
 }
 
-/* The app, as a map has it: how many lines of a log a pattern matches that has no literal to look for first. */
+/* The app, as a map has it: how many lines of a log a pattern matches that has no literal to look
+ * for first. */
 static uint64_t job_grep(uint64_t times, Scratch *scratch)
 {
         char *args[] = {(char *) "output=matches",

@@ -1,11 +1,12 @@
 /*
- * Is a sort's output sorted, and is it what was to be sorted? As valsort of the sort benchmark does.
+ * Is a sort's output sorted, and is it what was to be sorted? As valsort of the sort benchmark
+ * does.
  *
  *      valsort FILE…
  *
- * Reads records of 100 bytes from the files, one after another as if they were one, and prints how many there are, a
- * checksum that does not depend on their order (the sum of a hash of each), and "sorted", or where they are not: by
- * the first 10 bytes. It shares no code with what it checks.
+ * Reads records of 100 bytes from the files, one after another as if they were one, and prints how
+ * many there are, a checksum that does not depend on their order (the sum of a hash of each), and
+ * "sorted", or where they are not: by the first 10 bytes. It shares no code with what it checks.
  *
  * Source of the hash: FNV-1a's multiplication over words of 64 bits, and the finish of splitmix64.
  */

@@ -1,8 +1,8 @@
 /*
  * Measure — what the C programs of the benchmark share: the clock, percentiles, the arguments.
  *
- * A server prints "listening on ADDRESS" and serves until its standard input ends. A client measures one
- * thing and prints it as a line of JSON. So a driver that dies leaves nothing running.
+ * A server prints "listening on ADDRESS" and serves until its standard input ends. A client
+ * measures one thing and prints it as a line of JSON. So a driver that dies leaves nothing running.
  */
 #pragma once
 

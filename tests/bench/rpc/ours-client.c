@@ -4,8 +4,8 @@
  *      ours-client ADDRESS latency SEC         calls one after another
  *      ours-client ADDRESS calls SEC COUNT     COUNT calls under way at any time
  *      ours-client ADDRESS bulk BYTES SIZE     one stream of BYTES in messages of SIZE
- *      ours-client ADDRESS hold COUNT          COUNT calls that the server answers when it has them all
- *      ours-client ADDRESS idle COUNT          COUNT connections, a call on each; they last until stdin ends
+ *      ours-client ADDRESS hold COUNT          COUNT calls, answered when the server has them all
+ *      ours-client ADDRESS idle COUNT          COUNT connections, a call on each, until stdin ends
  */
 #include <errno.h>
 #include <unistd.h>
@@ -82,7 +82,8 @@ static bool run_latency(Client *c, double sec)
         return c->failed == 0;
 }
 
-/* ---- COUNT calls under way ----------------------------------------------------------------------- */
+/* ---- COUNT calls under way
+ * ----------------------------------------------------------------------- */
 
 static void echo_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
 {
@@ -123,7 +124,8 @@ static bool run_calls(Client *c, double sec, size_t count)
         return c->failed == 0;
 }
 
-/* ---- a large stream ------------------------------------------------------------------------------ */
+/* ---- a large stream
+ * ------------------------------------------------------------------------------ */
 
 static void on_block(EvgrpcCall *call, const ProtobufCMessage *message, void *userdata)
 {
@@ -153,7 +155,8 @@ static bool run_bulk(Client *c, double bytes, double size)
         return c->failed == 0;
 }
 
-/* ---- many calls at once --------------------------------------------------------------------------- */
+/* ---- many calls at once
+ * --------------------------------------------------------------------------- */
 
 static void hold_done(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
 {
@@ -184,7 +187,8 @@ static bool run_hold(Client *c, size_t count)
         return c->failed == 0;
 }
 
-/* ---- many connections ----------------------------------------------------------------------------- */
+/* ---- many connections
+ * ----------------------------------------------------------------------------- */
 
 static bool run_idle(Client *c, const char *address, size_t count)
 {

@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -68,32 +67,6 @@ class Cluster(mr.ClusterCase):
         tree, _ = self.job_input(2)
         p = self.ctl("run", "--mapper", "echo the reason >&2; exit 3", "--input", tree)
         self.assertFails(p, "map-", f"{tree}/f00", "exited with status 3", "the reason")
-
-    def test_workers_end_together(self):
-        """a worker that is given a reduce while it ends, for another has given it back, rejects it and ends well"""
-        self.job_input(6)
-        hold = self.dir / "hold"
-        job = self.submit("--backups=no", "--input", self.dir / "in", "--reduces", "3", "--reducer", SUM, "--mapper",
-                          f"case $mapreduce_map_input_file in *f00[1-5]) while [ ! -e {hold} ]; do sleep 0.02; done;; esac; {SLOW_MAPPER}")
-        def on(*names):
-            rows = json.loads(self.ctl("tasks", "--json=short", job).stdout)
-            return all(r["State"] == "running" and r["Worker"] in names for r in rows if r["Kind"] == "reduce")
-        for _ in range(5):
-            first, *others = self.workers
-            mr.wait_for("the reduces", lambda: self.job_get(job, "MapsDone") == 1 and on("w0", "w1", "w2"))
-            for w in others:
-                os.kill(w.pid, signal.SIGSTOP)
-                self.addCleanup(lambda w=w: w.alive() and os.kill(w.pid, signal.SIGCONT))
-            self.assertEqual(first.kill(signal.SIGTERM), 0)
-            mr.wait_for("the first one's reduces to be given away", lambda: on("w1", "w2"))
-            for w in others:
-                os.kill(w.pid, signal.SIGTERM)
-                os.kill(w.pid, signal.SIGCONT)
-            for w in others:
-                self.assertEqual(w.process.wait(30 * mr.SLOW), 0, w.text()[-1000:])
-            self.workers = [self.start_worker(i) for i in range(3)]
-        hold.touch()
-        self.assertOk(self.ctl("wait", "-q", job))
 
     def test_list_and_workers(self):
         """list and workers as tables and as JSON"""

@@ -39,8 +39,9 @@ typedef struct JobArguments {
         const char *map_separator, *reduce_separator, *sort_key_fields;
         uint32_t map_key_fields, partition_key_fields;
         uint64_t split_size_bytes;
-        const char *exec_directory; /* commands are looked for there; NULL: here */
-        char **app_args;            /* behind --; NULL-terminated, in argv; may be NULL */
+        /* Of the job file that a command comes from: it is looked for there. NULL: here. */
+        const char *mapper_directory, *combiner_directory, *reducer_directory;
+        char **app_args; /* behind --; NULL-terminated, in argv; may be NULL */
 } JobArguments;
 
 typedef struct Arguments {

@@ -194,6 +194,16 @@ static void add_all(GPtrArray *to, JobFile *f, GPtrArray *from, bool paths)
         }
 }
 
+/* A command of the file, with the directory from which its path is meant. */
+static void fill_command(const char **command, const char **directory, const char *in_file,
+                         const JobFile *f)
+{
+        if (*command || !in_file)
+                return;
+        *command = in_file;
+        *directory = f->directory;
+}
+
 static void fill(JobArguments *a, JobFile *f)
 {
         a->name = a->name ? a->name : f->name;
@@ -206,13 +216,12 @@ static void fill(JobArguments *a, JobFile *f)
         a->output = a->output ? a->output : f->output;
         if (!a->app && !a->mapper) { /* another program replaces the file's whole one */
                 a->app = f->app;
-                a->mapper = f->mapper;
-                a->combiner = a->combiner ? a->combiner : f->combiner;
+                fill_command(&a->mapper, &a->mapper_directory, f->mapper, f);
+                fill_command(&a->combiner, &a->combiner_directory, f->combiner, f);
                 if (!a->reducer && !a->reducer_app) {
-                        a->reducer = f->reducer;
+                        fill_command(&a->reducer, &a->reducer_directory, f->reducer, f);
                         a->reducer_app = f->reducer_app;
                 }
-                a->exec_directory = f->directory;
                 if (f->args && !(a->app_args && a->app_args[0])) {
                         g_ptr_array_add(f->args, NULL);
                         a->app_args = (char **) f->args->pdata;

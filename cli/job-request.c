@@ -211,24 +211,26 @@ static bool is_system_program(const char *path)
         return false;
 }
 
-/* @ret: the command as it is sent; NULL for NULL. */
-static int ship_command(JobRequest *q, const char *command, char **ret, Error *e)
+/*
+ * @directory: from where its path is meant; NULL: from here
+ * @ret: the command as it is sent; NULL for NULL
+ */
+static int ship_command(JobRequest *q, const char *command, const char *directory, char **ret,
+                        Error *e)
 {
         static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                     "./_-+,:@%=";
         g_autofree char *word = NULL, *name = NULL, *path = NULL;
-        const char *start, *rest, *directory = ".";
+        const char *start, *rest;
         struct stat st;
         int r;
 
         if (!command)
                 return 0;
-        if (q->arguments->exec_directory)
-                directory = q->arguments->exec_directory;
         start = command + strspn(command, " \t");
         rest = start + strspn(start, plain);
         word = g_strndup(start, (gsize) (rest - start));
-        path = word[0] == '/' || g_str_equal(directory, ".")
+        path = word[0] == '/' || !directory || g_str_equal(directory, ".")
                        ? g_strdup(word)
                        : g_build_filename(directory, word, NULL);
         /* A word with quotes, $ or the like is the shell's to read. */
@@ -341,11 +343,11 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         if (r >= 0 && a->app)
                 r = ship_plugin(q, a->app, e);
         if (r >= 0)
-                r = ship_command(q, a->mapper, &q->mapper, e);
+                r = ship_command(q, a->mapper, a->mapper_directory, &q->mapper, e);
         if (r >= 0)
-                r = ship_command(q, a->combiner, &q->combiner, e);
+                r = ship_command(q, a->combiner, a->combiner_directory, &q->combiner, e);
         if (r >= 0)
-                r = ship_command(q, a->reducer, &q->reducer, e);
+                r = ship_command(q, a->reducer, a->reducer_directory, &q->reducer, e);
         return r < 0 ? r : check_texts(q, e);
 }
 

@@ -56,6 +56,23 @@ class JobFiles(mr.Scratch):
         p = self.local("-q", self.job, "--mapper", "cat", "--reducer", "cat")
         self.assertEqual(p.stdout, b"one\t\none\t\ntwo\t\n")
 
+    def test_commands_beside_a_file(self):
+        """a command given beside a file is a path of the working directory, one of the file of its directory"""
+        for name, text in (("r.sh", "RIGHT"), ("job/r.sh", "WRONG"), ("job/in/r.sh", "FILE")):
+            self.script(name, f"#!/bin/sh\necho {text}\n")
+        job = self.file("job/l.job", "[Job]\nInput=in/a\n[Map]\nExec=./m.sh\nShip=words\n[Combine]\nExec=in/r.sh\n")
+        for option, want in (("--reducer=./r.sh", b"RIGHT\n"), ("--combiner=./r.sh", b"RIGHT\t\n")):
+            p = self.local("-q", job, option, *(["--reducer=cat"] if "combiner" in option else ["--combiner=cat"]))
+            self.assertOk(p)
+            self.assertEqual(p.stdout, want)
+        p = self.local("-q", job)
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"FILE\n")
+        os.unlink(self.dir / "job/r.sh")
+        p = self.local("-q", job, "--combiner=cat", "--reducer=./r.sh")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"RIGHT\n")
+
     def test_there_and_back(self):
         """--print-job writes a file that means the same, from any directory"""
         first = self.mrctl("run", "--print-job", self.job)

@@ -217,42 +217,63 @@ static int parse_number(const char *option, const char *s, uint32_t min, uint32_
         return 0;
 }
 
-static int parse_split_size(const char *s, uint64_t *ret, Error *e)
+static int parse_size_range(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
 {
         uint64_t v;
 
-        if (parse_size(s, &v) < 0 || v < SPLIT_SIZE_MIN || v > SPLIT_SIZE_MAX)
+        if (parse_size(s, &v) < 0 || v < min || v > max)
+                return -EINVAL;
+        *ret = v;
+        return 0;
+}
+
+int job_parse_split_size(const char *s, uint64_t *ret_bytes)
+{
+        return parse_size_range(s, SPLIT_SIZE_MIN, SPLIT_SIZE_MAX, ret_bytes);
+}
+
+int job_parse_memory_limit(const char *s, uint64_t *ret_bytes)
+{
+        return parse_size_range(s, MEMORY_LIMIT_MIN, MEMORY_LIMIT_MAX, ret_bytes);
+}
+
+int job_parse_task_timeout(const char *s, uint32_t *ret_sec)
+{
+        uint64_t usec;
+
+        if (parse_sec(s, &usec) < 0 || usec > TASK_TIMEOUT_MAX_SEC * USEC_PER_SEC)
+                return -EINVAL;
+        *ret_sec = (uint32_t) ((usec + USEC_PER_SEC - 1) / USEC_PER_SEC);
+        return 0;
+}
+
+static int parse_split_size(const char *s, uint64_t *ret, Error *e)
+{
+        if (job_parse_split_size(s, ret) < 0)
                 return error_setf(
                         e, EINVAL,
                         "--split-size must be a size from 4K to 1T, such as 32M, not '%s'", s);
-        *ret = v;
         return 0;
 }
 
 static int parse_task_timeout(const char *s, JobArguments *j, Error *e)
 {
-        uint64_t usec;
-
-        if (parse_sec(s, &usec) < 0 || usec > TASK_TIMEOUT_MAX_SEC * USEC_PER_SEC)
+        if (job_parse_task_timeout(s, &j->task_timeout_sec) < 0)
                 return error_setf(e, EINVAL,
                                   "--task-timeout must be a time span such as 10min, at most 30 "
                                   "days, or 0 for none, not '%s'",
                                   s);
         j->has_task_timeout = true;
-        j->task_timeout_sec = (uint32_t) ((usec + USEC_PER_SEC - 1) / USEC_PER_SEC);
         return 0;
 }
 
 static int parse_memory_limit(const char *s, uint64_t *ret, Error *e)
 {
-        uint64_t v;
-
-        if (parse_size(s, &v) < 0 || v < MIB(1) || v > SPLIT_SIZE_MAX)
+        if (job_parse_memory_limit(s, ret) < 0)
                 return error_setf(e, EINVAL,
                                   "--memory-limit must be a size from 1M to 1T, such as 512M, not "
                                   "'%s'",
                                   s);
-        *ret = v;
         return 0;
 }
 
@@ -366,6 +387,7 @@ static int parse_job_option(int value, const char *s, JobArguments *j, Error *e)
                 return parse_number("max-attempts", s, ATTEMPTS_MIN, ATTEMPTS_MAX, &j->max_attempts,
                                     e);
         case OPT_SKIP_BAD_RECORDS:
+                j->has_skip_bad_records = true;
                 return parse_number("skip-bad-records", s, 0, SKIP_RECORDS_MAX,
                                     &j->skip_bad_records, e);
         case OPT_TASK_TIMEOUT:

@@ -21,6 +21,8 @@
 #define SLOTS_MAX 4096
 #define SPLIT_SIZE_MIN KIB(4)
 #define SPLIT_SIZE_MAX (GIB(1) * 1024)
+#define MEMORY_LIMIT_MIN MIB(1)
+#define MEMORY_LIMIT_MAX (GIB(1) * 1024)
 
 /* What run and submit were told of the job, as typed: nothing was looked up yet. Unset is NULL or
  * 0. */
@@ -32,7 +34,7 @@ typedef struct JobArguments {
         const char *name, *output, *app, *mapper, *combiner, *reducer, *reducer_app, *reuse,
                 *intermediate;
         uint32_t reduces, max_attempts, skip_bad_records, task_timeout_sec;
-        bool has_task_timeout, has_reduces;
+        bool has_task_timeout, has_reduces, has_skip_bad_records;
         uint64_t memory_limit_bytes;
         const char *backups, *ignore_exit_status, *priority;
         const char *intermediate_compression, *output_compression, *input_format;
@@ -71,6 +73,11 @@ typedef struct Arguments {
  */
 int arguments_parse(int argc, char **argv, Arguments *ret, Error *e);
 void arguments_done(Arguments *a);
+
+/* What a job may be told, by an option or in a file: 0, or -EINVAL without a message. */
+int job_parse_split_size(const char *s, uint64_t *ret_bytes);
+int job_parse_task_timeout(const char *s, uint32_t *ret_sec); /* rounded up, for 0 is never */
+int job_parse_memory_limit(const char *s, uint64_t *ret_bytes);
 
 /* Whether --state= lets @state through: without it everything. */
 bool arguments_want_state(const Arguments *a, const char *state);

@@ -20,7 +20,7 @@ struct JobFile {
         uint32_t skip_bad_records, task_timeout_sec;
         uint32_t map_key_fields, partition_key_fields;
         uint64_t split_size_bytes, memory_limit_bytes;
-        bool has_task_timeout, has_reduces;
+        bool has_task_timeout, has_reduces, has_skip_bad_records;
 };
 
 JobFile *job_file_free(JobFile *f)
@@ -116,46 +116,51 @@ static int parse_attempts(const char *value, void *target, Error *e)
 
 static int parse_split_size(const char *value, void *target, Error *e)
 {
-        uint64_t v;
-
-        if (parse_size(value, &v) < 0 || v < SPLIT_SIZE_MIN || v > SPLIT_SIZE_MAX)
+        if (job_parse_split_size(value, target) < 0)
                 return error_setf(e, EINVAL, "not a size from 4K to 1T, such as 32M: %s", value);
-        *(uint64_t *) target = v;
         return 0;
 }
 
 static int parse_skip(const char *value, void *target, Error *e)
 {
-        return parse_range(value, 0, SKIP_RECORDS_MAX, target, e);
+        JobFile *f = target;
+
+        f->has_skip_bad_records = true;
+        return parse_range(value, 0, SKIP_RECORDS_MAX, &f->skip_bad_records, e);
 }
 
 static int parse_timeout(const char *value, void *target, Error *e)
 {
         JobFile *f = target;
-        uint64_t usec;
 
-        if (parse_sec(value, &usec) < 0 || usec > TASK_TIMEOUT_MAX_SEC * USEC_PER_SEC)
+        if (job_parse_task_timeout(value, &f->task_timeout_sec) < 0)
                 return error_setf(e, EINVAL, "not a time span up to 30d, such as 10min: %s", value);
-        f->task_timeout_sec = (uint32_t) (usec / USEC_PER_SEC);
         f->has_task_timeout = true;
         return 0;
 }
 
-static int parse_word(const char *value, const char *one, const char *other, void *target, Error *e)
+static int parse_memory_limit(const char *value, void *target, Error *e)
 {
-        if (!g_str_equal(value, one) && !g_str_equal(value, other))
-                return error_setf(e, EINVAL, "neither %s nor %s: %s", one, other, value);
-        return conf_parse_string(value, target, e);
+        if (job_parse_memory_limit(value, target) < 0)
+                return error_setf(e, EINVAL, "not a size from 1M to 1T, such as 512M: %s", value);
+        return 0;
 }
 
 static int parse_reuse(const char *value, void *target, Error *e)
 {
-        return parse_word(value, "yes", "no", target, e);
+        if (!g_str_equal(value, "auto") && !g_str_equal(value, "yes") && !g_str_equal(value, "no"))
+                return error_setf(e, EINVAL, "neither yes nor no, nor auto: %s", value);
+        return conf_parse_string(value, target, e);
 }
 
 static int parse_intermediate(const char *value, void *target, Error *e)
 {
-        return parse_word(value, "local", "stable", target, e);
+        if (!g_str_equal(value, "local") && !g_str_has_prefix(value, "stable:/"))
+                return error_setf(e, EINVAL,
+                                  "neither local, nor stable: and the absolute path of a directory "
+                                  "that all hosts share: %s",
+                                  value);
+        return conf_parse_string(value, target, e);
 }
 
 static int parse_variable(const char *value, void *target, Error *e)
@@ -233,7 +238,10 @@ static void fill(JobArguments *a, JobFile *f)
         }
         a->max_attempts = a->max_attempts ? a->max_attempts : f->max_attempts;
         a->split_size_bytes = a->split_size_bytes ? a->split_size_bytes : f->split_size_bytes;
-        a->skip_bad_records = a->skip_bad_records ? a->skip_bad_records : f->skip_bad_records;
+        if (!a->has_skip_bad_records) {
+                a->has_skip_bad_records = f->has_skip_bad_records;
+                a->skip_bad_records = f->skip_bad_records;
+        }
         if (!a->has_task_timeout) {
                 a->has_task_timeout = f->has_task_timeout;
                 a->task_timeout_sec = f->task_timeout_sec;
@@ -278,9 +286,9 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 {"Job", "Archive", conf_parse_strv, &f->archives},
                 {"Job", "SplitSize", parse_split_size, &f->split_size_bytes},
                 {"Job", "MaxAttempts", parse_attempts, &f->max_attempts},
-                {"Job", "SkipBadRecords", parse_skip, &f->skip_bad_records},
+                {"Job", "SkipBadRecords", parse_skip, f},
                 {"Job", "TaskTimeout", parse_timeout, f},
-                {"Job", "MemoryLimit", conf_parse_size, &f->memory_limit_bytes},
+                {"Job", "MemoryLimit", parse_memory_limit, &f->memory_limit_bytes},
                 {"Job", "Reuse", parse_reuse, &f->reuse},
                 {"Job", "Intermediate", parse_intermediate, &f->intermediate},
                 {"Job", "IntermediateCompression", conf_parse_string, &f->intermediate_compression},

@@ -56,6 +56,29 @@ class JobFiles(mr.Scratch):
         p = self.local("-q", self.job, "--mapper", "cat", "--reducer", "cat")
         self.assertEqual(p.stdout, b"one\t\none\t\ntwo\t\n")
 
+    def test_every_value_of_an_option(self):
+        """a job file takes what the options take, refuses what they refuse, and --print-job writes what it takes"""
+        self.file("in", "b\na\n")
+        for options, lines in ((("--reuse=auto",), "Reuse=auto"), ((f"--intermediate=stable:{self.dir}/st",), f"Intermediate=stable:{self.dir}/st"),
+                               (("--task-timeout=500ms",), "TaskTimeout=1"), (("--memory-limit=1T",), "MemoryLimit=1099511627776")):
+            with self.subTest(options=options):
+                p = self.mrctl("run", "--print-job", "--mapper", "cat", *options, "in")
+                self.assertOk(p)
+                self.assertIn(f"\n{lines}\n", p.stdout.decode())
+                copy = self.file("copy.job", p.stdout)
+                self.assertEqual(self.mrctl("run", "--print-job", copy).stdout, p.stdout)
+                p = self.local("-q", copy)
+                self.assertOk(p)
+                self.assertEqual(p.stdout, b"a\nb\n")
+        text = "[Job]\nInput=in\nTaskTimeout=500ms\nSkipBadRecords=5\n[Map]\nExec=cat\n"
+        self.assertIn(b"\nSkipBadRecords=5\nTaskTimeout=1\n", self.mrctl("run", "--print-job", self.file("a.job", text)).stdout)
+        self.assertNotIn(b"SkipBadRecords", self.mrctl("run", "--print-job", "a.job", "--skip-bad-records=0").stdout)
+        for line, needle in (("MemoryLimit=1K", "MemoryLimit= is not a size from 1M to 1T"), ("MemoryLimit=0", "MemoryLimit= is not a size from 1M to 1T"),
+                             ("Intermediate=stable", "Intermediate= is neither local, nor stable:"),
+                             ("Intermediate=stable:st", "Intermediate= is neither local, nor stable:")):
+            with self.subTest(line=line):
+                self.assertFails(self.local(self.file("bad.job", f"[Job]\n{line}\n")), f"bad.job:2: {needle}", code=1)
+
     def test_commands_beside_a_file(self):
         """a command given beside a file is a path of the working directory, one of the file of its directory"""
         for name, text in (("r.sh", "RIGHT"), ("job/r.sh", "WRONG"), ("job/in/r.sh", "FILE")):

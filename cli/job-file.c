@@ -172,31 +172,58 @@ static int parse_variable(const char *value, void *target, Error *e)
         return conf_parse_strv(value, target, e);
 }
 
-/* "a/b" below @directory; an absolute path, and an input with a scheme that is not file:, as it
- * is. */
+/* "a/b" below @directory; an absolute path as it is. */
 static char *resolve(const char *directory, const char *path)
 {
-        size_t scheme = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
-        const char *prefix = g_str_has_prefix(path, "file:") ? "file:" : "";
-
-        path += strlen(prefix);
-        if (path[0] == '/' || (!*prefix && scheme >= 2 && path[scheme] == ':') ||
-            g_str_equal(directory, "."))
-                return g_strconcat(prefix, path, NULL);
-        return g_strconcat(prefix, directory, "/", path, NULL);
+        if (path[0] == '/' || g_str_equal(directory, "."))
+                return g_strdup(path);
+        return g_strconcat(directory, "/", path, NULL);
 }
 
-static void add_all(GPtrArray *to, JobFile *f, GPtrArray *from, bool paths)
+/* The same for an input or output, which may begin with file:; one with another scheme as it is. */
+static char *resolve_uri(const char *directory, const char *path)
 {
-        for (guint i = 0; from && i < from->len; i++) {
-                if (paths) {
-                        char *path = resolve(f->directory, from->pdata[i]);
+        size_t scheme = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
+        g_autofree char *resolved = NULL;
 
-                        g_free(from->pdata[i]);
-                        from->pdata[i] = path;
-                }
+        if (!g_str_has_prefix(path, "file:"))
+                return scheme >= 2 && path[scheme] == ':' ? g_strdup(path)
+                                                          : resolve(directory, path);
+        resolved = resolve(directory, path + strlen("file:"));
+        return g_strconcat("file:", resolved, NULL);
+}
+
+typedef char *Resolve(const char *directory, const char *path);
+
+static void resolve_one(const JobFile *f, char **path, Resolve *as)
+{
+        char *resolved = *path && **path ? as(f->directory, *path) : NULL;
+
+        if (!resolved)
+                return;
+        g_free(*path);
+        *path = resolved;
+}
+
+static void resolve_list(const JobFile *f, GPtrArray *paths, Resolve *as)
+{
+        for (guint i = 0; paths && i < paths->len; i++)
+                resolve_one(f, (char **) &paths->pdata[i], as);
+}
+
+/* But for commands: of these a word may be no path. */
+static void resolve_paths(JobFile *f)
+{
+        resolve_list(f, f->inputs, resolve_uri);
+        resolve_one(f, &f->output, resolve_uri);
+        resolve_list(f, f->ship, resolve);
+        resolve_list(f, f->archives, resolve);
+}
+
+static void add_all(GPtrArray *to, GPtrArray *from)
+{
+        for (guint i = 0; from && i < from->len; i++)
                 g_ptr_array_insert(to, (gint) i, from->pdata[i]); /* before those given here */
-        }
 }
 
 /* A command of the file, with the directory from which its path is meant. */
@@ -209,29 +236,42 @@ static void fill_command(const char **command, const char **directory, const cha
         *directory = f->directory;
 }
 
+/* What an app given here replaces, too: it reduces by itself, and in no order. */
+static void fill_reduce(JobArguments *a, const JobFile *f)
+{
+        fill_command(&a->combiner, &a->combiner_directory, f->combiner, f);
+        if (!a->reducer) {
+                fill_command(&a->reducer, &a->reducer_directory, f->reducer, f);
+                a->reducer_app = f->reducer_app;
+        }
+        a->reduce_separator = a->reduce_separator ? a->reduce_separator : f->reduce_separator;
+        a->sort_key_fields = a->sort_key_fields ? a->sort_key_fields : f->sort_key_fields;
+}
+
+static void fill_program(JobArguments *a, JobFile *f)
+{
+        a->app = f->app;
+        fill_command(&a->mapper, &a->mapper_directory, f->mapper, f);
+        if (!a->reducer_app)
+                fill_reduce(a, f);
+        a->map_separator = a->map_separator ? a->map_separator : f->map_separator;
+        a->map_key_fields = a->map_key_fields ? a->map_key_fields : f->map_key_fields;
+        a->partition_key_fields =
+                a->partition_key_fields ? a->partition_key_fields : f->partition_key_fields;
+        if (f->args && !(a->app_args && a->app_args[0])) {
+                g_ptr_array_add(f->args, NULL);
+                a->app_args = (char **) f->args->pdata;
+        }
+}
+
 static void fill(JobArguments *a, JobFile *f)
 {
         a->name = a->name ? a->name : f->name;
-        if (f->output && *f->output) {
-                char *path = resolve(f->directory, f->output);
-
-                g_free(f->output);
-                f->output = path;
-        }
         a->output = a->output ? a->output : f->output;
-        if (!a->app && !a->mapper) { /* another program replaces the file's whole one */
-                a->app = f->app;
-                fill_command(&a->mapper, &a->mapper_directory, f->mapper, f);
-                fill_command(&a->combiner, &a->combiner_directory, f->combiner, f);
-                if (!a->reducer && !a->reducer_app) {
-                        fill_command(&a->reducer, &a->reducer_directory, f->reducer, f);
-                        a->reducer_app = f->reducer_app;
-                }
-                if (f->args && !(a->app_args && a->app_args[0])) {
-                        g_ptr_array_add(f->args, NULL);
-                        a->app_args = (char **) f->args->pdata;
-                }
-        }
+        if (!a->ignore_exit_status && !a->app) /* of commands */
+                a->ignore_exit_status = f->ignore_exit_status;
+        if (!a->app && !a->mapper) /* another program replaces the file's whole one */
+                fill_program(a, f);
         if (!a->has_reduces) {
                 a->has_reduces = f->has_reduces;
                 a->reduces = f->reduces;
@@ -248,8 +288,6 @@ static void fill(JobArguments *a, JobFile *f)
         }
         a->reuse = a->reuse ? a->reuse : f->reuse;
         a->intermediate = a->intermediate ? a->intermediate : f->intermediate;
-        a->ignore_exit_status =
-                a->ignore_exit_status ? a->ignore_exit_status : f->ignore_exit_status;
         a->backups = a->backups ? a->backups : f->backups;
         a->priority = a->priority ? a->priority : f->priority;
         a->intermediate_compression = a->intermediate_compression ? a->intermediate_compression
@@ -257,18 +295,12 @@ static void fill(JobArguments *a, JobFile *f)
         a->output_compression =
                 a->output_compression ? a->output_compression : f->output_compression;
         a->input_format = a->input_format ? a->input_format : f->input_format;
-        a->map_separator = a->map_separator ? a->map_separator : f->map_separator;
-        a->reduce_separator = a->reduce_separator ? a->reduce_separator : f->reduce_separator;
-        a->sort_key_fields = a->sort_key_fields ? a->sort_key_fields : f->sort_key_fields;
-        a->map_key_fields = a->map_key_fields ? a->map_key_fields : f->map_key_fields;
-        a->partition_key_fields =
-                a->partition_key_fields ? a->partition_key_fields : f->partition_key_fields;
         if (a->memory_limit_bytes == 0)
                 a->memory_limit_bytes = f->memory_limit_bytes;
-        add_all(a->inputs, f, f->inputs, true);
-        add_all(a->files, f, f->ship, true);
-        add_all(a->archives, f, f->archives, true);
-        add_all(a->env, f, f->env, false);
+        add_all(a->inputs, f->inputs);
+        add_all(a->files, f->ship);
+        add_all(a->archives, f->archives);
+        add_all(a->env, f->env);
 }
 
 int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
@@ -327,6 +359,7 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
                 return error_setf(e, EINVAL, "%s (see mapreduced.job(5))", text);
         }
         f->directory = g_path_get_dirname(path);
+        resolve_paths(f);
         fill(a, f);
         *ret = TAKE_PTR(f);
         return 0;

@@ -56,6 +56,22 @@ class JobFiles(mr.Scratch):
         p = self.local("-q", self.job, "--mapper", "cat", "--reducer", "cat")
         self.assertEqual(p.stdout, b"one\t\none\t\ntwo\t\n")
 
+    def test_another_program(self):
+        """with another program the file's fields go, too, and with an app to reduce all that the file's reduce has"""
+        self.file("in", "b 1\na 2\nb 3\n")
+        fields = "FieldSeparator=\\x20\nKeyFields=2\nPartitionKeyFields=1\nSortKeyFields=2nr\n"
+        job = self.file("fields.job", f"[Job]\nInput=in\nIgnoreExitStatus=yes\n[Map]\nExec=cat\n{fields}"
+                        "[Combine]\nExec=cat\n[Reduce]\nExec=cat\nFieldSeparator=,\n")
+        p = self.local("-q", job, "--app", "wordcount")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"1\t1\n2\t1\n3\t1\na\t1\nb\t2\n")
+        p = self.mrctl("run", "--print-job", job, "--mapper", "tr ' ' '\t'", "--map-key-fields=1")
+        self.assertEqual(p.stdout.decode().split("\n", 2)[2], "IgnoreExitStatus=yes\n\n[Map]\nExec=tr ' ' '\t'\nKeyFields=1\n")
+        p = self.local("-q", self.file("sum.job", "[Job]\nInput=in\n[Map]\nExec=tr ' ' '\\t'\nSortKeyFields=1r\n[Combine]\nExec=false\n"
+                                       "[Reduce]\nExec=false\nFieldSeparator=,\n"), "--reducer-app=sum")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"a\t2\nb\t4\n")
+
     def test_every_value_of_an_option(self):
         """a job file takes what the options take, refuses what they refuse, and --print-job writes what it takes"""
         self.file("in", "b\na\n")

@@ -218,6 +218,8 @@ static void resolve_paths(JobFile *f)
         resolve_one(f, &f->output, resolve_uri);
         resolve_list(f, f->ship, resolve);
         resolve_list(f, f->archives, resolve);
+        if (f->app && g_str_has_suffix(f->app, ".so"))
+                resolve_one(f, &f->app, resolve);
 }
 
 static void add_all(GPtrArray *to, GPtrArray *from)
@@ -433,6 +435,15 @@ static void put_shipped(Writer *w, const ShippedFile *f)
         put(w, "Ship", g_str_equal(name, f->name) ? path : renamed);
 }
 
+/* A built-in's name, or the path of a plugin. */
+static void put_app(Writer *w, const char *app)
+{
+        g_autofree char *path =
+                app && g_str_has_suffix(app, ".so") ? path_make_absolute(app) : NULL;
+
+        put(w, "App", path ? path : app);
+}
+
 static void put_job(Writer *w, const JobRequest *q)
 {
         const JobArguments *a = q->arguments;
@@ -442,7 +453,7 @@ static void put_job(Writer *w, const JobRequest *q)
         for (guint i = 0; i < q->inputs->len; i++)
                 put(w, "Input", q->inputs->pdata[i]);
         put(w, "Output", q->output);
-        put(w, "App", a->app);
+        put_app(w, a->app);
         for (char **arg = a->app_args; arg && *arg; arg++)
                 put(w, "Args", *arg);
         for (guint i = 0; i < a->env->len; i++)

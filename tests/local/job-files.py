@@ -56,6 +56,18 @@ class JobFiles(mr.Scratch):
         p = self.local("-q", self.job, "--mapper", "cat", "--reducer", "cat")
         self.assertEqual(p.stdout, b"one\t\none\t\ntwo\t\n")
 
+    def test_plugin_beside_a_file(self):
+        """a plugin is of the file's directory, and --print-job says where it is"""
+        so = self.file("job/lines.so", "not an object")
+        job = self.file("job/plugin.job", "[Job]\nInput=in/a\nApp=./lines.so\nMaxAttempts=1\n")
+        for directory, name in ((self.dir, job), (self.dir / "job", "plugin.job"), (self.dir, "job/plugin.job")):
+            p = self.mrctl("run", "--print-job", name, cwd=directory)
+            self.assertOk(p)
+            self.assertIn(f"\nApp={so}\nShip={so}\n", p.stdout.decode())
+        copy = self.file("elsewhere/copy.job", p.stdout)
+        self.assertEqual(self.mrctl("run", "--print-job", copy, cwd="/").stdout, p.stdout)
+        self.assertFails(self.local("-q", "job/plugin.job"), "lines.so")
+
     def test_another_program(self):
         """with another program the file's fields go, too, and with an app to reduce all that the file's reduce has"""
         self.file("in", "b 1\na 2\nb 3\n")

@@ -110,11 +110,17 @@ static char *input_make_absolute(const char *input)
         return is_uri(input) ? g_strdup(input) : path_make_absolute(input);
 }
 
-static char *output_make_absolute(const char *output)
+static int output_make_absolute(const char *output, char **ret, Error *e)
 {
         if (g_str_has_prefix(output, "file:"))
                 output += strlen("file:");
-        return path_make_absolute(output);
+        else if (is_uri(output))
+                return error_setf(e, EINVAL,
+                                  "cannot write to %s: an output is PATH or file:PATH, and a "
+                                  "directory of that name is ./%s",
+                                  output, output);
+        *ret = path_make_absolute(output);
+        return 0;
 }
 
 static void shipped_clear(void *p)
@@ -335,7 +341,7 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         for (guint i = 0; i < a->inputs->len; i++)
                 g_ptr_array_add(q->inputs, input_make_absolute(a->inputs->pdata[i]));
         if (a->output)
-                q->output = output_make_absolute(a->output);
+                r = output_make_absolute(a->output, &q->output, e);
         for (guint i = 0; i < a->files->len && r >= 0; i++)
                 r = ship_file(q, a->files->pdata[i], e);
         for (guint i = 0; i < a->archives->len && r >= 0; i++)

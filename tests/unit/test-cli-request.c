@@ -273,6 +273,21 @@ static void test_what_cannot_be_shipped_is_said(Fixture *f, const void *data)
                            (const char *[]){"run", "/\xff", "--app", "x", NULL});
 }
 
+static void test_an_output_is_no_uri(Fixture *f, const void *data)
+{
+        _cleanup_(arguments_done) Arguments a = {};
+        _cleanup_(job_request_done) JobRequest q = {};
+        g_autofree char *output = g_strconcat(f->dir, "/hdfs:/a", NULL);
+
+        assert_cannot_ship(EINVAL,
+                           "cannot write to hdfs://a: an output is PATH or file:PATH, and a "
+                           "directory of that name is ./hdfs://a",
+                           (const char *[]){"run", "in", "--app=x", "--output=hdfs://a", NULL});
+        g_assert_cmpint(REQUEST(&q, &a, NULL, "run", "--app=x", "--output=./hdfs://a", "in"), ==,
+                        0);
+        g_assert_cmpstr(q.output, ==, output);
+}
+
 #define ADD(name, function) g_test_add(name, Fixture, NULL, setup, function, teardown)
 
 int main(int argc, char **argv)
@@ -291,6 +306,7 @@ int main(int argc, char **argv)
         ADD("/cli/request/a-link-by-which-we-came-is-kept", test_a_link_by_which_we_came_is_kept);
         ADD("/cli/request/uris-stay-and-file-uris-become-absolute",
             test_uris_stay_and_file_uris_become_absolute);
+        ADD("/cli/request/an-output-is-no-uri", test_an_output_is_no_uri);
         ADD("/cli/request/a-command-that-names-a-file-ships-it",
             test_a_command_that_names_a_file_ships_it);
         ADD("/cli/request/other-commands-are-sent-as-they-are",

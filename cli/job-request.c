@@ -284,16 +284,44 @@ static int check_text(const char *what, const char *s, Error *e)
                           shown);
 }
 
+/* A separator may be any bytes, but some have to be written as the master reads them. */
+static int check_separator(const char *what, const char *s, Error *e)
+{
+        g_autofree char *escaped = NULL;
+
+        if (!s || g_utf8_validate(s, -1, NULL))
+                return 0;
+        escaped = text_escape(s, strlen(s), 200);
+        return error_setf(e, EILSEQ,
+                          "%s is not UTF-8 and cannot be sent over the bus as it is: write such a "
+                          "byte as \\xNN, here '%s'",
+                          what, escaped);
+}
+
 static int check_texts(const JobRequest *q, Error *e)
 {
         const JobArguments *a = q->arguments;
         const struct {
                 const char *what, *text;
-        } single[] = {{"--output", q->output},   {"--mapper", q->mapper},
-                      {"--reducer", q->reducer}, {"--combiner", q->combiner},
-                      {"--name", a->name},       {"--app", a->app}};
-        int r = 0;
+        } single[] = {{"--output", q->output},
+                      {"--mapper", q->mapper},
+                      {"--reducer", q->reducer},
+                      {"--combiner", q->combiner},
+                      {"--name", a->name},
+                      {"--app", a->app},
+                      {"--reducer-app", a->reducer_app},
+                      {"--reuse", a->reuse},
+                      {"--intermediate", a->intermediate},
+                      {"--priority", a->priority},
+                      {"--intermediate-compression", a->intermediate_compression},
+                      {"--output-compression", a->output_compression},
+                      {"--input-format", a->input_format},
+                      {"--sort-key-fields", a->sort_key_fields}};
+        int r;
 
+        r = check_separator("--map-field-separator", a->map_separator, e);
+        if (r >= 0)
+                r = check_separator("--reduce-field-separator", a->reduce_separator, e);
         for (size_t i = 0; i < ELEMENTSOF(single) && r >= 0; i++)
                 r = check_text(single[i].what, single[i].text, e);
         for (guint i = 0; i < q->inputs->len && r >= 0; i++)

@@ -273,6 +273,38 @@ static void test_what_cannot_be_shipped_is_said(Fixture *f, const void *data)
                            (const char *[]){"run", "/\xff", "--app", "x", NULL});
 }
 
+/* sd-bus takes nothing else in a string, and would name neither the option nor the way out. */
+static void test_what_is_not_utf8_is_named(Fixture *f, const void *data)
+{
+        static const char *const texts[] = {
+                "--output",          "--name",     "--reuse",
+                "--intermediate",    "--priority", "--intermediate-compression",
+                "--input-format",    "--app",      "--output-compression",
+                "--sort-key-fields", "--reducer",  "--reducer-app"};
+        static const char *const separators[] = {"--map-field-separator",
+                                                 "--reduce-field-separator"};
+
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                g_autofree char *message =
+                        g_strconcat(texts[i], " is not UTF-8 and cannot be sent over the bus: ",
+                                    g_str_equal(texts[i], "--output") ? f->dir : "",
+                                    g_str_equal(texts[i], "--output") ? "/" : "", "\\xff", NULL);
+
+                assert_cannot_ship(EILSEQ, message,
+                                   (const char *[]){"run", "in", texts[i], "\xff", NULL});
+        }
+        for (size_t i = 0; i < ELEMENTSOF(separators); i++) {
+                g_autofree char *message = g_strconcat(
+                        separators[i],
+                        " is not UTF-8 and cannot be sent over the bus as it is: write such a byte "
+                        "as \\xNN, here '\\xff'",
+                        NULL);
+
+                assert_cannot_ship(EILSEQ, message,
+                                   (const char *[]){"run", "in", separators[i], "\xff", NULL});
+        }
+}
+
 static void test_an_output_is_no_uri(Fixture *f, const void *data)
 {
         _cleanup_(arguments_done) Arguments a = {};
@@ -306,6 +338,7 @@ int main(int argc, char **argv)
         ADD("/cli/request/a-link-by-which-we-came-is-kept", test_a_link_by_which_we_came_is_kept);
         ADD("/cli/request/uris-stay-and-file-uris-become-absolute",
             test_uris_stay_and_file_uris_become_absolute);
+        ADD("/cli/request/what-is-not-utf8-is-named", test_what_is_not_utf8_is_named);
         ADD("/cli/request/an-output-is-no-uri", test_an_output_is_no_uri);
         ADD("/cli/request/a-command-that-names-a-file-ships-it",
             test_a_command_that_names_a_file_ships_it);

@@ -213,12 +213,15 @@ static int make_pair(int *ret_ours, int *ret_theirs, Error *e)
 }
 
 /* A descriptor of the daemons may have none of these numbers, and what they log must not go to a
- * socket. */
+ * socket. What is printed must not vanish: standard output is none to write to. */
 static int open_standard_fds(void)
 {
-        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-                if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+        for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+                int mode = fd == STDOUT_FILENO ? O_RDONLY : O_RDWR;
+
+                if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode) < 0)
                         return -errno;
+        }
         return 0;
 }
 

@@ -1,6 +1,8 @@
 /*
  * mrctl run — submit a job, show how it goes, and bring its result.
  */
+#include <fcntl.h>
+
 #include "cli/job-file.h"
 #include "cli/print.h"
 #include "cli/result.h"
@@ -23,6 +25,16 @@ static int check(const Arguments *a, const JobArguments *job, Error *e)
                                   "run --json prints the job, not its result: "
                                   "it needs --output");
         return r;
+}
+
+/* Not after hours of work; and before anything is opened, which would have its number. */
+static int check_stdout(const JobArguments *job, Error *e)
+{
+        if (job->output || fcntl(STDOUT_FILENO, F_GETFD) >= 0)
+                return 0;
+        return error_setf(e, errno,
+                          "cannot print the result: standard output is closed; open it, or give "
+                          "--output");
 }
 
 static int detached(const Job *j)
@@ -130,7 +142,9 @@ int verb_run(const Arguments *a, PrintJob print)
                 (void) complain("%s", error_message(&e, r));
                 return EXIT_USAGE;
         }
-        r = job_request_init(&q, &job, &e);
+        r = check_stdout(&job, &e);
+        if (r >= 0)
+                r = job_request_init(&q, &job, &e);
         if (r >= 0 && a->print_job)
                 r = job_file_print(&q, &e);
         if (r < 0)

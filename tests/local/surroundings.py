@@ -122,6 +122,16 @@ if [ "$mapreduce_task_partition" = 0 ] && mkdir {self.dir}/first; then rm -r {ou
         for closed in ("<&-", "2>&-", "<&- 2>&-"):
             self.assertCounts(self.shell(f'"$1" --local run --app wordcount "$2" {closed}'))
 
+    def test_closed_output(self):
+        """a result that cannot be printed is not lost with status 0, and one in a directory needs no standard output"""
+        run = '"$1" --local run --app wordcount "$2"'
+        for closed in (">&-", "<&- >&-"):
+            self.assertFails(self.shell(f"{run} {closed}"), "cannot print the result: standard output is closed", "--output")
+        p = self.shell(f'{run} --output out >&-')
+        self.assertOk(p)
+        self.assertEqual((self.dir / "out/part-00000").read_bytes(), WANT)
+        self.assertFails(self.shell(f"{run} --output json --json=short >&-"), "cannot write to standard output")
+
     def test_input_twice(self):
         """an input that is given twice is counted twice"""
         self.assertCounts(self.local(*COUNT, self.input, self.input), b"a\t4\nb\t2\n")

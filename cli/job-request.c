@@ -39,6 +39,10 @@ int job_arguments_check(const JobArguments *a, Error *e)
                                   "are %s",
                                   a->reducer_app, names);
         }
+        if (a->skip_bad_records > 0 && a->max_attempts == 1)
+                return error_setf(e, EINVAL,
+                                  "--skip-bad-records needs --max-attempts of 2 or more: a task "
+                                  "looks for such records when it has failed once");
         if (app_args && !a->app)
                 return error_setf(e, EINVAL,
                                   "arguments behind -- are for --app; a command's own "

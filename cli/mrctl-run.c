@@ -2,6 +2,7 @@
  * mrctl run — submit a job, show how it goes, and bring its result.
  */
 #include <fcntl.h>
+#include <inttypes.h>
 
 #include "cli/job-file.h"
 #include "cli/print.h"
@@ -43,16 +44,54 @@ static int detached(const Job *j)
         return EXIT_SIGNAL(SIGINT);
 }
 
+static uint64_t skipped_records(const Job *j)
+{
+        for (guint i = 0; i < j->counters->len; i++) {
+                const JobCounter *c = &g_array_index(j->counters, JobCounter, i);
+
+                if (g_str_equal(c->name, "map_skipped_records"))
+                        return c->value;
+        }
+        return 0;
+}
+
+/* A result that lacks something must not look like any other. */
+static void tell_skipped(const Run *run, const Job *j)
+{
+        uint64_t count = skipped_records(j);
+        const char *were = count == 1 ? "record was" : "records were";
+
+        if (count == 0 || run->arguments->quiet)
+                return;
+        if (*j->output)
+                (void) fprintf(stderr, "%" PRIu64 " %s skipped, see %s/_skipped-records\n", count,
+                               were, j->output);
+        else if (run->local)
+                (void) fprintf(stderr,
+                               "%" PRIu64 " %s skipped; --output=DIR keeps such records in "
+                               "DIR/_skipped-records\n",
+                               count, were);
+        else
+                (void) fprintf(stderr, "%" PRIu64 " %s skipped; 'mrctl logs %s' says where\n",
+                               count, were, j->id);
+}
+
 static int finished(const Run *run, Master *m, const Job *j)
 {
+        int status;
+
         if (!job_is_done(j)) {
                 result_complain(j);
                 return EXIT_JOB_FAILED;
         }
-        if (!*j->output)
-                return result_print(m, j, run->local);
+        if (!*j->output) {
+                status = result_print(m, j, run->local);
+                tell_skipped(run, j);
+                return status;
+        }
         if (!run->arguments->quiet)
                 (void) fprintf(stderr, "The result of job %s is in %s\n", j->id, j->output);
+        tell_skipped(run, j);
         return EXIT_SUCCESS;
 }
 

@@ -241,4 +241,23 @@ class Options(mr.Scratch):
         self.assertNotIn(p.returncode, (134, 139))
 
 
+class SkippedRecords(mr.Scratch):
+    def test_told(self):
+        """that records were skipped is said, and where they are; not with -q"""
+        self.file("in", "good\nbad\nfine\n")
+        mapper = self.script("m.sh", "#!/bin/sh\nawk '/bad/ {exit 3} {print}'\n")
+        run = ("--mapper", mapper, "--skip-bad-records=2", "in")
+        p = self.local(*run)
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"fine\ngood\n")
+        self.assertIn(b"\n1 record was skipped; --output=DIR keeps such records in DIR/_skipped-records\n", b"\n" + p.stderr)
+        p = self.local(*run, "--output", "out", "--input", "in")
+        self.assertOk(p)
+        self.assertIn(f"\n2 records were skipped, see {self.dir}/out/_skipped-records\n", p.stderr.decode())
+        self.assertEqual((self.dir / "out/_skipped-records").read_bytes().count(b"bad\n"), 2)
+        p = self.local("-q", *run)
+        self.assertOk(p)
+        self.assertEqual(p.stderr, b"")
+
+
 tap.main()

@@ -80,6 +80,9 @@ static void test_every_mistake_has_its_sentence(void)
         REFUSED("what shall run? Give --app or --mapper", "run", "in");
         REFUSED("--app cannot be combined with --mapper, --combiner, --reducer or --reducer-app",
                 "run", "in", "--app", "wordcount", "--reducer", "x");
+        REFUSED("--skip-bad-records needs --max-attempts of 2 or more: a task looks for such "
+                "records when it has failed once",
+                "run", "in", "--mapper", "cat", "--skip-bad-records=1", "--max-attempts=1");
         REFUSED("arguments behind -- are for --app; a command's own belong into its quotes", "run",
                 "in", "--mapper", "cat", "--", "-n");
 }

@@ -195,7 +195,8 @@ static int ship_file(JobRequest *q, const char *file, Error *e)
         return ship(q, path, mark + 1, e);
 }
 
-/* "dir/FILE#DIRECTORY": the file is shipped, and unpacked there. */
+/* "dir/FILE#DIRECTORY": the file is shipped, and unpacked there. A name with a # needs another one
+ * behind it, for what is behind the last is a directory to the master, too. */
 static int ship_archive(JobRequest *q, const char *archive, Error *e)
 {
         const char *mark = strrchr(archive, '#');
@@ -204,6 +205,11 @@ static int ship_archive(JobRequest *q, const char *archive, Error *e)
         g_autofree char *name = g_path_get_basename(path);
         int r;
 
+        if (mark && access(path, F_OK) < 0 && access(archive, F_OK) >= 0)
+                return error_setf(e, EINVAL,
+                                  "cannot ship %s: what is behind the last # is the directory it "
+                                  "is unpacked in; add one, %s#DIRECTORY",
+                                  archive, archive);
         r = ship(q, path, NULL, e);
         if (r >= 0)
                 g_ptr_array_add(q->archives, g_strconcat(name, mark, NULL));

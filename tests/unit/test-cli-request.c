@@ -308,6 +308,22 @@ static void test_what_is_not_utf8_is_named(Fixture *f, const void *data)
         }
 }
 
+static void test_an_archive_with_a_hash_needs_a_directory(Fixture *f, const void *data)
+{
+        _cleanup_(arguments_done) Arguments a = {};
+        _cleanup_(job_request_done) JobRequest q = {};
+
+        write_file("a#b.tar", 0600, "archive");
+        assert_cannot_ship(EINVAL,
+                           "cannot ship a#b.tar: what is behind the last # is the directory it is "
+                           "unpacked in; add one, a#b.tar#DIRECTORY",
+                           (const char *[]){"run", "in", "--app=x", "--archive", "a#b.tar", NULL});
+        g_assert_cmpint(REQUEST(&q, &a, NULL, "run", "in", "--app=x", "--archive", "a#b.tar#d"), ==,
+                        0);
+        g_assert_cmpstr(shipped(&q, 0)->name, ==, "a#b.tar");
+        g_assert_cmpstr(q.archives->pdata[0], ==, "a#b.tar#d");
+}
+
 static void test_an_output_is_no_uri(Fixture *f, const void *data)
 {
         _cleanup_(arguments_done) Arguments a = {};
@@ -342,6 +358,8 @@ int main(int argc, char **argv)
         ADD("/cli/request/uris-stay-and-file-uris-become-absolute",
             test_uris_stay_and_file_uris_become_absolute);
         ADD("/cli/request/what-is-not-utf8-is-named", test_what_is_not_utf8_is_named);
+        ADD("/cli/request/an-archive-with-a-hash-needs-a-directory",
+            test_an_archive_with_a_hash_needs_a_directory);
         ADD("/cli/request/an-output-is-no-uri", test_an_output_is_no_uri);
         ADD("/cli/request/a-command-that-names-a-file-ships-it",
             test_a_command_that_names_a_file_ships_it);

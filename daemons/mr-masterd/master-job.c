@@ -338,6 +338,23 @@ typedef struct PlanWork {
         Error error;
 } PlanWork;
 
+/* In a directory that is there: one made by a typing error is shared by nobody. */
+static int make_stable_dir(const char *path, Error *e)
+{
+        g_autofree char *shared = g_path_get_dirname(path);
+        int r;
+
+        if (access(shared, F_OK) < 0 && errno == ENOENT)
+                return error_setf(e, errno,
+                                  "cannot use %s for Intermediate=stable: %s; make it first, where "
+                                  "all hosts see it",
+                                  shared, error_text(errno));
+        r = mkdir_parents(path, 0770);
+        return r < 0 ? error_setf(e, r, "cannot make %s for Intermediate=stable: %s", path,
+                                  error_text(r))
+                     : 0;
+}
+
 static void plan_work(void *data)
 {
         PlanWork *w = data;
@@ -345,13 +362,8 @@ static void plan_work(void *data)
         w->files = plan_files_new();
         for (guint i = 0; i < w->inputs->len && w->result >= 0; i++)
                 w->result = plan_list_input(w->files, w->inputs->pdata[i], &w->error);
-        if (w->result >= 0 && w->stable_dir) {
-                w->result = mkdir_parents(w->stable_dir, 0770);
-                if (w->result < 0)
-                        error_setf(&w->error, w->result,
-                                   "cannot make %s for Intermediate=stable: %s", w->stable_dir,
-                                   error_text(w->result));
-        }
+        if (w->result >= 0 && w->stable_dir)
+                w->result = make_stable_dir(w->stable_dir, &w->error);
         if (w->result >= 0)
                 w->result = plan_sample(w->files, w->app, w->args, g_strv_length(w->args),
                                         w->reduces, &w->bounds, &w->error);

@@ -225,6 +225,13 @@ class Options(mr.Scratch):
         self.assertIn(p.returncode, (1, 2))
         self.assertIn("input", p.stderr.decode().lower())
 
+    def test_stable_directory_missing(self):
+        """a directory for map outputs that is not there is named, and not made"""
+        self.assertFails(self.run_with("--app", "wordcount", f"--intermediate=stable:{self.dir}/no/st"),
+                         f"cannot use {self.dir}/no/st for Intermediate=stable: No such file or directory; make it first")
+        self.assertFalse((self.dir / "no").exists())
+        self.assertOk(self.run_with("--app", "wordcount", f"--intermediate=stable:{self.tmp}"))
+
     def test_stdout_full(self):
         """a full disk under stdout is an error"""
         with open("/dev/full", "wb") as full:

@@ -87,6 +87,7 @@ class JobFiles(mr.Scratch):
     def test_every_value_of_an_option(self):
         """a job file takes what the options take, refuses what they refuse, and --print-job writes what it takes"""
         self.file("in", "b\na\n")
+        (self.dir / "st").mkdir()
         for options, lines in ((("--reuse=auto",), "Reuse=auto"), ((f"--intermediate=stable:{self.dir}/st",), f"Intermediate=stable:{self.dir}/st"),
                                (("--task-timeout=500ms",), "TaskTimeout=1"), (("--memory-limit=1T",), "MemoryLimit=1099511627776")):
             with self.subTest(options=options):

@@ -193,6 +193,22 @@ static int unknown_long_option(const char *word, Error *e)
         return error_setf(e, EINVAL, "unknown option --%s", name);
 }
 
+/* "-mapper", as Hadoop has it: of its letters the first that is no option was refused, before or
+ * behind the step to the next word. */
+static const OptionInfo *option_with_one_dash(char **argv)
+{
+        for (int i = optind; i >= optind - 1; i--) {
+                const char *word = argv[i];
+
+                if (!word || word[0] != '-' || !strchr(word, optopt))
+                        continue;
+                for (size_t k = 0; k < ELEMENTSOF(options); k++)
+                        if (g_str_equal(options[k].name, word + 1))
+                                return &options[k];
+        }
+        return NULL;
+}
+
 /* getopt_long() answered '?' or ':': say which word it was. */
 static int explain_refusal(int answer, char **argv, Error *e)
 {
@@ -203,8 +219,13 @@ static int explain_refusal(int answer, char **argv, Error *e)
                 return error_setf(e, EINVAL, "option --%s needs an argument", known->name);
         if (known)
                 return error_setf(e, EINVAL, "option --%s takes no argument", known->name);
-        if (optopt != 0)
-                return error_setf(e, EINVAL, "unknown option -%c", optopt);
+        if (optopt != 0) {
+                const OptionInfo *meant = option_with_one_dash(argv);
+
+                return meant ? error_setf(e, EINVAL, "unknown option -%s (did you mean --%s?)",
+                                          meant->name, meant->name)
+                             : error_setf(e, EINVAL, "unknown option -%c", optopt);
+        }
         return unknown_long_option(word, e);
 }
 

@@ -65,6 +65,9 @@ static void test_every_mistake_has_its_sentence(void)
         REFUSED("option --reduce is ambiguous: --reducer, --reducer-app, --reduces, --reduce-field-separator",
                 "run", "--reduce", "3");
         REFUSED("unknown option -x", "-x", "list");
+        REFUSED("unknown option -mapper (did you mean --mapper?)", "run", "-mapper", "cat");
+        REFUSED("unknown option -file (did you mean --file?)", "run", "in", "-file");
+        REFUSED("unknown option -x", "run", "-x", "--mapper", "-mapper");
         REFUSED("option --mapper needs an argument", "run", "--mapper");
         REFUSED("option --quiet takes no argument", "list", "--quiet=yes");
         REFUSED("unknown verb 'lits' (did you mean 'list'?)", "lits");

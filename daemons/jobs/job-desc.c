@@ -393,18 +393,18 @@ static void set_text(char **text, const char *value)
         *text = g_strdup(value);
 }
 
-/* A reducer without a mapper reads the input's own lines; "none" is Hadoop's way to ask for maps
+/* A reducer without a mapper reads the input's own lines; "NONE" is Hadoop's way to ask for maps
  * alone. */
 static void settle_commands(JobDesc *d)
 {
-        if (g_str_equal(d->reducer, JOB_REDUCER_NONE)) {
+        if (!*d->app && !*d->mapper && (*d->reducer || *d->combiner || *d->reducer_app))
+                set_text(&d->mapper, JOB_COMMAND_IDENTITY);
+        if (g_ascii_strcasecmp(d->reducer, JOB_REDUCER_NONE) == 0) {
                 set_text(&d->reducer, "");
                 d->reduces = 0;
         }
         if (g_str_equal(d->reducer, JOB_COMMAND_IDENTITY))
                 set_text(&d->reducer, "");
-        if (!*d->app && !*d->mapper && (*d->reducer || *d->combiner || *d->reducer_app))
-                set_text(&d->mapper, JOB_COMMAND_IDENTITY);
         if (d->split_size_bytes == 0 && *d->app)
                 d->split_size_bytes = JOB_SPLIT_SIZE_APP;
         else if (d->split_size_bytes == 0 && g_str_equal(d->reuse, "yes"))

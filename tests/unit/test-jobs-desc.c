@@ -192,6 +192,21 @@ static void test_words_for_commands_that_are_none(void)
         g_assert_cmpuint(same->reduces, ==, 1);
 }
 
+/* Hadoop spells it NONE. */
+static void test_words_for_commands_stand_alone(void)
+{
+        _cleanup_(job_desc_freep) JobDesc *none = command("", "NONE"),
+                                          *same = command("", "identity");
+
+        g_assert_cmpint(job_desc_check(none, NULL), ==, 0);
+        g_assert_cmpstr(none->mapper, ==, "identity");
+        g_assert_cmpstr(none->reducer, ==, "");
+        g_assert_cmpuint(none->reduces, ==, 0);
+        g_assert_cmpint(job_desc_check(same, NULL), ==, 0);
+        g_assert_cmpstr(same->mapper, ==, "identity");
+        g_assert_cmpuint(same->reduces, ==, 1);
+}
+
 static void test_maps_alone_are_of_programs_without_a_reduce(void)
 {
         JobDesc *d = command("cat", "wc");
@@ -535,6 +550,8 @@ int main(int argc, char *argv[])
                         test_numbers_have_both_their_ends);
         g_test_add_func("/jobs/desc/words-for-commands-that-are-none",
                         test_words_for_commands_that_are_none);
+        g_test_add_func("/jobs/desc/words-for-commands-stand-alone",
+                        test_words_for_commands_stand_alone);
         g_test_add_func("/jobs/desc/maps-alone-are-of-programs-without-a-reduce",
                         test_maps_alone_are_of_programs_without_a_reduce);
         g_test_add_func("/jobs/desc/fields-are-cut-where-a-separator-can-be",

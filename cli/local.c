@@ -70,12 +70,14 @@ static int make_directory(Local *l, Error *e)
         const char *tmp = getenv("TMPDIR");
         g_autofree char *dir = NULL;
 
-        if (tmp && tmp[0] != '/')
+        if (!tmp || !*tmp) /* empty is as unset, as to mktemp(1) */
+                tmp = "/var/tmp";
+        if (tmp[0] != '/')
                 return error_setf(e, EINVAL, "$TMPDIR must be an absolute path, not '%s'", tmp);
-        dir = g_build_filename(tmp ? tmp : "/var/tmp", "mrctl-XXXXXX", NULL);
+        dir = g_build_filename(tmp, "mrctl-XXXXXX", NULL);
         if (!mkdtemp(dir))
-                return error_setf(e, errno, "cannot make a directory in %s: %s",
-                                  tmp ? tmp : "/var/tmp", error_text(errno));
+                return error_setf(e, errno, "cannot make a directory in %s: %s", tmp,
+                                  error_text(errno));
         l->dir = TAKE_PTR(dir);
         l->dir_fd = open(l->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (l->dir_fd < 0 || mkdirat(l->dir_fd, "master", 0700) < 0)

@@ -58,6 +58,10 @@ class Surroundings(mr.Scratch):
                          f"{self.dir}/no", "No such file")
         self.assertFails(self.local(*COUNT, self.input, env=dict(self.env, TMPDIR="rel")), "absolute")
 
+    def test_empty_tmpdir(self):
+        """an empty $TMPDIR is as one that is not set"""
+        self.assertCounts(self.local(*COUNT, self.input, env=dict(self.env, TMPDIR="")))
+
     def test_small_tmpdir(self):
         """a $TMPDIR too small for any task is named at once"""
         mount = 'mount -t tmpfs -o size=1m tmpfs "$TMPDIR" && exec "$1" --local run --app wordcount "$2"'

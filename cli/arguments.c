@@ -329,6 +329,16 @@ static int parse_env(const char *s, GPtrArray *env, Error *e)
         return 0;
 }
 
+static int parse_separator(const char *option, const char *s, const char **ret, Error *e)
+{
+        if (!*s)
+                return error_setf(e, EINVAL,
+                                  "--%s must not be empty: is a variable not set? (TAB is \\t)",
+                                  option);
+        *ret = s;
+        return 0;
+}
+
 static int parse_field_option(int value, const char *s, JobArguments *j, Error *e)
 {
         switch (value) {
@@ -342,11 +352,9 @@ static int parse_field_option(int value, const char *s, JobArguments *j, Error *
                 j->input_format = s;
                 return 0;
         case OPT_MAP_FIELD_SEPARATOR:
-                j->map_separator = s;
-                return 0;
+                return parse_separator("map-field-separator", s, &j->map_separator, e);
         case OPT_REDUCE_FIELD_SEPARATOR:
-                j->reduce_separator = s;
-                return 0;
+                return parse_separator("reduce-field-separator", s, &j->reduce_separator, e);
         case OPT_SORT_KEY_FIELDS:
                 j->sort_key_fields = s;
                 return 0;

@@ -86,6 +86,10 @@ static void test_every_mistake_has_its_sentence(void)
         REFUSED("--skip-bad-records needs --max-attempts of 2 or more: a task looks for such "
                 "records when it has failed once",
                 "run", "in", "--mapper", "cat", "--skip-bad-records=1", "--max-attempts=1");
+        REFUSED("--map-field-separator must not be empty: is a variable not set? (TAB is \\t)",
+                "run", "in", "--mapper", "cat", "--map-field-separator=");
+        REFUSED("--reduce-field-separator must not be empty: is a variable not set? (TAB is \\t)",
+                "run", "in", "--mapper", "cat", "--reduce-field-separator", "");
         REFUSED("arguments behind -- are for --app; a command's own belong into its quotes", "run",
                 "in", "--mapper", "cat", "--", "-n");
 }

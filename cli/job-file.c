@@ -232,7 +232,7 @@ static void add_all(GPtrArray *to, GPtrArray *from)
 static void fill_command(const char **command, const char **directory, const char *in_file,
                          const JobFile *f)
 {
-        if (*command || !in_file)
+        if (*command || !in_file || !*in_file)
                 return;
         *command = in_file;
         *directory = f->directory;
@@ -252,7 +252,7 @@ static void fill_reduce(JobArguments *a, const JobFile *f)
 
 static void fill_program(JobArguments *a, JobFile *f)
 {
-        a->app = f->app;
+        a->app = f->app && *f->app ? f->app : NULL;
         fill_command(&a->mapper, &a->mapper_directory, f->mapper, f);
         if (!a->reducer_app)
                 fill_reduce(a, f);
@@ -397,6 +397,11 @@ typedef struct Writer {
         int result;
 } Writer;
 
+static bool loses_an_end(const char *value, size_t n)
+{
+        return g_ascii_isspace(value[0]) || g_ascii_isspace(value[n - 1]) || value[n - 1] == '\\';
+}
+
 /* A line of the file can hold anything but what would end it or vanish at its ends. */
 static void put(Writer *w, const char *key, const char *value)
 {
@@ -410,13 +415,29 @@ static void put(Writer *w, const char *key, const char *value)
                                    "%s= holds a newline, which a job file cannot: put it into a "
                                    "script and ship that",
                                    key);
-        else if (g_ascii_isspace(value[0]) || g_ascii_isspace(value[n - 1]) || value[n - 1] == '\\')
+        else if (loses_an_end(value, n))
                 w->result = error_setf(w->error, EINVAL,
                                        "%s= begins or ends with a blank, or ends with a backslash, "
                                        "which a job file cannot say",
                                        key);
         else
                 g_string_append_printf(w->text, "%s=%s\n", key, value);
+}
+
+/* A separator may be said with escapes, and so with any bytes at its ends. */
+static void put_separator(Writer *w, const char *value)
+{
+        size_t n = value ? strlen(value) : 0, size;
+        g_autofree uint8_t *bytes = g_malloc(n + 1);
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        if (n == 0 || !loses_an_end(value, n) || text_unescape(value, bytes, n, &size) < 0) {
+                put(w, "FieldSeparator", value);
+                return;
+        }
+        for (size_t i = 0; i < size; i++)
+                g_string_append_printf(text, "\\x%02x", bytes[i]);
+        put(w, "FieldSeparator", text->str);
 }
 
 static void put_number(Writer *w, const char *key, uint64_t value)
@@ -499,7 +520,7 @@ static void put_commands(Writer *w, const JobRequest *q)
                        q->mapper || a->map_separator || a->map_key_fields > 0 ||
                                a->partition_key_fields > 0 || a->sort_key_fields)) {
                 put(w, "Exec", q->mapper);
-                put(w, "FieldSeparator", a->map_separator);
+                put_separator(w, a->map_separator);
                 put_number(w, "KeyFields", a->map_key_fields);
                 put_number(w, "PartitionKeyFields", a->partition_key_fields);
                 put(w, "SortKeyFields", a->sort_key_fields);
@@ -510,7 +531,7 @@ static void put_commands(Writer *w, const JobRequest *q)
                        q->reducer || a->reducer_app || a->has_reduces || a->reduce_separator)) {
                 put(w, "Exec", q->reducer);
                 put(w, "App", a->reducer_app);
-                put(w, "FieldSeparator", a->reduce_separator);
+                put_separator(w, a->reduce_separator);
                 if (a->has_reduces)
                         g_string_append_printf(w->text, "Tasks=%u\n", a->reduces);
         }

@@ -108,6 +108,25 @@ class JobFiles(mr.Scratch):
             with self.subTest(line=line):
                 self.assertFails(self.local(self.file("bad.job", f"[Job]\n{line}\n")), f"bad.job:2: {needle}", code=1)
 
+    def test_blank_separators(self):
+        """--print-job says a separator that begins or ends with a blank by escapes"""
+        self.file("in", "b 2\na 1\n")
+        for separator, written in ((" ", "\\x20"), ("\t", "\\x09"), (", ", "\\x2c\\x20"), ("\\\\", "\\x5c"), (",", ","), (r"\t|", r"\t|")):
+            with self.subTest(separator=separator):
+                p = self.mrctl("run", "--print-job", "--mapper", "cat", "--map-field-separator", separator, "--reduce-field-separator", separator, "in")
+                self.assertOk(p)
+                self.assertEqual(p.stdout.decode().count(f"\nFieldSeparator={written}\n"), 2, p.stdout)
+        p = self.mrctl("run", "--print-job", "--mapper", "cat", "--reducer", "cut -f2", "--map-field-separator", " ", "in")
+        p = self.local("-q", self.file("blank.job", p.stdout))
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"1\n2\n")
+
+    def test_empty_program(self):
+        """a program with an empty name is none, of which no option is named that nobody gave"""
+        for text in ("App=\n", "[Map]\nExec=\n"):
+            p = self.local(self.file("empty.job", f"[Job]\nInput=x\n{text}"))
+            self.assertFails(p, "what shall run?", code=2)
+
     def test_commands_beside_a_file(self):
         """a command given beside a file is a path of the working directory, one of the file of its directory"""
         for name, text in (("r.sh", "RIGHT"), ("job/r.sh", "WRONG"), ("job/in/r.sh", "FILE")):

@@ -596,6 +596,7 @@ static int check_verb(Arguments *a, const bool *used, Error *e)
                             : error_setf(e, EINVAL, "unknown verb '%s'; 'mrctl --help' lists them",
                                          a->verb);
         }
+        a->job.input_options = a->job.inputs->len;
         if (verb->bit & JOB) { /* operands are inputs, in the order they were given */
                 g_ptr_array_extend(a->job.inputs, a->operands, NULL, NULL);
                 g_ptr_array_set_size(a->operands, 0);

@@ -27,10 +27,11 @@
 /* What run and submit were told of the job, as typed: nothing was looked up yet. Unset is NULL or
  * 0. */
 typedef struct JobArguments {
-        GPtrArray *inputs;   /* of const char *: --input and the operands */
+        GPtrArray *inputs;   /* of const char *: --input, then the operands */
         GPtrArray *files;    /* --file: FILE or FILE#NAME */
         GPtrArray *env;      /* --env */
         GPtrArray *archives; /* --archive: FILE or FILE#DIRECTORY */
+        guint input_options; /* so many of inputs are of --input: never job files */
         const char *name, *output, *app, *mapper, *combiner, *reducer, *reducer_app, *reuse,
                 *intermediate;
         uint32_t reduces, max_attempts, skip_bad_records, task_timeout_sec;

@@ -367,11 +367,23 @@ int job_file_read(const char *path, JobArguments *a, JobFile **ret, Error *e)
         return 0;
 }
 
+/* Of a name that only looks like a job file's. */
+static int read_operand(const char *path, JobArguments *a, JobFile **ret, Error *e)
+{
+        _cleanup_error_ Error own = {};
+        int r;
+
+        r = job_file_read(path, a, ret, &own);
+        if (r < 0 && own.message && g_str_has_suffix(own.message, CONF_NO_SETTING))
+                return error_setf(e, r, "%s; if it is data, say --input %s", own.message, path);
+        return r < 0 ? error_setf(e, r, "%s", error_message(&own, r)) : 0;
+}
+
 int job_file_take(JobArguments *a, JobFile **ret, Error *e)
 {
         g_autofree char *path = NULL;
 
-        for (guint i = 0; i < a->inputs->len;) {
+        for (guint i = a->input_options; i < a->inputs->len;) {
                 const char *input = a->inputs->pdata[i];
 
                 if (!g_str_has_suffix(input, JOB_FILE_SUFFIX)) {
@@ -386,7 +398,7 @@ int job_file_take(JobArguments *a, JobFile **ret, Error *e)
                 path = g_strdup(input);
                 g_ptr_array_remove_index(a->inputs, i);
         }
-        return path ? job_file_read(path, a, ret, e) : 0;
+        return path ? read_operand(path, a, ret, e) : 0;
 }
 
 /* ---- Writing ---- */

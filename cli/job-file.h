@@ -17,7 +17,7 @@
 
 typedef struct JobFile JobFile;
 
-/* If an input given is a job file, which its name says, it is taken out and read. At most one. */
+/* If an operand is a job file, which its name says, it is taken out and read. At most one. */
 int job_file_take(JobArguments *a, JobFile **ret, Error *e);
 
 /**

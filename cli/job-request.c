@@ -15,11 +15,18 @@ int job_arguments_check(const JobArguments *a, Error *e)
 
         if (a->inputs->len == 0)
                 return error_setf(e, EINVAL, "no input: name a file, a directory or a glob");
-        for (guint i = 0; i < a->inputs->len; i++)
-                if (!*(const char *) a->inputs->pdata[i])
+        for (guint i = 0; i < a->inputs->len; i++) {
+                const char *input = a->inputs->pdata[i];
+
+                if (!*input)
                         return error_setf(e, EINVAL,
                                           "an input is empty: is a variable not set? ('.' is the "
                                           "working directory)");
+                if (g_str_equal(input, "-"))
+                        return error_setf(e, EINVAL,
+                                          "standard input cannot be an input: put it into a file "
+                                          "(one whose name is - is ./-)");
+        }
         if ((a->app && !*a->app) || (a->mapper && !*a->mapper))
                 return error_setf(e, EINVAL, "%s must not be empty", a->app ? "--app" : "--mapper");
         if (!a->app && !a->mapper && !a->combiner && !a->reducer && !a->reducer_app)
@@ -103,15 +110,20 @@ static bool is_uri(const char *s)
         return n >= 2 && g_ascii_islower(s[0]) && s[n] == ':';
 }
 
-static char *input_make_absolute(const char *input)
+static int add_input(JobRequest *q, const char *input, Error *e)
 {
         g_autofree char *path = NULL;
 
         if (g_str_has_prefix(input, "file:")) {
                 path = path_make_absolute(input + strlen("file:"));
-                return g_strconcat("file:", path, NULL);
+                g_ptr_array_add(q->inputs, g_strconcat("file:", path, NULL));
+                return 0;
         }
-        return is_uri(input) ? g_strdup(input) : path_make_absolute(input);
+        if (is_uri(input) && access(input, F_OK) >= 0)
+                return error_setf(e, EINVAL, "%s looks like a URI: the file here is ./%s", input,
+                                  input);
+        g_ptr_array_add(q->inputs, is_uri(input) ? g_strdup(input) : path_make_absolute(input));
+        return 0;
 }
 
 static int output_make_absolute(const char *output, char **ret, Error *e)
@@ -376,9 +388,9 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         r = check_working_directory(a, e);
         if (r < 0)
                 return r;
-        for (guint i = 0; i < a->inputs->len; i++)
-                g_ptr_array_add(q->inputs, input_make_absolute(a->inputs->pdata[i]));
-        if (a->output)
+        for (guint i = 0; i < a->inputs->len && r >= 0; i++)
+                r = add_input(q, a->inputs->pdata[i], e);
+        if (r >= 0 && a->output)
                 r = output_make_absolute(a->output, &q->output, e);
         for (guint i = 0; i < a->files->len && r >= 0; i++)
                 r = ship_file(q, a->files->pdata[i], e);

@@ -206,7 +206,7 @@ int conf_read_file(const char *path, const ConfItem *items, GPtrArray *warnings,
                 return r;
         }
         if (line > 0)
-                return error_setf(e, EINVAL, "%s:%d: neither a [Section] nor Key=value", path,
+                return error_setf(e, EINVAL, "%s:%d: " CONF_NO_SETTING, path,
                                   g_array_index(lines, int, line - 1));
         return line < 0 ? error_setf(e, ENOMEM, "%s: out of memory", path) : 0;
 }

@@ -11,6 +11,9 @@
 
 #include "base/error.h"
 
+/* How the message ends about a line that is no setting. */
+#define CONF_NO_SETTING "neither a [Section] nor Key=value"
+
 /* Parses @value into @target. Returns 0 or negative errno, with the sentence in @e ("not a size:
  * …"). */
 typedef int (*ConfParser)(const char *value, void *target, Error *e);

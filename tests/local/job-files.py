@@ -127,6 +127,14 @@ class JobFiles(mr.Scratch):
             p = self.local(self.file("empty.job", f"[Job]\nInput=x\n{text}"))
             self.assertFails(p, "what shall run?", code=2)
 
+    def test_data_called_so(self):
+        """data whose name ends with .job is read with --input, and who gives it as an operand is told"""
+        self.file("data.job", "b\na\n")
+        self.assertFails(self.local("--app", "sort", "data.job"), "data.job:1: neither a [Section] nor Key=value; if it is data, say --input data.job")
+        p = self.local("-q", "--app", "sort", "--input", "data.job")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"a\nb\n")
+
     def test_commands_beside_a_file(self):
         """a command given beside a file is a path of the working directory, one of the file of its directory"""
         for name, text in (("r.sh", "RIGHT"), ("job/r.sh", "WRONG"), ("job/in/r.sh", "FILE")):

@@ -90,6 +90,9 @@ static void test_every_mistake_has_its_sentence(void)
                 "run", "in", "--mapper", "cat", "--map-field-separator=");
         REFUSED("--reduce-field-separator must not be empty: is a variable not set? (TAB is \\t)",
                 "run", "in", "--mapper", "cat", "--reduce-field-separator", "");
+        REFUSED("standard input cannot be an input: put it into a file (one whose name is - is "
+                "./-)",
+                "run", "--app=sort", "-");
         REFUSED("arguments behind -- are for --app; a command's own belong into its quotes", "run",
                 "in", "--mapper", "cat", "--", "-n");
 }
@@ -331,6 +334,13 @@ static void test_an_archive_with_a_hash_needs_a_directory(Fixture *f, const void
         g_assert_cmpstr(q.archives->pdata[0], ==, "a#b.tar#d");
 }
 
+static void test_a_file_that_looks_like_a_uri_is_told_its_name(Fixture *f, const void *data)
+{
+        write_file("error:1.log", 0600, "data");
+        assert_cannot_ship(EINVAL, "error:1.log looks like a URI: the file here is ./error:1.log",
+                           (const char *[]){"run", "--app=x", "error:1.log", NULL});
+}
+
 static void test_an_output_is_no_uri(Fixture *f, const void *data)
 {
         _cleanup_(arguments_done) Arguments a = {};
@@ -367,6 +377,8 @@ int main(int argc, char **argv)
         ADD("/cli/request/what-is-not-utf8-is-named", test_what_is_not_utf8_is_named);
         ADD("/cli/request/an-archive-with-a-hash-needs-a-directory",
             test_an_archive_with_a_hash_needs_a_directory);
+        ADD("/cli/request/a-file-that-looks-like-a-uri-is-told-its-name",
+            test_a_file_that_looks_like_a_uri_is_told_its_name);
         ADD("/cli/request/an-output-is-no-uri", test_an_output_is_no_uri);
         ADD("/cli/request/a-command-that-names-a-file-ships-it",
             test_a_command_that_names_a_file_ships_it);

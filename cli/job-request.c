@@ -407,6 +407,39 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         return r < 0 ? r : check_texts(q, e);
 }
 
+static bool is_shipped(const JobRequest *q, const char *path)
+{
+        g_autofree char *name = g_path_get_basename(path);
+
+        for (guint i = 0; i < q->files->len; i++)
+                if (g_str_equal(g_array_index(q->files, ShippedFile, i).name, name))
+                        return true;
+        return false;
+}
+
+/* A pattern is seldom a name with a dot or a slash, a script or a table is. */
+static char *find_unshipped(const JobRequest *q, const char *command)
+{
+        g_auto(GStrv) words = g_strsplit_set(command ? command : "", " \t\n;|&<>'\"", -1);
+        struct stat st;
+
+        for (char **word = words; *word; word++)
+                if (word > words && **word != '/' && **word != '-' && strpbrk(*word, "./") &&
+                    stat(*word, &st) >= 0 && S_ISREG(st.st_mode) && !is_shipped(q, *word))
+                        return g_strdup(*word);
+        return NULL;
+}
+
+char *job_request_find_unshipped(const JobRequest *q)
+{
+        const char *const commands[] = {q->mapper, q->combiner, q->reducer};
+        char *found = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(commands) && !found; i++)
+                found = find_unshipped(q, commands[i]);
+        return found;
+}
+
 void job_request_done(JobRequest *q)
 {
         g_clear_pointer(&q->inputs, g_ptr_array_unref);

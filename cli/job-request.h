@@ -48,6 +48,10 @@ int job_arguments_check(const JobArguments *a, Error *e);
 int job_request_init(JobRequest *q, const JobArguments *a, Error *e);
 void job_request_done(JobRequest *q);
 
+/* The first word behind a command's program that names a file here which does not lie in the
+ * commands' directory: perhaps why they fail. NULL: none. Caller frees. */
+char *job_request_find_unshipped(const JobRequest *q);
+
 /**
  * job_request_message() - the call that submits it
  * @m: a bus over ssh passes no descriptors: shipped files go as bytes then, CONTENTS_MAX_BYTES

@@ -76,12 +76,26 @@ static void tell_skipped(const Run *run, const Job *j)
                                count, were, j->id);
 }
 
+static void tell_unshipped(const Run *run)
+{
+        g_autofree char *path = job_request_find_unshipped(run->request);
+        g_autofree char *name = path ? g_path_get_basename(path) : NULL;
+
+        if (path)
+                (void) fprintf(stderr,
+                               "A command names %s, which is a file here and was not shipped: if "
+                               "it is meant, add --file %s (there it is called %s)\n",
+                               path, path, name);
+}
+
 static int finished(const Run *run, Master *m, const Job *j)
 {
         int status;
 
         if (!job_is_done(j)) {
                 result_complain(j);
+                if (g_str_equal(j->state, "failed") && !run->arguments->quiet)
+                        tell_unshipped(run);
                 return EXIT_JOB_FAILED;
         }
         if (!*j->output) {

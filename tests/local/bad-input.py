@@ -248,6 +248,19 @@ class Options(mr.Scratch):
         self.assertNotIn(p.returncode, (134, 139))
 
 
+class Unshipped(mr.Scratch):
+    def test_told(self):
+        """a job that failed names the script that its command does not find, and how it is shipped"""
+        self.file("in", "a\n")
+        self.file("m.sh", "cat\n")
+        run = ("--mapper", "sh m.sh", "--max-attempts=1", "in")
+        self.assertFails(self.local(*run), "A command names m.sh, which is a file here and was not shipped: if it is meant, add --file m.sh (there it is called m.sh)\n")
+        p = self.local(*run, "--file", "m.sh")
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"a\n")
+        self.assertNotIn(b"--file", p.stderr)
+
+
 class SkippedRecords(mr.Scratch):
     def test_told(self):
         """that records were skipped is said, and where they are; not with -q"""

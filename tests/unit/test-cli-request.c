@@ -341,6 +341,34 @@ static void test_a_file_that_looks_like_a_uri_is_told_its_name(Fixture *f, const
                            (const char *[]){"run", "--app=x", "error:1.log", NULL});
 }
 
+static void assert_unshipped(const char *path, const char *const *words)
+{
+        _cleanup_(arguments_done) Arguments a = {};
+        _cleanup_(job_request_done) JobRequest q = {};
+        g_autofree char *found = NULL;
+
+        g_assert_cmpint(request(&q, &a, NULL, words), ==, 0);
+        found = job_request_find_unshipped(&q);
+        g_assert_cmpstr(found, ==, path);
+}
+
+#define UNSHIPPED(path, ...)                                                                       \
+        assert_unshipped(path, (const char *const[]){"run", "in", __VA_ARGS__, NULL})
+
+static void test_a_script_that_was_not_shipped_is_found(Fixture *f, const void *data)
+{
+        write_file("word", 0600, "");
+        UNSHIPPED("m.py", "--mapper", "python3 m.py");
+        UNSHIPPED("./m.py", "--mapper", "cat", "--reducer", "python3 -u './m.py' | sort");
+        UNSHIPPED("data.txt", "--mapper", "./m.py data.txt");
+        UNSHIPPED("sub/m.py", "--mapper", "cat", "--combiner", "python3 sub/m.py");
+        UNSHIPPED(NULL, "--mapper", "python3 m.py", "--file", "m.py");
+        UNSHIPPED(NULL, "--mapper", "./m.py < m.py");
+        UNSHIPPED(NULL, "--mapper", "grep word");
+        UNSHIPPED(NULL, "--mapper", "python3 missing.py", "--reducer", "none");
+        UNSHIPPED(NULL, "--app", "sort");
+}
+
 static void test_an_output_is_no_uri(Fixture *f, const void *data)
 {
         _cleanup_(arguments_done) Arguments a = {};
@@ -379,6 +407,8 @@ int main(int argc, char **argv)
             test_an_archive_with_a_hash_needs_a_directory);
         ADD("/cli/request/a-file-that-looks-like-a-uri-is-told-its-name",
             test_a_file_that_looks_like_a_uri_is_told_its_name);
+        ADD("/cli/request/a-script-that-was-not-shipped-is-found",
+            test_a_script_that_was_not_shipped_is_found);
         ADD("/cli/request/an-output-is-no-uri", test_an_output_is_no_uri);
         ADD("/cli/request/a-command-that-names-a-file-ships-it",
             test_a_command_that_names_a_file_ships_it);

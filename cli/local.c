@@ -2,8 +2,10 @@
  * A private master and worker — see local.h.
  */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <malloc.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -23,6 +25,8 @@
 /* For tasks to be killed and a spool to be deleted: 16 GiB of run files on their way to the disk
  * took ten seconds. */
 #define STOP_TIMEOUT_USEC (60 * USEC_PER_SEC)
+/* A child's are moved to 64 and above (platform/spawn.c), and there are a few of them. */
+#define FDS_MIN 128
 #define HEAP_BYTES (256 * 1024) /* what a small job needs of it */
 #define HEAP_KEPT_BYTES (4 * 1024 * 1024)
 
@@ -44,6 +48,18 @@ static int block_signals(void)
         (void) sigaddset(&set, SIGTERM);
         (void) sigaddset(&set, SIGCHLD);
         return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
+}
+
+static int check_fd_limit(Error *e)
+{
+        struct rlimit rl;
+
+        if (getrlimit(RLIMIT_NOFILE, &rl) < 0 || rl.rlim_cur >= FDS_MIN)
+                return 0;
+        return error_setf(e, EMFILE,
+                          "only %" PRIu64 " files may be open, and a job needs %d: raise the limit "
+                          "(ulimit -n)",
+                          (uint64_t) rl.rlim_cur, FDS_MIN);
 }
 
 /* Below this a worker takes no task (MinFree=), and the job would wait for space that nobody
@@ -232,7 +248,9 @@ static int start_both(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
         _cleanup_close_ int bus_theirs = -EBADF, bus_ours = -EBADF, listener = -EBADF;
         int r;
 
-        r = make_directory(l, e);
+        r = check_fd_limit(e);
+        if (r >= 0)
+                r = make_directory(l, e);
         if (r >= 0)
                 r = start_task(l, e);
         if (r >= 0)

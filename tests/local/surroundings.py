@@ -62,6 +62,12 @@ class Surroundings(mr.Scratch):
         """an empty $TMPDIR is as one that is not set"""
         self.assertCounts(self.local(*COUNT, self.input, env=dict(self.env, TMPDIR="")))
 
+    def test_few_descriptors(self):
+        """a limit of open files below what a job needs is named, and the least one is enough"""
+        run = '"$1" --local run --mapper "cat | cat" --reducer "cut -f1 | uniq" --reduces 3 --slots 4 "$2"'
+        self.assertFails(self.shell(f"ulimit -n 64; {run}"), "only 64 files may be open, and a job needs 128: raise the limit (ulimit -n)")
+        self.assertCounts(self.shell(f"ulimit -n 128; {run}"), b"a b a\n")
+
     def test_small_tmpdir(self):
         """a $TMPDIR too small for any task is named at once"""
         mount = 'mount -t tmpfs -o size=1m tmpfs "$TMPDIR" && exec "$1" --local run --app wordcount "$2"'

@@ -238,6 +238,13 @@ static void fill_command(const char **command, const char **directory, const cha
         *directory = f->directory;
 }
 
+/* Was it said here that there is no reduce? */
+static bool is_map_only(const JobArguments *a)
+{
+        return (a->has_reduces && a->reduces == 0) ||
+               (a->reducer && g_ascii_strcasecmp(a->reducer, "none") == 0);
+}
+
 /* What an app given here replaces, too: it reduces by itself, and in no order. */
 static void fill_reduce(JobArguments *a, const JobFile *f)
 {
@@ -254,7 +261,7 @@ static void fill_program(JobArguments *a, JobFile *f)
 {
         a->app = f->app && *f->app ? f->app : NULL;
         fill_command(&a->mapper, &a->mapper_directory, f->mapper, f);
-        if (!a->reducer_app)
+        if (!a->reducer_app && !is_map_only(a))
                 fill_reduce(a, f);
         a->map_separator = a->map_separator ? a->map_separator : f->map_separator;
         a->map_key_fields = a->map_key_fields ? a->map_key_fields : f->map_key_fields;

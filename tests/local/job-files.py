@@ -84,6 +84,15 @@ class JobFiles(mr.Scratch):
         self.assertOk(p)
         self.assertEqual(p.stdout, b"a\t2\nb\t4\n")
 
+    def test_maps_alone(self):
+        """--reduces=0 and --reducer=none leave the file's reduce out"""
+        self.file("in", "b\na\n")
+        job = self.file("sorted.job", "[Job]\nInput=in\n[Map]\nExec=cat\nSortKeyFields=1r\n[Combine]\nExec=false\n[Reduce]\nExec=false\nTasks=2\n")
+        for option in ("--reduces=0", "--reducer=none", "--reducer=NONE"):
+            p = self.local("-q", job, option)
+            self.assertOk(p)
+            self.assertEqual(p.stdout, b"b\na\n")
+
     def test_every_value_of_an_option(self):
         """a job file takes what the options take, refuses what they refuse, and --print-job writes what it takes"""
         self.file("in", "b\na\n")

@@ -28,43 +28,87 @@ static int unpack_here(Attempt *a, const char *name, int fd)
         return attempt_failf(a, r, "the archive %s: %s", name, e.message);
 }
 
-/* The directory may have the file's own name, as in Hadoop: so the file goes first. */
-static int unpack(Attempt *a, const char *name, const char *directory)
+/* "FILE#DIRECTORY", or "FILE" where both have one name. */
+typedef struct Archive {
+        char *name;
+        const char *directory;
+        int fd; /* -EBADF: it is unpacked */
+} Archive;
+
+static int archive_open(Attempt *a, const char *s, Archive *ret)
 {
-        _cleanup_close_ int fd = -EBADF, dir_fd = -EBADF, root_fd = -EBADF;
+        const char *mark = strrchr(s, '#');
         struct stat st;
+
+        ret->name = mark ? g_strndup(s, (gsize) (mark - s)) : g_strdup(s);
+        ret->directory = mark ? mark + 1 : ret->name;
+        ret->fd = openat(a->cwd_fd, ret->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (ret->fd >= 0 ? fstat(ret->fd, &st) >= 0 && S_ISDIR(st.st_mode) : errno == ENOENT) {
+                /* a reduce that runs again over another attempt's output: it is done */
+                ret->fd = safe_close(ret->fd);
+                return 0;
+        }
+        if (ret->fd < 0)
+                return attempt_failf(a, errno, "cannot open the archive %s: %s", ret->name,
+                                     error_text(errno));
+        return 0;
+}
+
+static int archive_unlink(Attempt *a, const Archive *archive)
+{
+        if (archive->fd < 0 || unlinkat(a->cwd_fd, archive->name, 0) >= 0 || errno == ENOENT)
+                return 0; /* ENOENT: another archive is of the same file */
+        return attempt_failf(a, errno, "cannot remove %s, which is to be unpacked in %s: %s",
+                             archive->name, archive->directory, error_text(errno));
+}
+
+static int archive_unpack_in_directory(Attempt *a, const Archive *archive)
+{
+        _cleanup_close_ int dir_fd = -EBADF, root_fd = -EBADF;
         int r;
 
-        fd = openat(a->cwd_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 ? errno == ENOENT : fstat(fd, &st) >= 0 && S_ISDIR(st.st_mode))
-                return 0; /* a reduce that runs again over another attempt's output: it is done */
-        if (fd < 0)
-                return attempt_failf(a, errno, "cannot open the archive %s: %s", name,
-                                     error_text(errno));
-        if (unlinkat(a->cwd_fd, name, 0) < 0 || mkdirat(a->cwd_fd, directory, 0755) < 0)
-                return attempt_failf(a, errno, "cannot unpack %s in %s: %s", name, directory,
-                                     error_text(errno));
-        dir_fd = openat(a->cwd_fd, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (archive->fd < 0)
+                return 0;
+        if (mkdirat(a->cwd_fd, archive->directory, 0755) < 0)
+                return attempt_failf(a, errno, "cannot unpack %s in %s: %s", archive->name,
+                                     archive->directory, error_text(errno));
+        dir_fd = openat(a->cwd_fd, archive->directory,
+                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         root_fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (dir_fd < 0 || root_fd < 0 || fchdir(dir_fd) < 0)
-                return attempt_failf(a, errno, "cannot unpack %s in %s: %s", name, directory,
-                                     error_text(errno));
-        r = unpack_here(a, name, fd);
+                return attempt_failf(a, errno, "cannot unpack %s in %s: %s", archive->name,
+                                     archive->directory, error_text(errno));
+        r = unpack_here(a, archive->name, archive->fd);
         return fchdir(root_fd) < 0 && r >= 0 ? -errno : r;
+}
+
+/* A directory may have a file's own name, as in Hadoop, and a file may be unpacked in several: so
+ * all are opened, then all files go, and then there are directories. */
+static int unpack_all(Attempt *a, Archive *archives, size_t count)
+{
+        int r = 0;
+
+        for (size_t i = 0; i < count && r >= 0; i++)
+                r = archive_open(a, a->start->program->archives[i], &archives[i]);
+        for (size_t i = 0; i < count && r >= 0; i++)
+                r = archive_unlink(a, &archives[i]);
+        for (size_t i = 0; i < count && r >= 0; i++)
+                r = archive_unpack_in_directory(a, &archives[i]);
+        return r;
 }
 
 int archives_unpack(Attempt *a)
 {
-        const Mapreduced__V1__Program *p = a->start->program;
-        int r = 0;
+        size_t count = a->start->program->n_archives;
+        g_autofree Archive *archives = g_new(Archive, count);
+        int r;
 
-        for (size_t i = 0; i < p->n_archives && r >= 0; i++) {
-                const char *mark = strrchr(p->archives[i], '#');
-                g_autofree char *name =
-                        mark ? g_strndup(p->archives[i], (gsize) (mark - p->archives[i]))
-                             : g_strdup(p->archives[i]);
-
-                r = unpack(a, name, mark ? mark + 1 : name);
+        for (size_t i = 0; i < count; i++)
+                archives[i] = (Archive){.fd = -EBADF};
+        r = unpack_all(a, archives, count);
+        for (size_t i = 0; i < count; i++) {
+                safe_close(archives[i].fd);
+                g_free(archives[i].name);
         }
         return r;
 }

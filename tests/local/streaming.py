@@ -648,6 +648,18 @@ class Archives(mr.Scratch):
         self.assertEqual(p.stdout, b"1\n")
         self.assertNothingLeft()
 
+    def test_unpacked_twice(self):
+        """--archive: one file in several directories, one of which has its name; it stays as a file under another name"""
+        path = self.pack("a.tgz", [("words", b"x\n")])
+        data = self.file("in", "x\n")
+        for archives in ((f"{path}#one", f"{path}#two"), (f"{path}#one", path), (path, f"{path}#one")):
+            names = sorted(str(a).rpartition("/")[2].rpartition("#")[2] for a in archives)
+            p = self.local("--input", data, "-q", *(x for a in archives for x in ("--archive", a)), "--file", f"{path}#copy", "--mapper",
+                           "cat >/dev/null; cat */words; tar -xzOf copy words; ls", "--reduces", "0")
+            self.assertOk(p)
+            self.assertEqual(p.stdout.decode().split(), ["x"] * 3 + sorted([*names, "copy"]))
+        self.assertNothingLeft()
+
     def test_hostile(self):
         """names and links that lead out, devices, damage and what is no archive are refused, and nothing is written outside"""
         (self.dir / "outside").mkdir()

@@ -6,11 +6,16 @@
 #include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "records/decoder.h"
 
 #define ZLIB_GZIP_ONLY (16 + MAX_WBITS)
 #define STEP_MAX MIB(64) /* zlib and bzip2 count in 32 bits */
+#define ZSTD_WINDOW_LOG_MAX 28
+
+static_assert(DECODER_MEMORY_MAX == UINT64_C(1) << ZSTD_WINDOW_LOG_MAX,
+              "a window of zstd's is a power of two");
 
 struct Decoder {
         Codec codec;
@@ -24,6 +29,19 @@ struct Decoder {
         };
 };
 
+/* By itself zstd takes no window above 128 MiB. */
+static bool zstd_open(Decoder *d)
+{
+        d->zstd = ZSTD_createDStream();
+        return d->zstd && !ZSTD_isError(ZSTD_DCtx_setParameter(d->zstd, ZSTD_d_windowLogMax,
+                                                               ZSTD_WINDOW_LOG_MAX));
+}
+
+static bool lz4_open(Decoder *d)
+{
+        return !LZ4F_isError(LZ4F_createDecompressionContext(&d->lz4, LZ4F_VERSION));
+}
+
 int decoder_new(Codec codec, Decoder **ret)
 {
         Decoder *d;
@@ -33,10 +51,8 @@ int decoder_new(Codec codec, Decoder **ret)
         if (!d)
                 return -ENOMEM;
         d->codec = codec;
-        if ((codec == CODEC_ZSTD && !(d->zstd = ZSTD_createDStream())) ||
-            (codec == CODEC_LZ4 &&
-             LZ4F_isError(LZ4F_createDecompressionContext(&d->lz4, LZ4F_VERSION)))) {
-                free(d);
+        if ((codec == CODEC_ZSTD && !zstd_open(d)) || (codec == CODEC_LZ4 && !lz4_open(d))) {
+                decoder_free(d);
                 return -ENOMEM;
         }
         *ret = d;
@@ -145,7 +161,16 @@ static int step_zstd(Decoder *d, const uint8_t *in, size_t in_size, uint8_t *out
         size_t r = ZSTD_decompressStream(d->zstd, &to, &from);
 
         *ret = (Moved){from.pos, to.pos};
-        return ZSTD_isError(r) ? -EBADMSG : r > 0;
+        if (!ZSTD_isError(r))
+                return r > 0;
+        switch (ZSTD_getErrorCode(r)) {
+        case ZSTD_error_frameParameter_windowTooLarge:
+                return -E2BIG;
+        case ZSTD_error_memory_allocation:
+                return -ENOMEM;
+        default:
+                return -EBADMSG;
+        }
 }
 
 static int step_lz4(Decoder *d, const uint8_t *in, size_t in_size, uint8_t *out, size_t out_size,

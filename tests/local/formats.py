@@ -113,6 +113,25 @@ class Compression(mr.Scratch):
         self.assertFails(run("--app", "wordcount", "--input", self.input, *out, "--output-compression", "gzip"), "mr-archive.so", "install it again")
         self.assertFails(run("--app", "wordcount", "--input", self.input, *out, "--json=short"), "mrctl-verbs.so", "install mrctl again")
 
+    @unittest.skipUnless(shutil.which("zstd"), "no zstd")
+    def test_wide_windows(self):
+        """zstd --long: windows up to the limit of 256 MiB, and beyond it the sentence that says so"""
+        noise = os.urandom(1 << 16)
+
+        def pack(window):
+            path = self.dir / f"{window}.zst"
+            # Of unknown size, or the window would be no larger than the text.
+            with subprocess.Popen(["zstd", "-q", "-1", f"--long={window}", "-o", path], stdin=subprocess.PIPE) as p:
+                p.stdin.write(b"".join(b"%d\n" % i for i in range(1000)) + noise.replace(b"\n", b"") + b"\n")
+            return path
+
+        for window in (27, 28):
+            p = self.local("--mapper", "wc -l", "--input", pack(window), "-q")
+            self.assertOk(p)
+            self.assertEqual(p.stdout.split(), [b"1001"])
+        for window in (29, 31):
+            self.assertFails(self.local("--mapper", "wc -l", "--input", pack(window)), f"{window}.zst", "needs more than 256 MiB of memory")
+
 
 class Whole(mr.Scratch):
     def test_commands(self):

@@ -19,7 +19,9 @@ static_assert(DECODER_MEMORY_MAX == UINT64_C(1) << ZSTD_WINDOW_LOG_MAX,
 
 struct Decoder {
         Codec codec;
-        bool open; /* within a stream */
+        bool open;   /* within a stream */
+        bool closed; /* one has ended */
+        bool padded; /* by zeros: nothing else follows */
         union {
                 z_stream gzip;
                 bz_stream bzip2;
@@ -64,6 +66,7 @@ static void stream_close(Decoder *d)
         if (!d->open)
                 return;
         d->open = false;
+        d->closed = true;
         if (d->codec == CODEC_GZIP)
                 (void) inflateEnd(&d->gzip);
         else if (d->codec == CODEC_BZIP2)
@@ -203,6 +206,17 @@ static int step_xz(Decoder *d, const uint8_t *in, size_t in_size, uint8_t *out, 
         return r == LZMA_OK || r == LZMA_BUF_ERROR ? 1 : -EBADMSG;
 }
 
+/* What was on a tape is padded with zeros, which gzip(1) takes for no other stream, either. */
+static int step_padding(Decoder *d, const uint8_t **in, size_t *in_left)
+{
+        while (*in_left > 0 && **in == 0) {
+                (*in)++;
+                (*in_left)--;
+        }
+        d->padded = true;
+        return *in_left > 0 ? -EBADMSG : 0;
+}
+
 int decoder_step(Decoder *d, const uint8_t **in, size_t *in_left, uint8_t **out, size_t *out_left)
 {
         static int (*const steps[_CODEC_MAX])(Decoder *, const uint8_t *, size_t, uint8_t *, size_t,
@@ -213,6 +227,9 @@ int decoder_step(Decoder *d, const uint8_t **in, size_t *in_left, uint8_t **out,
         Moved moved = {};
         int r;
 
+        if (d->padded ||
+            (d->codec == CODEC_GZIP && d->closed && !d->open && *in_left > 0 && **in == 0))
+                return step_padding(d, in, in_left);
         if (!d->open) {
                 r = stream_open(d);
                 if (r < 0)

@@ -22,7 +22,8 @@ DEFINE_CLEANUP(Decoder, decoder_free);
  * @in:  the next bytes of the file; moved on by what was taken
  * @out: where text goes; moved on by what was written
  *
- * After the end of a stream the next call begins another one.
+ * After the end of a stream the next call begins another one. Zeros behind a stream of gzip's are
+ * no text.
  *
  * Return: 1 within a stream, 0 at the end of one; -EBADMSG for bytes that are none, -E2BIG for a
  * stream that wants more than DECODER_MEMORY_MAX, -ENOMEM.

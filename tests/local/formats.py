@@ -132,6 +132,19 @@ class Compression(mr.Scratch):
         for window in (29, 31):
             self.assertFails(self.local("--mapper", "wc -l", "--input", pack(window)), f"{window}.zst", "needs more than 256 MiB of memory")
 
+    def test_padding(self):
+        """zeros behind what gzip wrote are padding, as gzip(1) has it; zeros alone and all else are damage"""
+        text = b"line\n" * 1000
+        packed = gzip.compress(text)
+        for zeros in (1, 511, 200000):
+            padded = self.file("padded.gz", packed + packed + bytes(zeros))
+            self.assertEqual(unpack("gzip", padded), text * 2)
+            p = self.local("--mapper", "wc -l", "--input", padded, "-q")
+            self.assertOk(p)
+            self.assertEqual(p.stdout.split(), [b"2000"])
+        for damaged in (bytes(512), packed + b"garbage", packed + bytes(512) + b"garbage", packed + bytes(512) + packed):
+            self.assertFails(self.local("--mapper", "wc -l", "--input", self.file("damaged.gz", damaged)), "damaged.gz", "compressed data is damaged")
+
 
 class Whole(mr.Scratch):
     def test_commands(self):

@@ -115,6 +115,7 @@ static int map_piece(Attempt *a, const MapSink *sink, const Mapreduced__V1__Piec
                 reader.lines = a->counters[COUNTER_MAP_SKIPPED_RECORDS] == skipped;
         a->counters[COUNTER_MAP_INPUT_RECORDS] += reader.lines;
         a->counters[COUNTER_MAP_INPUT_BYTES] += reader.bytes;
+        a->permanent = a->permanent || reader.is_damaged;
         if (r < 0)
                 return name_piece_error(a, r, path);
         /* Written to while we read it? Then what we read is neither the old file nor the new

@@ -134,10 +134,11 @@ static ssize_t read_tail(PieceReader *p, uint8_t *buffer, size_t size, Error *e)
         return n;
 }
 
-static int packed_failed(const PieceReader *p, int r, Error *e)
+static int packed_failed(PieceReader *p, int r, Error *e)
 {
         uint64_t at = p->at - (p->packed_size - p->packed_at);
 
+        p->is_damaged = r != -ENOMEM;
         if (r == -E2BIG)
                 return error_setf(e, r, "unpacking it needs more than %d MiB of memory",
                                   (int) (DECODER_MEMORY_MAX / MIB(1)));
@@ -187,9 +188,11 @@ static ssize_t read_unpacked(PieceReader *p, uint8_t *buffer, size_t size, Error
                         return packed_failed(p, r, e);
                 p->in_stream = r > 0;
                 if (r > 0 && left == size && in_left == p->packed_size - p->packed_at &&
-                    p->at == p->file_size)
+                    p->at == p->file_size) {
+                        p->is_damaged = true;
                         return error_setf(e, EBADMSG,
                                           "the compressed data ends in the middle: truncated");
+                }
                 p->packed_at = p->packed_size - in_left;
         }
         return (ssize_t) (size - left);

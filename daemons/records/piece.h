@@ -37,7 +37,8 @@ typedef struct PieceReader {
         struct Decoder *decoder; /* NULL: not compressed */
         uint8_t *packed;         /* compressed bytes that were read ahead */
         size_t packed_at, packed_size;
-        bool in_stream; /* the compressed stream has not come to its end */
+        bool in_stream;  /* the compressed stream has not come to its end */
+        bool is_damaged; /* it cannot be unpacked: read again, it would be the same */
 } PieceReader;
 
 /**

@@ -145,6 +145,14 @@ class Compression(mr.Scratch):
         for damaged in (bytes(512), packed + b"garbage", packed + bytes(512) + b"garbage", packed + bytes(512) + packed):
             self.assertFails(self.local("--mapper", "wc -l", "--input", self.file("damaged.gz", damaged)), "damaged.gz", "compressed data is damaged")
 
+    def test_damage_is_tried_once(self):
+        """what cannot be unpacked is not read again: neither of another kind, nor cut off"""
+        for name, data in (("other.gz", b"plain text\n"), ("cut.gz", gzip.compress(self.data)[:-100])):
+            for program in (("--mapper", "cat"), ("--app", "wordcount")):
+                p = self.local(*program, "--input", self.file(name, data), "--json=short", "--output", self.dir / "out")
+                self.assertFails(p, name, "the compressed data")
+                self.assertEqual(json.loads(p.stdout)["AttemptsFailed"], 1, (name, program))
+
 
 class Whole(mr.Scratch):
     def test_commands(self):

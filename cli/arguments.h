@@ -95,6 +95,3 @@ void arguments_print_options(unsigned verbs);
  * Return: 0, or -EINVAL.
  */
 int time_parse(const char *s, uint64_t now_usec, uint64_t *ret_usec);
-
-/* The one of @names (ends with NULL) that @word most likely meant; NULL when none is near. */
-const char *nearest_word(const char *word, const char *const *names);

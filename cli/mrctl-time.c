@@ -5,6 +5,7 @@
 #include <math.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "cli/mrctl-time.h"
 
 char *format_clock_ns(int64_t real_ns)

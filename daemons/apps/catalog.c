@@ -5,6 +5,7 @@
 
 #include "apps/catalog.h"
 #include "base/parse.h"
+#include "base/text.h"
 
 #define KEY_PARAMETERS(what)                                                                       \
         {"key", "0", what},                                                                        \
@@ -146,10 +147,25 @@ bool catalog_is_plugin(const char *app)
         return g_str_has_suffix(app, ".so") && !strchr(app, '/');
 }
 
-/* A bare word that looks like an option is none of the values that a default stands for. */
+/* Of the word that @arg begins with. */
+static size_t word_size(const char *arg)
+{
+        return g_ascii_islower(arg[0]) ? strspn(arg, G_CSET_a_2_z "-") : 0;
+}
+
+/* "NAME=…", whether there is such a parameter or not. */
+static bool names_one(const char *arg)
+{
+        size_t size = word_size(arg);
+
+        return size > 0 && arg[size] == '=';
+}
+
+/* A bare word that looks like an option, or like a parameter, is none of the values that a default
+ * stands for. */
 static bool takes_bare(const MrParameter *p, const char *arg)
 {
-        return p[0].name && (!p[0].value || arg[0] != '-');
+        return p[0].name && (!p[0].value || (arg[0] != '-' && !names_one(arg)));
 }
 
 /* The parameter that @arg names, and its value; or the first one for a bare first argument. */
@@ -181,6 +197,26 @@ static int unknown_parameter(const char *app, const MrParameter *p, const char *
                           known->str);
 }
 
+/* "patern=a", for a parameter that may have any text as its value: is that one, or a misspelt
+ * name? */
+static int check_bare(const char *app, const MrParameter *p, const char *arg, Error *e)
+{
+        g_autoptr(GPtrArray) names = g_ptr_array_new();
+        g_autofree char *word = g_strndup(arg, word_size(arg));
+        const char *near;
+
+        for (const MrParameter *i = p; i->name; i++)
+                g_ptr_array_add(names, (char *) i->name);
+        g_ptr_array_add(names, NULL);
+        near = names_one(arg) ? nearest_word(word, (const char *const *) names->pdata) : NULL;
+        if (!near)
+                return 0;
+        return error_setf(e, EINVAL,
+                          "%s has no parameter \"%s=\": did you mean %s=? (%s=%.64s has that as "
+                          "its value)",
+                          app, word, near, p->name, arg);
+}
+
 int catalog_resolve(const char *app, const MrParameter *parameters, char *const *args, size_t count,
                     const char ***ret, Error *e)
 {
@@ -196,6 +232,8 @@ int catalog_resolve(const char *app, const MrParameter *parameters, char *const 
 
                 if (at < 0)
                         return unknown_parameter(app, parameters, args[i], e);
+                if (value == args[i] && check_bare(app, parameters, args[i], e) < 0)
+                        return -EINVAL;
                 if (values[at])
                         return error_setf(e, EINVAL, "%s: %s is given twice", app,
                                           parameters[at].name);

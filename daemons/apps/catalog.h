@@ -47,7 +47,8 @@ bool catalog_is_plugin(const char *app);
 /**
  * catalog_resolve() - arguments as values of parameters
  * @parameters: of the program @app; NULL: it has none
- * @args:       "NAME=VALUE" each; the first may be the first parameter's value alone
+ * @args:       "NAME=VALUE" each; the first may be the first parameter's value alone, unless that
+ *              is taken for the name of another one, misspelt
  * @ret:        the values in the order of @parameters, NULL-terminated, pointing into both; caller
  *              frees the array
  *

@@ -127,3 +127,44 @@ void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t m
                 g_string_erase(tail, 0, (gssize) (tail->len + size_bytes - max_bytes));
         g_string_append_len(tail, data, (gssize) size_bytes);
 }
+
+/* Levenshtein's distance, row by row; the longer ones are cut. */
+static unsigned word_distance(const char *a, const char *b)
+{
+        unsigned row[64];
+        size_t n = MIN(strlen(a), ELEMENTSOF(row) - 1), m = strlen(b);
+
+        for (unsigned i = 0; i <= n; i++)
+                row[i] = i;
+        for (unsigned j = 1; j <= m; j++) {
+                unsigned diagonal = row[0];
+
+                row[0] = j;
+                for (unsigned i = 1; i <= n; i++) {
+                        unsigned above = row[i];
+                        unsigned edit = diagonal + (a[i - 1] != b[j - 1]);
+
+                        row[i] = MIN(edit, MIN(above, row[i - 1]) + 1);
+                        diagonal = above;
+                }
+        }
+        return row[n];
+}
+
+const char *nearest_word(const char *word, const char *const *names)
+{
+        /* Two edits mend a swapped pair; in a word of three letters they would make another one. */
+        size_t length = strlen(word);
+        unsigned best_distance = 1 + (length < 4 ? 1 : MAX((unsigned) length / 3, 2));
+        const char *best = NULL;
+
+        for (; *names; names++) {
+                unsigned d = word_distance(word, *names);
+
+                if (d < best_distance) {
+                        best = *names;
+                        best_distance = d;
+                }
+        }
+        return best;
+}

@@ -43,3 +43,6 @@ int text_unescape(const char *s, uint8_t *ret, size_t max_bytes, size_t *ret_siz
 
 /* Appends bytes to a bounded tail buffer: keeps the last @max_bytes of all that was appended. */
 void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t max_bytes);
+
+/* The one of @names (ends with NULL) that @word most likely meant; NULL when none is near. */
+const char *nearest_word(const char *word, const char *const *names);

@@ -301,12 +301,27 @@ class Apps(mr.Scratch):
 
     def test_wrong_parameters(self):
         """a parameter that is unknown, twice, missing or out of range is named"""
-        for app, args, needle in (("top", ["n=3"], "k=n=3"), ("grep", [], "pattern="), ("grep", ["("], "pattern"),
+        for app, args, needle in (("top", ["n=3"], 'no parameter "n=3" (known: k=, key=, delimiter=)'), ("grep", [], "pattern="), ("grep", ["("], "pattern"),
                                   ("count", ["1", "2"], "no parameter \"2\""), ("sum", ["1", "value=2"], "twice"),
                                   ("join", ["x", "key=0"], "key=0"), ("wordcount", ["ALL"], "words=")):
             p = self.local("--app", app, "--input", self.log, "--", *args)
             self.assertEqual(p.returncode, 1, (app, args))
             self.assertIn(needle, p.stderr.decode())
+
+    def test_misspelt_parameters(self):
+        """a name that no parameter has is refused, rather than be the first one's value; where any text may be that, only one near a name"""
+        for app, arg, *needles in (("wordcount", "foo=1", 'no parameter "foo=1"', "words="), ("top", "n=5", "k="), ("count", "kye=1", "key="),
+                                   ("sort", "numerc=yes", "numeric="), ("grep", "patern=a", "did you mean pattern=?", "pattern=patern=a"),
+                                   ("grep", "ignore-cas=yes", "did you mean ignore-case=?"), ("join", "rigth=*", "did you mean right=?"),
+                                   ("sum", "vlaue=3", "did you mean value=?")):
+            p = self.local("--app", app, "--input", self.log, "--", arg)
+            self.assertFails(p, "no parameter", *needles)
+            self.assertEqual(p.stdout, b"")
+        data = self.file("in", "user=root\npatern=a\na=b=c\nPATTERN=x\n")
+        for arg in ("user=root", "PATTERN=x", "a=b", "patern", "pattern=patern=a", "=root", "pattern=a=b"):
+            want = arg.removeprefix("pattern=").encode()
+            self.assertEqual([row for row in open(data, "rb").read().split(b"\n") if want in row],
+                             self.run_app("grep", arg, inputs=[data]).splitlines(), arg)
 
     # Of each app, what it needs, and of each parameter its default and what makes another result than base.
     KEYS = {"key": ("0", [], "key=2"), "delimiter": ("", ["key=1"], "delimiter=,")}

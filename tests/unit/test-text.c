@@ -101,6 +101,18 @@ static void test_the_first_cause_of_an_error_is_kept(void)
         g_assert_cmpint(e.code, ==, -ENOENT);
 }
 
+static void test_the_nearest_word_is_a_misspelling(void)
+{
+        static const char *const names[] = {"pattern", "output", "key", NULL};
+
+        g_assert_cmpstr(nearest_word("patern", names), ==, "pattern");
+        g_assert_cmpstr(nearest_word("outptu", names), ==, "output");
+        g_assert_cmpstr(nearest_word("ky", names), ==, "key");
+        g_assert_null(nearest_word("kyes", names + 3));
+        g_assert_null(nearest_word("ab", names));
+        g_assert_null(nearest_word("colour", names));
+}
+
 int main(int argc, char *argv[])
 {
         g_test_init(&argc, &argv, NULL);
@@ -112,6 +124,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/base/text/long-bytes-are-cut-with-a-sign",
                         test_long_bytes_are_cut_with_a_sign);
         g_test_add_func("/base/text/the-tail-is-the-last-bytes", test_the_tail_is_the_last_bytes);
+        g_test_add_func("/base/text/the-nearest-word-is-a-misspelling",
+                        test_the_nearest_word_is_a_misspelling);
         g_test_add_func("/base/error/the-first-cause-is-kept",
                         test_the_first_cause_of_an_error_is_kept);
         return g_test_run();

@@ -10,7 +10,7 @@
 #define KEY_PARAMETERS(what)                                                                       \
         {"key", "0", what},                                                                        \
         {                                                                                          \
-                "delimiter", "", "the byte between fields; empty: runs of blanks and TABs"         \
+                "delimiter", "", "the byte between fields; empty: white space"                     \
         }
 
 #define NUMBER_PARAMETERS                                                                          \
@@ -62,8 +62,7 @@ const CatalogApp catalog[] = {
                         {"right", NULL, "glob: input files that match are the right side"},
                         {"key", "1", "field of the left side, from 1"},
                         {"right-key", "1", "field of the right side, from 1"},
-                        {"delimiter", "",
-                         "the byte between fields; empty: runs of blanks and TABs"},
+                        {"delimiter", "", "the byte between fields; empty: white space"},
                         {"outer", "no", "left: lines of the left side without a partner, too"},
                         {}},
         },
@@ -77,8 +76,7 @@ const CatalogApp catalog[] = {
                 .parameters =
                         (const MrParameter[]){
                                 {"key", "0", "field to sort by, from 1; 0: the whole line"},
-                                {"delimiter", "",
-                                 "the byte between fields; empty: runs of blanks and TABs"},
+                                {"delimiter", "", "the byte between fields; empty: white space"},
                                 {"numeric", "no", "yes: by number, as sort -n"},
                                 {"reverse", "no", "yes: the largest first"},
                                 {"record", "0", "bytes of a record of fixed length; 0: lines"},

@@ -59,7 +59,8 @@ const CatalogApp catalog[] = {
                 "join",
                 "lines of two inputs that have the same key",
                 (const MrParameter[]){
-                        {"right", NULL, "glob: input files that match are the right side"},
+                        {"right", NULL,
+                         "glob of paths, or of how they end: such inputs are the right side"},
                         {"key", "1", "field of the left side, from 1"},
                         {"right-key", "1", "field of the right side, from 1"},
                         {"delimiter", "", "the byte between fields; empty: white space"},

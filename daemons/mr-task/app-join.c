@@ -20,7 +20,7 @@ typedef struct Join {
         Fields fields;
         uint64_t key[2]; /* of each side */
         bool outer;
-        const char *right; /* glob */
+        char *right;       /* glob, without "./" in front */
         const char *input; /* of which the side is known */
         uint8_t side;
         GByteArray *lines; /* of the right side: each behind its size */
@@ -33,6 +33,7 @@ static void join_teardown(MrTask *t, void *state)
 
         g_byte_array_unref(j->lines);
         g_byte_array_unref(j->out);
+        g_free(j->right);
         g_free(j);
 }
 
@@ -44,6 +45,21 @@ static int read_outer(MrTask *t, Join *j)
         return j->outer || g_str_equal(outer, "no") ? 0 : mr_fail(t, "outer= takes no or left");
 }
 
+/* "./dir//FILE" is "dir/FILE". */
+static char *clean_glob(const char *glob)
+{
+        GString *s = g_string_new(NULL);
+        const char *p = glob;
+
+        while (p[0] == '.' && p[1] == '/')
+                for (p++; *p == '/';)
+                        p++;
+        for (; *p; p++)
+                if (*p != '/' || p[1] != '/')
+                        g_string_append_c(s, *p);
+        return g_string_free(s, FALSE);
+}
+
 static int join_setup(MrTask *t, void **ret_state)
 {
         Join *j = g_new0(Join, 1);
@@ -51,7 +67,7 @@ static int join_setup(MrTask *t, void **ret_state)
 
         j->lines = g_byte_array_new();
         j->out = g_byte_array_new();
-        j->right = mr_parameter(t, "right");
+        j->right = clean_glob(mr_parameter(t, "right"));
         r = fields_setup(&j->fields, t);
         if (r >= 0)
                 r = fields_parameter(t, "key", 1, &j->key[LEFT]);
@@ -66,12 +82,28 @@ static int join_setup(MrTask *t, void **ret_state)
         return r;
 }
 
-/* The glob is of whole paths, or, without a slash, of names. */
+/* The last names of @input, as many as @glob has; "" when there are fewer. */
+static const char *last_names(const char *input, const char *glob)
+{
+        const char *p = input + strlen(input);
+
+        for (const char *slash = glob; slash; slash = strchr(slash + 1, '/')) {
+                do
+                        if (p-- == input)
+                                return "";
+                while (*p != '/');
+        }
+        return p + 1;
+}
+
+/* Inputs are absolute; a glob may be of the whole path, or of what it ends with. */
 static uint8_t side_of(const Join *j, const char *input)
 {
-        const char *name = strchr(j->right, '/') ? input : strrchr(input, '/') + 1;
-
-        return fnmatch(j->right, name, 0) == 0 ? RIGHT : LEFT;
+        if (strchr(j->right, '/') && fnmatch(j->right, input, 0) == 0)
+                return RIGHT;
+        if (j->right[0] == '/')
+                return LEFT;
+        return fnmatch(j->right, last_names(input, j->right), 0) == 0 ? RIGHT : LEFT;
 }
 
 static bool is_between(const Fields *f, uint8_t c)

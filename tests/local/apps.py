@@ -299,6 +299,15 @@ class Apps(mr.Scratch):
             got = self.run_app("join", "right.*", "delimiter=\\t", *args, inputs=[self.dir / "in"])
             self.assertEqual(sorted(got.splitlines()), sorted(want.splitlines()), args)
 
+    def test_join_by_relative_paths(self):
+        """join right=: with ./ before it, slashes twice, directories before the name, and whole; ones of another directory are left"""
+        l, r = self.file("in/a/x", "1 left\n"), self.file("in/b/x", "1 right\n")
+        for right in ("b/x", "./b/x", ".//b//x", "././b/x", "in/b/*", "*/b/x", "[!a]/x", r, r.replace("/b/", "//b///")):
+            self.assertEqual(self.run_app("join", f"right={right}", inputs=[l, r]), b"1\tleft\tright\n", right)
+        for right in ("./y", "/b/x", "c/x", "x/b", "*" + "/*" * 9):
+            self.assertEqual(self.run_app("join", f"right={right}", inputs=[l, r]), b"", right)
+        self.assertEqual(self.run_app("join", "right=./x", "outer=left", inputs=[l, r]), b"")
+
     def test_wrong_parameters(self):
         """a parameter that is unknown, twice, missing or out of range is named"""
         for app, args, needle in (("top", ["n=3"], 'no parameter "n=3" (known: k=, key=, delimiter=)'), ("grep", [], "pattern="), ("grep", ["("], "pattern"),

@@ -55,7 +55,7 @@ char *format_short_time(uint64_t usec)
 
 char *event_line(const JobEvent *event)
 {
-        g_autofree char *text = text_escape(event->text, strlen(event->text), LINE_MAX_BYTES);
+        g_autofree char *text = text_escape_sentence(event->text, LINE_MAX_BYTES);
         g_autofree char *when = format_short_time(event->usec);
 
         /* "done: 4 maps" says its kind itself */

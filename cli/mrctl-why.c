@@ -238,8 +238,7 @@ static json_t *to_json(const Job *j, const Cause *c)
 
 static void print_headline(const Job *j, const Cause *c)
 {
-        g_autofree char *cause =
-                text_escape(c->text ? c->text : "", c->text ? strlen(c->text) : 0, TEXT_MAX_BYTES);
+        g_autofree char *cause = text_escape_sentence(c->text ? c->text : "", TEXT_MAX_BYTES);
         const char *colour = wants_colour(STDOUT_FILENO) ? state_colour(j->state) : "";
         const char *off = *colour ? COLOUR_OFF : "";
 

@@ -74,8 +74,7 @@ static char *make_text(const Job *j)
         if (j->attempts_lost > 0)
                 g_string_append_printf(s, ", %u lost", j->attempts_lost);
         if (*j->state_reason) {
-                g_autofree char *reason =
-                        text_escape(j->state_reason, strlen(j->state_reason), 500);
+                g_autofree char *reason = text_escape_sentence(j->state_reason, 500);
 
                 g_string_append_printf(s, " (%s)", reason);
         }

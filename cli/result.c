@@ -150,7 +150,7 @@ static void print_error_output(const char *text)
 
 void result_complain(const Job *j)
 {
-        g_autofree char *reason = text_escape(j->state_reason, strlen(j->state_reason), 4000);
+        g_autofree char *reason = text_escape_sentence(j->state_reason, 4000);
 
         if (g_str_equal(j->state, "cancelled"))
                 (void) complain("job %s was cancelled", j->id);

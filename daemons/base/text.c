@@ -53,7 +53,7 @@ void text_replace(char **s, const char *value)
         *s = g_strdup(value);
 }
 
-char *text_escape(const void *data, size_t size_bytes, size_t max_bytes)
+static char *escape(const void *data, size_t size_bytes, size_t max_bytes, bool backslashes)
 {
         const char *p = data, *end = p + MIN(size_bytes, max_bytes);
         GString *out = g_string_new(NULL);
@@ -66,7 +66,7 @@ char *text_escape(const void *data, size_t size_bytes, size_t max_bytes)
                         p++;
                         continue;
                 }
-                if (c == '\\')
+                if (c == '\\' && backslashes)
                         g_string_append_c(out, '\\');
                 g_string_append_unichar(out, c);
                 p = g_utf8_next_char(p);
@@ -74,6 +74,16 @@ char *text_escape(const void *data, size_t size_bytes, size_t max_bytes)
         if (size_bytes > max_bytes)
                 g_string_append(out, "…");
         return g_string_free(out, FALSE);
+}
+
+char *text_escape(const void *data, size_t size_bytes, size_t max_bytes)
+{
+        return escape(data, size_bytes, max_bytes, true);
+}
+
+char *text_escape_sentence(const char *s, size_t max_bytes)
+{
+        return escape(s, strlen(s), max_bytes, false);
 }
 
 /* Behind a backslash at *@s; moves it to the last byte that it took. */

@@ -32,6 +32,10 @@ void text_replace(char **s, const char *value);
  */
 char *text_escape(const void *data, size_t size_bytes, size_t max_bytes);
 
+/* The same of an error's sentence: what it quotes was escaped where it was made, so a backslash
+ * stays as it is. */
+char *text_escape_sentence(const char *s, size_t max_bytes);
+
 /**
  * text_unescape() - bytes from text that a person typed
  *

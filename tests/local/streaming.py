@@ -735,6 +735,15 @@ class Failures(mr.Scratch):
         self.assertFails(self.local(*job, "--app", "wordcount", "--ignore-exit-status=yes"), "App=wordcount")
         self.assertFails(self.local(*job, *searching, "--ignore-exit-status=maybe"), "yes or no", code=2)
 
+    def test_escaped_once(self):
+        """what a sentence quotes is escaped once: a carriage return of a number, a backslash of a path, the one in our own words"""
+        p = self.local("--mapper", "cat", "--reducer-app", "sum", "--max-attempts", "1", "--input", self.file("crlf", "a\t5\r\n"))
+        self.assertFails(p, r'wrote "5\x0d" for the key "a"')
+        p = self.local("--mapper", "exit 3", "--max-attempts", "1", "--input", self.file(r"back\slash", "a\n"))
+        self.assertFails(p, r"/back\\slash bytes 0-2")
+        p = self.local("--app", "count", "--input", self.file("in", "a\n"), "--", "delimiter=ab")
+        self.assertFails(p, r"delimiter= takes one byte, or \t")
+
     def test_mapper_killed(self):
         """a mapper that dies of a signal is named with it"""
         p = self.local("--mapper", "kill -SEGV $$", "--input", self.file("in", "a\n"), "--max-attempts", "1")

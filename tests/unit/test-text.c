@@ -55,6 +55,19 @@ static void test_bytes_become_printable(void)
         }
 }
 
+static void test_a_sentence_is_escaped_once(void)
+{
+        g_autofree char *once = text_escape("a\\b\r", 4, 100);
+        g_autofree char *twice = text_escape_sentence(once, 100);
+        g_autofree char *raw = text_escape_sentence("a\x1b[1m\xff", 100);
+        g_autofree char *cut = text_escape_sentence("abcd", 2);
+
+        g_assert_cmpstr(once, ==, "a\\\\b\\x0d");
+        g_assert_cmpstr(twice, ==, once);
+        g_assert_cmpstr(raw, ==, "a\\x1b[1m\\xff");
+        g_assert_cmpstr(cut, ==, "ab…");
+}
+
 static void test_names_may_be_shown_as_they_are(void)
 {
         static const char *const good[] = {"w", "node-7.example.org", "Ünïcode", "two words"};
@@ -119,6 +132,7 @@ int main(int argc, char *argv[])
         g_test_add_func("/base/text/ids-are-valid-and-differ", test_ids_are_valid_and_differ);
         g_test_add_func("/base/text/bytes-are-hex-digits", test_bytes_are_hex_digits);
         g_test_add_func("/base/text/bytes-become-printable", test_bytes_become_printable);
+        g_test_add_func("/base/text/a-sentence-is-escaped-once", test_a_sentence_is_escaped_once);
         g_test_add_func("/base/text/names-may-be-shown-as-they-are",
                         test_names_may_be_shown_as_they_are);
         g_test_add_func("/base/text/long-bytes-are-cut-with-a-sign",

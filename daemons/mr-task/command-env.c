@@ -62,12 +62,15 @@ static void set_input(char ***env, const Mapreduced__V1__Piece *piece)
         set_number(env, "MR_INPUT_LENGTH", piece->length);
 }
 
-/* A separator with a NUL in it is no variable. */
+/* A separator with a NUL in it is no variable; neither is one that we were started with. */
 static void set_separator(char ***env, const char *name, const KeyFields *k)
 {
         g_autofree char *text = g_strndup((const char *) k->separator, k->separator_size);
 
-        set(env, name, text);
+        if (strlen(text) == k->separator_size)
+                set(env, name, text);
+        else
+                *env = g_environ_unsetenv(*env, name);
 }
 
 /* How the job was asked for. */

@@ -600,6 +600,13 @@ class Environment(mr.Scratch):
         length = [int(x) for x in v["MR_INPUT_LENGTH"]]
         self.assertEqual([a + b for a, b in zip(begin, length)], begin[1:] + [10000])
 
+    def test_separator_with_nul(self):
+        """a separator with a NUL in it is no variable, rather than what stands before the NUL"""
+        for separator in (r"\0", r"a\0b", r"a\x00"):
+            v = self.show(lambda c, s=separator: ["--mapper", c, "--reduces", "0", "--map-field-separator", s, "--reduce-field-separator", s])
+            for name in ("stream_map_output_field_separator", "stream_reduce_input_field_separator"):
+                self.assertEqual(set(v[name]), {"none"}, (name, separator))
+
     def test_reducer(self):
         """a reducer's variables; it has no input file"""
         v = self.show(lambda c: ["--mapper", "cat", "--reducer", c, "--reduce-field-separator", ":", "--map-field-separator", ";"])

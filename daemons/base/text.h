@@ -45,6 +45,9 @@ char *text_escape_sentence(const char *s, size_t max_bytes);
  */
 int text_unescape(const char *s, uint8_t *ret, size_t max_bytes, size_t *ret_size);
 
+/* Of what an attempt writes to stderr so much is kept, on its way to the master and there. */
+#define STDERR_TAIL_BYTES KIB(16)
+
 /* Appends bytes to a bounded tail buffer: keeps the last @max_bytes of all that was appended. */
 void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t max_bytes);
 

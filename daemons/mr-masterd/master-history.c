@@ -66,7 +66,7 @@ void job_attempt_committed(MasterJob *j, TaskKind kind, uint32_t task, uint32_t 
 
 void job_keep_tail(MasterJob *j, const FinishedAttempt *f, const char *text)
 {
-        size_t size = strlen(text), cut = size - MIN(size, MASTER_STDERR_MAX_BYTES);
+        size_t size = strlen(text), cut = size - MIN(size, STDERR_TAIL_BYTES);
         g_autofree char *valid = NULL;
         StoreTail tail = {
                 .usec = manager_realtime(j->manager),

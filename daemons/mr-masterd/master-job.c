@@ -778,7 +778,7 @@ void job_end(MasterJob *j, JobState how, const char *reason, const char *cause,
                                          blamed->task, blamed->attempt)
                        : g_strdup("");
         if (error_output) {
-                size_t size = strlen(error_output), cut = size - MIN(size, MASTER_STDERR_MAX_BYTES);
+                size_t size = strlen(error_output), cut = size - MIN(size, STDERR_TAIL_BYTES);
 
                 g_free(j->error_output);
                 j->error_output = g_utf8_make_valid(error_output + cut, -1);

@@ -34,7 +34,6 @@
 #define MASTER_EVENTS_MAX 200U /* kept of each job */
 #define MASTER_EVENT_MAX_BYTES 1024U
 #define MASTER_REASON_MAX_BYTES 4096U
-#define MASTER_STDERR_MAX_BYTES (16U * 1024)
 #define MASTER_TASK_ATTEMPTS_MAX 16U  /* remembered of each task */
 #define MASTER_TAILS_MAX 100U         /* of stderr, kept of each job */
 #define MASTER_KEPT_INPUTS_MAX 10000U /* files of a job that is over whose names are kept */

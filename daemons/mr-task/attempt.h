@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/text.h"
 #include "records/key-fields.h"
 #include "records/key-order.h"
 #include "records/record.h"
@@ -15,13 +16,16 @@
 
 #define ATTEMPT_MEMORY_DEFAULT MIB(64)
 #define ATTEMPT_MEMORY_MIN MIB(4)
-/* Counters, tail and sentence travel in one packet of 64 KiB. */
-#define STDERR_TAIL_BYTES 8192
 #define ERROR_MAX_BYTES 8192
 #define STATUS_MAX_BYTES 512
 #define USER_COUNTERS_MAX 128
 #define COUNTER_NAME_MAX 160
 #define PROGRESS_INTERVAL_USEC (200 * USEC_PER_MSEC)
+
+static_assert(STDERR_TAIL_BYTES + ERROR_MAX_BYTES +
+                              (USER_COUNTERS_MAX + 1) * (COUNTER_NAME_MAX + UINT64_C(32)) <
+                      PACKET_MAX_BYTES,
+              "counters, tail and sentence travel in one packet");
 
 typedef enum CounterId {
         COUNTER_MAP_INPUT_RECORDS,

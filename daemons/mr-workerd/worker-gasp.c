@@ -76,16 +76,14 @@ Gasp *gasp_free(Gasp *g)
 /* What there is; more than the tail is read and dropped, at most so much at a time. */
 static void read_stderr(Gasp *g)
 {
-        char buffer[GASP_STDERR_BYTES];
+        char buffer[STDERR_TAIL_BYTES];
         ssize_t n;
 
         for (int i = 0; i < 16 && g->stderr_fd >= 0; i++) {
                 n = read(g->stderr_fd, buffer, sizeof(buffer));
                 if (n <= 0)
                         break;
-                g_string_append_len(g->tail, buffer, n);
-                if (g->tail->len > GASP_STDERR_BYTES)
-                        g_string_erase(g->tail, 0, (gssize) (g->tail->len - GASP_STDERR_BYTES));
+                text_keep_tail(g->tail, buffer, (size_t) n, STDERR_TAIL_BYTES);
         }
 }
 

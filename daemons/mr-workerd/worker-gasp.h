@@ -14,8 +14,6 @@
 
 #include "mr-workerd/worker-attempt-impl.h"
 
-#define GASP_STDERR_BYTES 8192
-
 Gasp *gasp_new(Loop *l, uint32_t skip_records);
 Gasp *gasp_free(Gasp *g);
 

@@ -714,6 +714,16 @@ class Failures(mr.Scratch):
                        "--max-attempts", "1")
         self.assertFails(p, "reduce-0", "exited with status 7", "broken")
 
+    def test_long_stderr(self):
+        """the last 16 KiB of stderr are kept, beside as many counters with long names as there may be and a long sentence"""
+        counters = "for i in $(seq 200); do printf 'reporter:counter:%080d,%080d,1\\n' $i $i; done >&2; "
+        words = "".join(f"{i:07}\n" for i in range(5000))
+        p = self.local("--mapper", f"cat >/dev/null; {counters} seq -f %07.0f 0 4999 >&2; exit 3 # {'x' * 4000}", "--input", self.file("in", "a\n"),
+                       "--max-attempts", "1", "--json=short", "--output", self.dir / "out")
+        self.assertFails(p, "exited with status 3")
+        job = json.loads(p.stdout)
+        self.assertEqual(job["ErrorOutput"], words[-16384:])
+
     def test_combiner_exits(self):
         """a combiner that fails is named with its exit status, stderr and how far it came"""
         p = self.local("--mapper", "cat", "--combiner", "cat; echo broken >&2; exit 9", "--reducer", "cat", "--input", self.file("in", "a\nb\n"),

@@ -14,6 +14,7 @@
 
 #include "base/fs.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "cli/local.h"
 #include "platform/quick.h"
 #include "platform/spawn.h"
@@ -101,11 +102,11 @@ static int make_directory(Local *l, Error *e)
         return check_space(l, e);
 }
 
-/* Do the sockets' paths fit into an address? */
+/* Do the sockets' paths fit into an address, and may they be told as text? */
 static bool paths_fit(const Local *l)
 {
-        return strlen(l->dir) + strlen("/master/socket") <
-               sizeof(((struct sockaddr_un *) 0)->sun_path);
+        return text_is_name(l->dir) && strlen(l->dir) + strlen("/master/socket") <
+                                               sizeof(((struct sockaddr_un *) 0)->sun_path);
 }
 
 /* The address of "master" or "worker". */

@@ -13,8 +13,8 @@
  * Both are threads of mrctl that run as modules (platform/module.h), and end when their lifelines
  * are cut. Tasks are processes, and end when the worker does. If mrctl is killed, so are master and
  * worker; then mr-sweep removes DIR, and what the job has written so far; it is started when the
- * job has run for a twentieth of a second. A path too long for a socket address goes by way of
- * /proc/self/fd.
+ * job has run for a twentieth of a second. A path that is too long for a socket address, or no
+ * text, goes by way of /proc/self/fd.
  */
 #pragma once
 

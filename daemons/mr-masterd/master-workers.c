@@ -412,6 +412,7 @@ void manager_expel_worker(Manager *m, const char *id, const char *why)
 
 /* ---- Registration ---- */
 
+/* A socket's path may be any that can be shown: it has blanks where a directory's name has. */
 static bool is_address(const char *s)
 {
         const char *colon = strrchr(s, ':');
@@ -420,11 +421,11 @@ static bool is_address(const char *s)
 
         if (strlen(s) > 300)
                 return false;
+        if (g_str_has_prefix(s, "unix:"))
+                return text_is_name(s + 5);
         for (const char *p = s; *p; p++)
                 if (!g_ascii_isgraph(*p))
                         return false;
-        if (g_str_has_prefix(s, "unix:"))
-                return s[5] != '\0';
         if (!colon || colon == s)
                 return false;
         port = g_ascii_strtoull(colon + 1, &end, 10);
@@ -442,7 +443,9 @@ static int check_registration(const Manager *m, const Mapreduced__V1__RegisterRe
         if (!is_address(r->address)) {
                 g_autofree char *shown = text_escape(r->address, strlen(r->address), 300);
 
-                return error_setf(e, EINVAL, "not HOST:PORT or unix:PATH: %s", shown);
+                return error_setf(e, EINVAL,
+                                  "not HOST:PORT, or unix:PATH of UTF-8 that can be printed: %s",
+                                  shown);
         }
         if (r->slots < 1 || r->slots > MASTER_SLOTS_MAX)
                 return error_setf(e, EINVAL, "a worker has 1 to %u slots, not %u", MASTER_SLOTS_MAX,

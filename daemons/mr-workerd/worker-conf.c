@@ -186,10 +186,13 @@ int worker_conf_check_address(const char *what, const char *address, bool plain,
         uint32_t port;
 
         if (g_str_has_prefix(address, "unix:")) {
-                if (!address[5] || strlen(address + 5) > 107) /* sun_path of unix(7) */
+                g_autofree char *shown = text_escape(address, strlen(address), 300);
+
+                if (strlen(address + 5) > 107 || !text_is_name(address + 5)) /* unix(7) */
                         return error_setf(e, EINVAL,
-                                          "%s: not the path of a socket (1 to 107 bytes): %s", what,
-                                          address);
+                                          "%s: not the path of a socket (1 to 107 bytes of UTF-8 "
+                                          "that can be printed): %s",
+                                          what, shown);
                 return 0;
         }
         if (!colon || colon == address || strlen(address) > 280 ||

@@ -159,8 +159,8 @@ static void test_a_worker_that_holds_much_is_answered_at_once(void)
 
 static void test_a_refused_registration_leaves_no_trace(void)
 {
-        static const char *const bad[] = {"a:b:5", "host",        "host:0",
-                                          "unix:", "unix:/x\n/y", "[::1:5"};
+        static const char *const bad[] = {"a:b:5",       "host",         "host:0", "unix:",
+                                          "unix:/x\n/y", "unix:/\xff/y", "[::1:5", "a b:5"};
         EvgrpcChannel *master;
         unsigned alive;
         Fixture f;
@@ -176,6 +176,25 @@ static void test_a_refused_registration_leaves_no_trace(void)
                 g_assert_null(strchr(message, '\n'));
         }
         g_assert_cmpuint(count_workers(&f, &alive), ==, 0);
+        master = evgrpc_channel_free(master);
+        fixture_done(&f);
+}
+
+/* Its spool has the name that somebody gave it. */
+static void test_a_socket_may_have_any_path_that_can_be_shown(void)
+{
+        static const char *const good[] = {"unix:/a b/w", "unix:/caf\xc3\xa9/w"};
+        EvgrpcChannel *master;
+        Fixture f;
+
+        fixture_init(&f, patient);
+        master = channel_to_master(&f);
+        for (size_t i = 0; i < G_N_ELEMENTS(good); i++) {
+                char id[ID128_HEX_SIZE];
+
+                id128_make(id);
+                g_assert_cmpint(register_as(master, id, id, good[i], NULL, NULL), ==, EVGRPC_OK);
+        }
         master = evgrpc_channel_free(master);
         fixture_done(&f);
 }
@@ -302,6 +321,8 @@ int main(int argc, char *argv[])
         T("a-worker-that-holds-much-is-answered-at-once",
           test_a_worker_that_holds_much_is_answered_at_once);
         T("a-refused-registration-leaves-no-trace", test_a_refused_registration_leaves_no_trace);
+        T("a-socket-may-have-any-path-that-can-be-shown",
+          test_a_socket_may_have_any_path_that_can_be_shown);
         T("a-second-worker-with-the-same-id-is-refused-by-name",
           test_a_second_worker_with_the_same_id_is_refused_by_name);
         T("a-worker-that-cannot-be-reached-any-more-keeps-no-task",

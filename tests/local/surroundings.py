@@ -68,6 +68,16 @@ class Surroundings(mr.Scratch):
         self.assertFails(self.shell(f"ulimit -n 64; {run}"), "only 64 files may be open, and a job needs 128: raise the limit (ulimit -n)")
         self.assertCounts(self.shell(f"ulimit -n 128; {run}"), b"a b a\n")
 
+    def test_tmpdir_of_any_name(self):
+        """a $TMPDIR may have blanks, letters of any alphabet, and bytes that are no text"""
+        for name in (b"a b", "t\u00e9".encode(), b"a\nb", b"\xe9"):
+            tmp = self.tmp / os.fsdecode(name)
+            tmp.mkdir()
+            p = self.local(*COUNT, self.input, env=dict(self.env, TMPDIR=str(tmp)), timeout=30)
+            self.assertCounts(p)
+            self.assertEqual(p.stderr.count(b"mr-"), 0)
+            tmp.rmdir()
+
     def test_small_tmpdir(self):
         """a $TMPDIR too small for any task is named at once"""
         mount = 'mount -t tmpfs -o size=1m tmpfs "$TMPDIR" && exec "$1" --local run --app wordcount "$2"'

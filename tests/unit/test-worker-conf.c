@@ -143,6 +143,9 @@ static void test_the_loopback_is_known_by_its_addresses(void)
         g_assert_cmpint(worker_conf_check_address("x", "localhost.example:1", true, NULL), ==,
                         -EPERM);
         g_assert_cmpint(worker_conf_check_address("x", "unix:", true, NULL), ==, -EINVAL);
+        g_assert_cmpint(worker_conf_check_address("x", "unix:/a b/caf\xc3\xa9", true, NULL), ==, 0);
+        g_assert_cmpint(worker_conf_check_address("x", "unix:/a\nb", true, NULL), ==, -EINVAL);
+        g_assert_cmpint(worker_conf_check_address("x", "unix:/a\xff", true, NULL), ==, -EINVAL);
         g_assert_cmpint(worker_conf_check_address("x", "", false, NULL), ==, -EINVAL);
         g_assert_cmpint(worker_conf_check_address("x", ":80", false, NULL), ==, -EINVAL);
 }

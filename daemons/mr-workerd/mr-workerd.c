@@ -61,14 +61,14 @@ static int serve(State *s)
         service_ready();
         r = loop_run(m->loop);
         service_stopping();
-        return r < 0 ? log_error_errno(r, "The event loop failed: %m") : 0;
+        return r < 0 ? log_error_errno(r, "The event loop failed: %m") : r;
 }
 
 static int run(void *userdata)
 {
         g_autofree State *s = userdata;
 
-        return (s->conf.join ? join(&s->conf) : serve(s)) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return (s->conf.join ? join(&s->conf) : serve(s)) != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 extern const Program program;

@@ -80,6 +80,28 @@ static void on_timer(void *userdata)
                 try_register(l);
 }
 
+/* Does the master not want this worker as it is? All else may be better in a moment. */
+static bool is_refusal(EvgrpcCode code)
+{
+        return code == EVGRPC_INVALID_ARGUMENT || code == EVGRPC_PERMISSION_DENIED ||
+               code == EVGRPC_ALREADY_EXISTS;
+}
+
+/* A worker of one job tries no more: its master serves no other, and nobody would mend it. */
+static void registration_failed(MasterLink *l, const EvgrpcStatus *status)
+{
+        const char *why = *status->message ? status->message : evgrpc_code_to_string(status->code);
+        Manager *m = l->manager;
+
+        set_state(l, false, "the master at %s: %s", m->conf.master, why);
+        if (!m->conf.ephemeral || !is_refusal(status->code)) {
+                loop_timer_start(l->timer, REGISTER_RETRY_USEC);
+                return;
+        }
+        log_error("The master at %s refused this worker: %s", m->conf.master, why);
+        loop_exit(m->loop, EXIT_FAILURE);
+}
+
 static void on_registered(EvgrpcCall *call, const EvgrpcStatus *status, void *userdata)
 {
         const Mapreduced__V1__RegisterReply *reply;
@@ -89,9 +111,7 @@ static void on_registered(EvgrpcCall *call, const EvgrpcStatus *status, void *us
         if (l->freeing)
                 return;
         if (status->code != EVGRPC_OK) {
-                set_state(l, false, "the master at %s: %s", l->manager->conf.master,
-                          *status->message ? status->message : evgrpc_code_to_string(status->code));
-                loop_timer_start(l->timer, REGISTER_RETRY_USEC);
+                registration_failed(l, status);
                 return;
         }
         reply = (const Mapreduced__V1__RegisterReply *) evgrpc_call_reply(call);

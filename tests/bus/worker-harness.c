@@ -60,6 +60,10 @@ static void method_register(EvgrpcServerCall *call, const ProtobufCMessage *mess
                                 g_strdup_printf("%s/%u.%u", q->held[i]->job_id, q->held[i]->map,
                                                 q->held[i]->attempt));
         w->registrations++;
+        if (h->refusal) {
+                evgrpc_server_call_finish(call, EVGRPC_INVALID_ARGUMENT, "%s", h->refusal);
+                return;
+        }
 
         reply.master_epoch = (char *) "00000000000000000000000000000001";
         reply.lease_usec = 10 * USEC_PER_SEC;

@@ -46,6 +46,7 @@ typedef struct Harness {
         size_t worker_count;
         char *forget_job;    /* told to every worker at its next heartbeat or registration */
         bool forget_workers; /* answer heartbeats NOT_FOUND, once */
+        const char *refusal; /* said to whoever registers; NULL: it may */
         GHashTable *files;   /* name -> GBytes, for ReadJobFile */
         uint64_t lie_bytes;  /* added to total_bytes of job files */
         uint32_t file_reads; /* ReadJobFile calls */

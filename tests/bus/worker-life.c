@@ -62,6 +62,24 @@ static void test_without_a_master_it_idles(Harness *h, gconstpointer data)
         g_assert_cmpint(waitpid(w->pid, NULL, WNOHANG), ==, 0);
 }
 
+/* A worker of a cluster goes on asking: somebody may mend it. That of one job has nobody. */
+static void test_only_an_ephemeral_worker_takes_a_refusal_as_the_end(Harness *h, gconstpointer data)
+{
+        Worker *lasting, *w;
+
+        h->refusal = "too green";
+        lasting = worker_spawn(h, "w1", NULL);
+        w = worker_spawn(h, "w2", "--ephemeral", NULL);
+        WAIT(h, waitpid(w->pid, &w->status, WNOHANG) == w->pid);
+        w->pid = 0;
+        g_assert_true(WIFEXITED(w->status) && WEXITSTATUS(w->status) == 1);
+        g_assert_true(logged(w, "refused this worker: too green"));
+        g_assert_cmpuint(w->registrations, ==, 1);
+        WAIT(h, lasting->registrations >= 2);
+        h->refusal = NULL;
+        worker_connect(h, lasting, lasting->registrations);
+}
+
 static void test_it_finds_a_master_that_was_restarted(Harness *h, gconstpointer data)
 {
         Worker *w = worker_start(h, "w1", NULL);
@@ -190,6 +208,8 @@ int main(int argc, char *argv[])
                  test_it_registers_again_when_the_master_forgot_it},
                 {"it-waits-for-a-master", test_it_waits_for_a_master},
                 {"without-a-master-it-idles", test_without_a_master_it_idles},
+                {"only-an-ephemeral-worker-takes-a-refusal-as-the-end",
+                 test_only_an_ephemeral_worker_takes_a_refusal_as_the_end},
                 {"it-finds-a-master-that-was-restarted", test_it_finds_a_master_that_was_restarted},
                 {"a-restart-reports-what-is-held", test_a_restart_reports_what_is_held},
                 {"a-second-worker-on-the-spool-is-refused",

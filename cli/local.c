@@ -19,7 +19,7 @@
 #include "platform/quick.h"
 #include "platform/spawn.h"
 
-#define SPACE_MIN_BYTES MIB(64) /* the default of MinFree= in workerd.conf */
+#define SPACE_MIN_BYTES MIB(64) /* with less a job is not begun */
 /* Most jobs of a few lines are over by then, and never have a sweeper. */
 #define SWEEPER_DELAY_USEC (50 * USEC_PER_MSEC)
 #define SWEEPER_ACCURACY_USEC (1 * USEC_PER_MSEC)
@@ -63,8 +63,7 @@ static int check_fd_limit(Error *e)
                           (uint64_t) rl.rlim_cur, FDS_MIN);
 }
 
-/* Below this a worker takes no task (MinFree=), and the job would wait for space that nobody
- * frees. */
+/* With so little most jobs fail for want of room: better before they have begun. */
 static int check_space(const Local *l, Error *e)
 {
         g_autofree char *text = NULL;

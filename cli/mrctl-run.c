@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
+#include "base/cause.h"
 #include "cli/job-file.h"
 #include "cli/print.h"
 #include "cli/result.h"
@@ -88,6 +89,17 @@ static void tell_unshipped(const Run *run)
                                path, path, name);
 }
 
+/* The one worker's spool is ours: no administrator is to be asked. */
+static void tell_remedy(const Local *l, const Job *j)
+{
+        g_autofree char *tmp = g_path_get_dirname(l->dir);
+
+        if (g_str_equal(j->cause, CAUSE_DISK_FULL))
+                (void) complain("the job's files were in %s%s%s: make room there, or set $TMPDIR "
+                                "to a directory of another file system",
+                                tmp, *j->output ? " and " : "", j->output);
+}
+
 static int finished(const Run *run, Master *m, const Job *j)
 {
         int status;
@@ -96,6 +108,8 @@ static int finished(const Run *run, Master *m, const Job *j)
                 result_complain(j);
                 if (g_str_equal(j->state, "failed") && !run->arguments->quiet)
                         tell_unshipped(run);
+                if (run->local)
+                        tell_remedy(run->local, j);
                 return EXIT_JOB_FAILED;
         }
         if (!*j->output) {

@@ -261,6 +261,8 @@ static int load(int argc, char *argv[], WorkerConf *c, Error *e)
         r = parse_options(argc, argv, &o, e);
         if (r <= 0)
                 return r;
+        if (o.ephemeral) /* nobody else frees room for its one job: a full disk must fail it */
+                c->min_free_bytes = 0;
         r = read_files(o.config, c, e);
         if (r < 0)
                 return r;

@@ -78,15 +78,25 @@ class Surroundings(mr.Scratch):
             self.assertEqual(p.stderr.count(b"mr-"), 0)
             tmp.rmdir()
 
-    def test_small_tmpdir(self):
-        """a $TMPDIR too small for any task is named at once"""
-        mount = 'mount -t tmpfs -o size=1m tmpfs "$TMPDIR" && exec "$1" --local run --app wordcount "$2"'
-        p = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", mount, "bash", mr.MRCTL,
-                            self.input], env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           timeout=60 * mr.SLOW, check=False)
+    def local_in(self, size, *args):
+        """A run whose $TMPDIR is a file system of that size."""
+        mount = f'mount -t tmpfs -o size={size} tmpfs "$TMPDIR" && exec "$0" --local run "$@"'
+        p = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "bash", "-c", mount, mr.MRCTL, *args],
+                           env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60 * mr.SLOW, check=False)
         if b"unshare" in p.stderr or b"mount:" in p.stderr:
             self.skipTest("no mount namespace: " + p.stderr.decode(errors="replace").strip())
+        return p
+
+    def test_small_tmpdir(self):
+        """a $TMPDIR too small for any task is named at once"""
+        p = self.local_in("1m", *COUNT, self.input)
         self.assertFails(p, "M free, and a job needs 64M", str(self.tmp))
+
+    def test_tmpdir_that_fills(self):
+        """a $TMPDIR that the job itself fills fails it, and the way out is named"""
+        words = self.file("words", "".join(f"{random.Random(i).getrandbits(256):x}\n" for i in range(1 << 20)))
+        p = self.local_in("70m", "-q", "--app", "sort", "--input", words, "--input", words)
+        self.assertFails(p, "disk full: cannot write", f"{self.tmp}: make room there, or set $TMPDIR")
 
     def lines(self):
         """Enough for runs of many pages in each of four partitions."""

@@ -73,6 +73,20 @@ static void test_options_win_over_the_file(void)
         worker_conf_done(&c);
 }
 
+/* Of one job: to wait for room would be to wait for itself. */
+static void test_an_ephemeral_worker_leaves_no_room_free(void)
+{
+        _cleanup_error_ Error e = {};
+        WorkerConf c;
+
+        g_assert_cmpint(load("", &c, &e, "--ephemeral", NULL), ==, 1);
+        g_assert_cmpuint(c.min_free_bytes, ==, 0);
+        worker_conf_done(&c);
+        g_assert_cmpint(load("", &c, &e, NULL), ==, 1);
+        g_assert_cmpuint(c.min_free_bytes, ==, MIB(64));
+        worker_conf_done(&c);
+}
+
 static void assert_refused(const char *text, const char *option, const char *word)
 {
         _cleanup_error_ Error e = {};
@@ -156,6 +170,8 @@ int main(int argc, char *argv[])
         g_test_add_func("/worker/conf/an-empty-file-leaves-the-defaults",
                         test_an_empty_file_leaves_the_defaults);
         g_test_add_func("/worker/conf/options-win-over-the-file", test_options_win_over_the_file);
+        g_test_add_func("/worker/conf/an-ephemeral-worker-leaves-no-room-free",
+                        test_an_ephemeral_worker_leaves_no_room_free);
         g_test_add_func("/worker/conf/bad-values-are-named", test_bad_values_are_named);
         g_test_add_func("/worker/conf/plain-bytes-do-not-leave-the-host",
                         test_plain_bytes_do_not_leave_the_host);

@@ -78,6 +78,56 @@ static int write_failed(Attempt *a, int code)
         return attempt_fail_write(a, code, "the part");
 }
 
+/* ---- a result in key order, whatever order it is written in ---- */
+
+/* The key of a line is what stands before its first TAB, whatever separates the input: so it is
+ * merged. */
+static const KeyFields by_tab = {.separator = {'\t'}, .separator_size = 1, .count = 1};
+
+static TextSink result_sink(Attempt *a)
+{
+        return (TextSink){
+                .attempt = a,
+                .fields = &by_tab,
+                .partitions = 1,
+                .keep_separator = true,
+                .what = "reducer",
+        };
+}
+
+static int result_sorter_new(Attempt *a, Sorter **ret)
+{
+        SorterOptions options = {
+                .partitions = 1,
+                .memory_bytes = a->memory_bytes / 2,
+                .scratch = &a->scratch,
+                .ticker = &a->ticker,
+        };
+
+        return sorter_new(&options, ret);
+}
+
+static int write_sorted(Attempt *a, Sorter *sorter, Output *out)
+{
+        RecordStream *stream;
+        Record record;
+        int r;
+
+        r = sorter_finish(sorter, &stream);
+        if (r < 0)
+                return attempt_fail_write(a, r, "the scratch file");
+        while ((r = stream->next(stream, &record)) > 0) {
+                r = output_bytes(out, record.key, record.key_size);
+                if (r >= 0)
+                        r = output_bytes(out, record.value, record.value_size);
+                if (r >= 0)
+                        r = output_bytes(out, "\n", 1);
+                if (r < 0)
+                        return write_failed(a, r);
+        }
+        return r < 0 ? attempt_failf(a, r, "cannot read the scratch file: %s", error_text(r)) : 0;
+}
+
 /* ---- apps and plugins ---- */
 
 /* Puts the attempt's name before a sentence that has none. */
@@ -148,12 +198,13 @@ static int combine_batch(Attempt *a, Combiner *c, Message *m)
 }
 
 /* Numbers are combined in a table as they come: only the distinct keys are sorted, once. */
-static int combine_all(Attempt *a, CombineOp op, Combiner **ret, RecordStream **ret_stream)
+static int combine_all(Attempt *a, CombineOp op, size_t memory_bytes, Combiner **ret,
+                       RecordStream **ret_stream)
 {
         CombinerOptions options = {
                 .op = op,
                 .partitions = 1,
-                .memory_bytes = a->memory_bytes,
+                .memory_bytes = memory_bytes,
                 .scratch = &a->scratch,
                 .ticker = &a->ticker,
         };
@@ -170,17 +221,63 @@ static int combine_all(Attempt *a, CombineOp op, Combiner **ret, RecordStream **
         return r < 0 ? r : combiner_finish(*ret, ret_stream);
 }
 
+/* Must what it writes be sorted? Its own reduce() may write other keys than those it is given; the
+ * apps of ours do not, or have an order of their own. */
+static bool plugin_is_sorted(const Attempt *a, const Plugin *p)
+{
+        return a->start->sort_output && !p->app && (p->code->reduce || p->code->reduce_end);
+}
+
+static size_t plugin_memory(const Attempt *a, const Plugin *p)
+{
+        return plugin_is_sorted(a, p) ? a->memory_bytes / 2 : a->memory_bytes;
+}
+
+static int take_unsorted(void *userdata, const void *data, size_t size)
+{
+        return text_sink_take(userdata, data, size);
+}
+
+static int reduce_and_sort(Attempt *a, Plugin *p, RecordStream *stream, Output *out)
+{
+        _cleanup_(sorter_freep) Sorter *sorter = NULL;
+        _cleanup_(output_done) Output unsorted = {.fd = -EBADF};
+        _cleanup_(text_sink_done) TextSink sink = result_sink(a);
+        int r;
+
+        r = result_sorter_new(a, &sorter);
+        if (r >= 0)
+                r = output_init(&unsorted, -EBADF);
+        if (r < 0)
+                return r;
+        sink.sorter = sorter;
+        unsorted.sink = take_unsorted;
+        unsorted.userdata = &sink;
+        r = plugin_reduce(p, stream, &unsorted);
+        if (r >= 0)
+                r = output_flush(&unsorted);
+        if (r >= 0)
+                r = text_sink_finish(&sink);
+        return r < 0 ? r : write_sorted(a, sorter, out);
+}
+
+static int reduce_by_plugin(Attempt *a, Plugin *p, RecordStream *stream, Output *out)
+{
+        return plugin_is_sorted(a, p) ? reduce_and_sort(a, p, stream, out)
+                                      : plugin_reduce(p, stream, out);
+}
+
 static int reduce_numbers(Attempt *a, Plugin *p, Output *out)
 {
         RecordStream *stream;
         uint64_t records;
         int r;
 
-        r = combine_all(a, plugin_op(p->code), &p->combiner, &stream);
+        r = combine_all(a, plugin_op(p->code), plugin_memory(a, p), &p->combiner, &stream);
         if (r < 0)
                 return r;
         records = a->counters[COUNTER_REDUCE_INPUT_RECORDS];
-        r = plugin_reduce(p, stream, out);
+        r = reduce_by_plugin(a, p, stream, out);
         a->counters[COUNTER_REDUCE_INPUT_RECORDS] = records;
         return r;
 }
@@ -194,7 +291,7 @@ static int reduce_fold(Attempt *a, Output *out)
 
         r = fold_init_reduce(&fold, a, &op);
         if (r >= 0)
-                r = combine_all(a, op, &fold.combiner, &stream);
+                r = combine_all(a, op, a->memory_bytes, &fold.combiner, &stream);
         if (r >= 0)
                 r = fold_write_part(&fold, stream, out);
         return plugin_failed(a, NULL, r);
@@ -249,27 +346,6 @@ static void reducer_io_done(ReducerIo *io)
         text_sink_done(&io->sink);
 }
 
-static int write_sorted(Attempt *a, Sorter *sorter, Output *out)
-{
-        RecordStream *stream;
-        Record record;
-        int r;
-
-        r = sorter_finish(sorter, &stream);
-        if (r < 0)
-                return attempt_fail_write(a, r, "the scratch file");
-        while ((r = stream->next(stream, &record)) > 0) {
-                r = output_bytes(out, record.key, record.key_size);
-                if (r >= 0)
-                        r = output_bytes(out, record.value, record.value_size);
-                if (r >= 0)
-                        r = output_bytes(out, "\n", 1);
-                if (r < 0)
-                        return write_failed(a, r);
-        }
-        return r < 0 ? attempt_failf(a, r, "cannot read the scratch file: %s", error_text(r)) : 0;
-}
-
 static int run_reducer(Attempt *a, ReducerIo *io)
 {
         const char *reducer = a->start->program->reducer;
@@ -291,36 +367,23 @@ static int run_reducer(Attempt *a, ReducerIo *io)
         return 0;
 }
 
-/* What comes out is sorted by what stands before its first TAB, whatever separates the input: so it
- * is merged. */
 static int reduce_command(Attempt *a, Merge *merge, RecordStream *stream, Output *out)
 {
-        static const KeyFields by_tab = {.separator = {'\t'}, .separator_size = 1, .count = 1};
         _cleanup_(sorter_freep) Sorter *sorter = NULL;
         _cleanup_(reducer_io_done) ReducerIo io = {
                 .attempt = a,
                 .merge = merge,
-                .sink = {.attempt = a,
-                         .out = a->start->sort_output ? NULL : out,
-                         .fields = &by_tab,
-                         .partitions = 1,
-                         .keep_separator = true,
-                         .what = "reducer"},
-        };
-        SorterOptions options = {
-                .partitions = 1,
-                .memory_bytes = a->memory_bytes / 2,
-                .scratch = &a->scratch,
-                .ticker = &a->ticker,
+                .sink = result_sink(a),
         };
         int r;
 
         if (a->start->sort_output) {
-                r = sorter_new(&options, &sorter);
+                r = result_sorter_new(a, &sorter);
                 if (r < 0)
                         return r;
                 io.sink.sorter = sorter;
-        }
+        } else
+                io.sink.out = out;
         r = text_source_init(&io.source, stream, &a->reduce_separator);
         if (r < 0)
                 return r;
@@ -337,7 +400,8 @@ static int reduce_command(Attempt *a, Merge *merge, RecordStream *stream, Output
 static int reduce_merged(Attempt *a, Plugin *p, Output *out)
 {
         _cleanup_(merge_done) Merge merge = {};
-        bool sorts_output = !p && a->start->program->reducer[0] != '\0' && a->start->sort_output;
+        bool is_command = !p && a->start->program->reducer[0] != '\0';
+        bool sorts_output = p ? plugin_is_sorted(a, p) : is_command && a->start->sort_output;
         MergeOptions options = {
                 .memory_bytes = sorts_output ? a->memory_bytes / 2 : a->memory_bytes,
                 .scratch = &a->scratch,
@@ -357,10 +421,10 @@ static int reduce_merged(Attempt *a, Plugin *p, Output *out)
         if (r < 0)
                 return merge_failed(a, &merge, r);
         if (p)
-                return plugin_failed(a, &merge, plugin_reduce(p, &merge.stream, out));
+                return plugin_failed(a, &merge, reduce_by_plugin(a, p, &merge.stream, out));
         stream = plain_keys_init(&plain, a, &merge.stream);
-        return a->start->program->reducer[0] != '\0' ? reduce_command(a, &merge, stream, out)
-                                                     : reduce_identity(a, &merge, stream, out);
+        return is_command ? reduce_command(a, &merge, stream, out)
+                          : reduce_identity(a, &merge, stream, out);
 }
 
 static int reduce_plugin(Attempt *a, Output *out)

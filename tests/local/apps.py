@@ -403,6 +403,32 @@ class Plugins(mr.Scratch):
             self.assertOk(p)
             self.assertEqual(p.stdout.decode(), "".join(f"{k}\t{v}\n" for k, v in sorted(best.items())))
 
+    def test_other_keys(self):
+        """what a reduce() writes under other keys than its own is printed in their order, and stays in its own in an output directory"""
+        so = self.build(self.file("i.c", """
+#include <mapreduce.h>
+#include <stdio.h>
+#include <stdlib.h>
+static int map(MrTask *t, void *s, const void *l, size_t n) { return mr_emit_number(t, l, n, 1); }
+static int reduce(MrTask *t, void *s, const void *k, size_t n)
+{
+        char text[8] = "";
+        return mr_emit(t, text, snprintf(text, sizeof(text), "%d", 999 - atoi(k)), "x", 1);
+}
+static int reduce_end(MrTask *t, void *s) { return mr_write(t, "0\\ty", 3); }
+const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "i", .map = map, OP .reduce = reduce, .reduce_end = reduce_end};
+"""), "i.so", "-DOP=")
+        sums = self.build(self.dir / "i.c", "sums.so", "-DOP=.op=MR_OP_SUM,")
+        path = self.file("in", "".join(f"{n:03}\n" for n in range(300)))
+        rows = [f"{999 - n}\tx\n" for n in range(300)]
+        for plugin in (so, sums):
+            p = self.local("--app", plugin, "--input", path, "-q", "--reduces", "2")
+            self.assertOk(p)
+            self.assertEqual(p.stdout.decode(), "".join(["0\ty\n"] * 2 + rows[::-1]))
+            out = self.dir / f"out-{plugin.stem}"
+            self.assertOk(self.local("--app", plugin, "--input", path, "-q", "--output", out))
+            self.assertEqual((out / "part-00000").read_text(), "".join(rows) + "0\ty")
+
     def test_faults(self):
         """plugins that fail, crash, or are none end in a sentence"""
         head = "#include <mapreduce.h>\n#include <stdlib.h>\n"

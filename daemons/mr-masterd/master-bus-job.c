@@ -28,12 +28,21 @@ static const char *state_cause(const MasterJob *j)
         return j->waiting_for ? j->waiting_cause : "";
 }
 
+/* Is each part of reduces in the order of its keys? A program of the user's may write other keys
+ * than those it is given: what comes back to the caller is sorted, what lies in an output directory
+ * is as it was written. */
+static bool parts_are_sorted(const JobDesc *d)
+{
+        const CatalogApp *app = catalog_find(d->app);
+
+        if (app)
+                return !app->ordered;
+        return !*d->sort_key_fields && (!*d->output || (!*d->app && !*d->reducer));
+}
+
 static const char *result_order(const MasterJob *j)
 {
-        const CatalogApp *app = catalog_find(j->desc->app);
-
-        return j->reduces == 0 || *j->desc->sort_key_fields || (app && app->ordered) ? "parts"
-                                                                                     : "key";
+        return j->reduces > 0 && parts_are_sorted(j->desc) ? "key" : "parts";
 }
 
 static int property_text(sd_bus *bus, const char *path, const char *interface, const char *property,

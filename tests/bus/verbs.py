@@ -52,6 +52,21 @@ class Verbs(mr.ClusterCase):
         self.finish(job)
         return job
 
+    def test_cat_of_a_reducers_order(self):
+        """what a reducer wrote into an output directory is in no order to be merged by: cat prints the parts as they are"""
+        self.file("in/a", "".join(f"{c}\n" for c in "abcdef"))
+        job = ("--mapper", "cat", "--reducer", "tac", "--reduces", "2", "--input", "in")
+        p = self.ctl("run", "-q", *job)
+        self.assertOk(p)
+        self.assertEqual(p.stdout.split(), [b"a", b"b", b"c", b"d", b"e", b"f"])
+        self.assertOk(self.ctl("run", "-q", *job, "--output", self.dir / "out"))
+        parts = [(self.dir / f"out/part-0000{i}").read_bytes() for i in range(2)]
+        self.assertEqual(self.ctl("cat", "2").stdout, b"".join(parts))
+        self.assertGreater(min(map(len, parts)), 2)
+        kept = ("run", "-q", "--mapper", "cat", "--reduces", "2", "--input", "in", "--output", self.dir / "kept")
+        self.assertOk(self.ctl(*kept))
+        self.assertEqual(self.ctl("cat", "3").stdout.split(), p.stdout.split())
+
     def test_why_a_failed_job(self):
         """why names the cause, the attempt, its stderr and the way out; retry goes it"""
         job = self.failing_job()

@@ -111,7 +111,7 @@ void attempt_set_phase(Attempt *a, Phase phase);
 /* Not more often than is of use; @at_once: whenever the call has room. */
 void attempt_tell_progress(Attempt *a, bool at_once);
 
-/* Each ends the attempt: FAILED with "map task 3: …"; */
+/* Each ends the attempt: FAILED with "map-3: …"; */
 void attempt_fail(Attempt *a, bool permanent, const char *format, ...) _printf_(3, 4);
 /* FAILED, or REJECTED when our own disk is full, which is no fault of the task; */
 void attempt_fail_disk(Attempt *a, int error, const char *what);

@@ -129,8 +129,7 @@ void attempt_fail(Attempt *a, bool permanent, const char *format, ...)
         va_start(ap, format);
         what = g_strdup_vprintf(format, ap);
         va_end(ap);
-        sentence = g_strdup_printf("%s task %u: %s", spec_kind_to_string(a->spec->kind),
-                                   a->spec->task, what);
+        sentence = g_strdup_printf("%s: %s", a->task_name, what);
         result.outcome = OUTCOME(FAILED);
         result.error = sentence;
         result.cause = (char *) (a->cause ? a->cause : "");

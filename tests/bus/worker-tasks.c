@@ -216,7 +216,7 @@ static void test_a_killed_mr_task_fails_the_attempt_and_leaves_nobody(Harness *h
         WAIT(h, t->over);
         g_assert_cmpint(t->outcome, ==, OUTCOME(FAILED));
         g_assert_false(t->permanent);
-        g_assert_true(contains(t->error, "map task 7"));
+        g_assert_true(contains(t->error, "map-7: "));
         g_assert_true(contains(t->error, "SIGKILL"));
         WAIT(h, !process_lives(child));
 

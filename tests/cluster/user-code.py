@@ -178,7 +178,7 @@ const MrPlugin mapreduce_plugin = {MR_PLUGIN_HEADER, .name = "words", .op = MR_O
         self.breaks(job)
         self.notices(job, "attempt-failed")
         self.assertFails(self.ctl("wait", job), "killed by SIGSEGV", f"in map() on the record at {self.dir}/in/f1 byte {self.places[0][1]}",
-                         "map task", "at: some poison in line 350")
+                         "failed: map-", "at: some poison in line 350")
         self.assertEqual(self.job_get(job, "AttemptsFailed"), 2)
         self.assertOver(job, "failed", maps=self.job_get(job, "Maps") - 1 + 2, reduces=(0, 2))
 

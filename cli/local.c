@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "cli/local.h"
 #include "platform/quick.h"
+#include "platform/service.h"
 #include "platform/spawn.h"
 
 #define SPACE_MIN_BYTES MIB(64) /* with less a job is not begun */
@@ -276,6 +277,7 @@ int local_start(Local *l, uint32_t slots, int *ret_bus_fd, Error *e)
         int r;
 
         *l = LOCAL_NONE;
+        service_raise_fd_limit();
         r = block_signals();
         if (r >= 0)
                 r = open_standard_fds();

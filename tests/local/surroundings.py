@@ -68,6 +68,10 @@ class Surroundings(mr.Scratch):
         self.assertFails(self.shell(f"ulimit -n 64; {run}"), "only 64 files may be open, and a job needs 128: raise the limit (ulimit -n)")
         self.assertCounts(self.shell(f"ulimit -n 128; {run}"), b"a b a\n")
 
+    def test_soft_limit_of_descriptors(self):
+        """a soft limit of open files is raised as far as the hard one allows"""
+        self.assertCounts(self.shell('ulimit -S -n 64; "$1" --local run --app wordcount "$2"'))
+
     def test_tmpdir_of_any_name(self):
         """a $TMPDIR may have blanks, letters of any alphabet, and bytes that are no text"""
         for name in (b"a b", "t\u00e9".encode(), b"a\nb", b"\xe9"):

@@ -612,7 +612,7 @@ static void spec_init(Spec *s, MasterJob *j, const Assignment *a)
         /* A result that comes back to the caller is merged from its parts and must be in order;
          * what a program writes into an output directory is its own affair, and so are what maps
          * alone write and an order that was asked for. */
-        s->spec.sort_output =
+        s->spec.sort_output = s->spec.sort_plugin_output =
                 a->kind == TASK_REDUCE && !*j->desc->sort_key_fields && !*j->desc->output;
         s->part_name = g_strdup_printf(OUTPUT_PART_FORMAT, a->task, job_part_ending(j));
         s->spec.part_name = s->part_name;

@@ -438,7 +438,7 @@ static void run(Attempt *a)
         start.program = s->program;
         start.partitions = s->partitions;
         start.memory_bytes = s->memory_bytes ? s->memory_bytes : a->manager->conf.task_memory_bytes;
-        start.sort_output = s->sort_output;
+        start.sort_output = *s->program->app ? s->sort_plugin_output : s->sort_output;
         start.maps = s->maps;
         start.job_name = s->job_name;
         start.memory_limit_bytes = s->memory_limit_bytes;

@@ -61,7 +61,7 @@ static void add_key(Sample *s, const uint8_t *record, size_t size)
 
 /*
  * The block's lines, the first one only when it begins the file. The last may go on behind the
- * block: a bound is made of its first bytes just as well, and any bound leaves the order right.
+ * block: where a line's beginning is what is compared first, a bound is made of it just as well.
  */
 static void add_lines(Sample *s, size_t size, bool first)
 {
@@ -69,7 +69,7 @@ static void add_lines(Sample *s, size_t size, bool first)
 
         for (unsigned taken = 0; taken < RECORDS_PER_PLACE && at < end; at = newline + 1) {
                 newline = memchr(at, '\n', (size_t) (end - at));
-                if (!newline && end - at < KEY_BYTES_MAX)
+                if (!newline && (s->spec.key > 0 || end - at < KEY_BYTES_MAX))
                         break;
                 if (!newline)
                         newline = end;

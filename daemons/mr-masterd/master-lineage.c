@@ -8,6 +8,9 @@
 #include "records/run-file.h"
 
 #define KEY_BYTES 32U
+/* An app's code is ours: grows when a map of one makes other records of the same input than another
+ * build of this version did. */
+#define APPS_REVISION "+1"
 
 typedef struct Key {
         uint8_t bytes[KEY_BYTES];
@@ -237,7 +240,7 @@ static void program_key(const MasterJob *j, Key *ret)
         const JobDesc *d = j->desc;
 
         add_text(sum, "mapreduced lineage 1");
-        add_text(sum, *d->app || *d->reducer_app ? MR_VERSION : ""); /* an app's code is ours */
+        add_text(sum, *d->app || *d->reducer_app ? MR_VERSION APPS_REVISION : "");
         add_number(sum, RUN_FILE_VERSION);
         add_number(sum, j->uid);
         add_number(sum, j->reduces);

@@ -140,13 +140,14 @@ void attempt_fail(Attempt *a, bool permanent, const char *format, ...)
         attempt_finish(a, &result);
 }
 
-/* Trouble with our own disk: a full one is no fault of the task. */
+/* Trouble with our own disk: a full one is no fault of the task, but where there is no other worker
+ * to take it and nobody who would make room, it is the job's end. */
 void attempt_fail_disk(Attempt *a, int error, const char *what)
 {
         g_autofree char *sentence = NULL;
 
         a->cause = cause_of_errno(error);
-        if (error != -ENOSPC && error != -EDQUOT) {
+        if ((error != -ENOSPC && error != -EDQUOT) || a->manager->conf.ephemeral) {
                 attempt_fail(a, false, "%s: %s", what, g_strerror(-error));
                 return;
         }

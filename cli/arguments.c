@@ -146,7 +146,7 @@ static int unknown_long_option(const char *word, Error *e)
         }
         if (matches->len > 0)
                 return error_setf(e, EINVAL, "option --%s is ambiguous: %s", name, matches->str);
-        near = nearest_word(name, names);
+        near = text_nearest_word(name, names);
         if (near)
                 return error_setf(e, EINVAL, "unknown option --%s (did you mean --%s?)", name,
                                   near);
@@ -405,7 +405,7 @@ static int parse_states(const char *s, GPtrArray *states, Error *e)
         g_auto(GStrv) words = g_strsplit(s, ",", -1);
 
         for (char **word = words; *word; word++) {
-                const char *near = nearest_word(*word, known);
+                const char *near = text_nearest_word(*word, known);
                 size_t i = 0;
 
                 while (known[i] && !g_str_equal(known[i], *word))
@@ -549,7 +549,7 @@ static int check_verb(Arguments *a, const bool *used, Error *e)
                 return error_setf(e, EINVAL, "what shall it do? 'mrctl --help' lists the verbs");
         verb = verb_find(a->verb);
         if (!verb) {
-                const char *near = nearest_word(a->verb, verb_names());
+                const char *near = text_nearest_word(a->verb, verb_names());
 
                 return near ? error_setf(e, EINVAL, "unknown verb '%s' (did you mean '%s'?)",
                                          a->verb, near)

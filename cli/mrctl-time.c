@@ -70,7 +70,7 @@ int verb_time(const Arguments *a)
                 (void) complain("'time %s' takes %s", word, actions[i].wants);
                 return EXIT_USAGE;
         }
-        near = nearest_word(word, names);
+        near = text_nearest_word(word, names);
         if (near)
                 (void) complain("unknown: time %s (did you mean 'time %s'?)", word, near);
         else

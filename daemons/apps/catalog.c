@@ -149,7 +149,7 @@ bool catalog_is_plugin(const char *app)
 /* Of the word that @arg begins with. */
 static size_t word_size(const char *arg)
 {
-        return g_ascii_islower(arg[0]) ? strspn(arg, G_CSET_a_2_z "-") : 0;
+        return g_ascii_islower(arg[0]) ? strspn(arg, G_CSET_a_2_z G_CSET_DIGITS "-_") : 0;
 }
 
 /* "NAME=…", whether there is such a parameter or not. */
@@ -207,7 +207,7 @@ static int check_bare(const char *app, const MrParameter *p, const char *arg, Er
         for (const MrParameter *i = p; i->name; i++)
                 g_ptr_array_add(names, (char *) i->name);
         g_ptr_array_add(names, NULL);
-        near = names_one(arg) ? nearest_word(word, (const char *const *) names->pdata) : NULL;
+        near = names_one(arg) ? text_nearest_word(word, (const char *const *) names->pdata) : NULL;
         if (!near)
                 return 0;
         return error_setf(e, EINVAL,
@@ -221,6 +221,7 @@ int catalog_resolve(const char *app, const MrParameter *parameters, char *const 
 {
         g_autofree const char **values = NULL;
         size_t known = 0;
+        int r;
 
         while (parameters && parameters[known].name)
                 known++;
@@ -231,8 +232,9 @@ int catalog_resolve(const char *app, const MrParameter *parameters, char *const 
 
                 if (at < 0)
                         return unknown_parameter(app, parameters, args[i], e);
-                if (value == args[i] && check_bare(app, parameters, args[i], e) < 0)
-                        return -EINVAL;
+                r = value == args[i] ? check_bare(app, parameters, args[i], e) : 0;
+                if (r < 0)
+                        return r;
                 if (values[at])
                         return error_setf(e, EINVAL, "%s: %s is given twice", app,
                                           parameters[at].name);

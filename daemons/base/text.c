@@ -161,7 +161,7 @@ static unsigned word_distance(const char *a, const char *b)
         return row[n];
 }
 
-const char *nearest_word(const char *word, const char *const *names)
+const char *text_nearest_word(const char *word, const char *const *names)
 {
         /* Two edits mend a swapped pair; in a word of three letters they would make another one. */
         size_t length = strlen(word);

@@ -52,4 +52,4 @@ int text_unescape(const char *s, uint8_t *ret, size_t max_bytes, size_t *ret_siz
 void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t max_bytes);
 
 /* The one of @names (ends with NULL) that @word most likely meant; NULL when none is near. */
-const char *nearest_word(const char *word, const char *const *names);
+const char *text_nearest_word(const char *word, const char *const *names);

@@ -68,7 +68,7 @@ static int join_setup(MrTask *t, void **ret_state)
         j->lines = g_byte_array_new();
         j->out = g_byte_array_new();
         j->right = clean_glob(mr_parameter(t, "right"));
-        r = fields_setup(&j->fields, t);
+        r = *j->right ? fields_setup(&j->fields, t) : mr_fail(t, "right= must not be empty");
         if (r >= 0)
                 r = fields_parameter(t, "key", 1, &j->key[LEFT]);
         if (r >= 0)

@@ -166,6 +166,17 @@ class Apps(mr.Scratch):
             self.assertTrue(b"".join(parts) == b"".join(sorted(records)), parameters)
             self.assertGreater(min(map(len, parts)), 6 * size, parameters)
 
+    def test_sort_of_long_by_a_field(self):
+        """sort over several reduces: a field behind what is sampled of a line makes no bound of an empty one"""
+        rng = random.Random(7)
+        lines = [b"x" * 19000 + b" %06d y\n" % rng.randrange(10**6) for _ in range(300)]
+        out = self.dir / "out"
+        self.assertOk(self.local("-q", "--app", "sort", "--reduces", "4", "--input", self.file("fields", b"".join(lines)), "--output", str(out),
+                                 "--", "key=2"))
+        parts = [(out / f"part-0000{i}").read_bytes() for i in range(4)]
+        self.assertTrue(b"".join(parts) == b"".join(sorted(lines)))
+        self.assertGreater(min(p.count(b"\n") for p in parts), 20)
+
     def test_sort_of_few_keys(self):
         """sort over several reduces: a line that fills more than a reduce's share has one of its own, and its neighbours theirs"""
         rng = random.Random(6)
@@ -312,7 +323,7 @@ class Apps(mr.Scratch):
         """a parameter that is unknown, twice, missing or out of range is named"""
         for app, args, needle in (("top", ["n=3"], 'no parameter "n=3" (known: k=, key=, delimiter=)'), ("grep", [], "pattern="), ("grep", ["("], "pattern"),
                                   ("count", ["1", "2"], "no parameter \"2\""), ("sum", ["1", "value=2"], "twice"),
-                                  ("join", ["x", "key=0"], "key=0"), ("wordcount", ["ALL"], "words=")):
+                                  ("join", ["x", "key=0"], "key=0"), ("join", ["right=./"], "right= must not be empty"), ("wordcount", ["ALL"], "words=")):
             p = self.local("--app", app, "--input", self.log, "--", *args)
             self.assertEqual(p.returncode, 1, (app, args))
             self.assertIn(needle, p.stderr.decode())
@@ -322,7 +333,8 @@ class Apps(mr.Scratch):
         for app, arg, *needles in (("wordcount", "foo=1", 'no parameter "foo=1"', "words="), ("top", "n=5", "k="), ("count", "kye=1", "key="),
                                    ("sort", "numerc=yes", "numeric="), ("grep", "patern=a", "did you mean pattern=?", "pattern=patern=a"),
                                    ("grep", "ignore-cas=yes", "did you mean ignore-case=?"), ("join", "rigth=*", "did you mean right=?"),
-                                   ("sum", "vlaue=3", "did you mean value=?")):
+                                   ("sum", "vlaue=3", "did you mean value=?"), ("grep", "ignore_case=yes", "did you mean ignore-case=?"),
+                                   ("sort", "record_bytes=5", "record="), ("join", "right_key=2", "did you mean right-key=?"), ("top", "k1=3", "k=")):
             p = self.local("--app", app, "--input", self.log, "--", arg)
             self.assertFails(p, "no parameter", *needles)
             self.assertEqual(p.stdout, b"")

@@ -118,12 +118,13 @@ static void test_the_nearest_word_is_a_misspelling(void)
 {
         static const char *const names[] = {"pattern", "output", "key", NULL};
 
-        g_assert_cmpstr(nearest_word("patern", names), ==, "pattern");
-        g_assert_cmpstr(nearest_word("outptu", names), ==, "output");
-        g_assert_cmpstr(nearest_word("ky", names), ==, "key");
-        g_assert_null(nearest_word("kyes", names + 3));
-        g_assert_null(nearest_word("ab", names));
-        g_assert_null(nearest_word("colour", names));
+        g_assert_cmpstr(text_nearest_word("patern", names), ==, "pattern");
+        g_assert_cmpstr(text_nearest_word("outptu", names), ==, "output");
+        g_assert_cmpstr(text_nearest_word("ky", names), ==, "key");
+        g_assert_cmpstr(text_nearest_word("kyes", names), ==, "key");
+        g_assert_null(text_nearest_word("pattern", names + 3));
+        g_assert_null(text_nearest_word("ab", names));
+        g_assert_null(text_nearest_word("colour", names));
 }
 
 int main(int argc, char *argv[])

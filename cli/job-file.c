@@ -183,12 +183,10 @@ static char *resolve(const char *directory, const char *path)
 /* The same for an input or output, which may begin with file:; one with another scheme as it is. */
 static char *resolve_uri(const char *directory, const char *path)
 {
-        size_t scheme = strspn(path, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
         g_autofree char *resolved = NULL;
 
         if (!g_str_has_prefix(path, "file:"))
-                return scheme >= 2 && path[scheme] == ':' ? g_strdup(path)
-                                                          : resolve(directory, path);
+                return path_is_uri(path) ? g_strdup(path) : resolve(directory, path);
         resolved = resolve(directory, path + strlen("file:"));
         return g_strconcat("file:", resolved, NULL);
 }
@@ -276,7 +274,8 @@ static void fill_program(JobArguments *a, JobFile *f)
 static void fill(JobArguments *a, JobFile *f)
 {
         a->name = a->name ? a->name : f->name;
-        a->output = a->output ? a->output : f->output;
+        if (!a->output && f->output && *f->output)
+                a->output = f->output;
         if (!a->ignore_exit_status && !a->app) /* of commands */
                 a->ignore_exit_status = f->ignore_exit_status;
         if (!a->app && !a->mapper) /* another program replaces the file's whole one */

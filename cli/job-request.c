@@ -102,8 +102,7 @@ char *path_make_absolute(const char *path)
         return g_string_free(result, FALSE);
 }
 
-/* "scheme:" with at least two letters; a file of such a name is written ./a:b. */
-static bool is_uri(const char *s)
+bool path_is_uri(const char *s)
 {
         size_t n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789+.-");
 
@@ -119,10 +118,11 @@ static int add_input(JobRequest *q, const char *input, Error *e)
                 g_ptr_array_add(q->inputs, g_strconcat("file:", path, NULL));
                 return 0;
         }
-        if (is_uri(input) && access(input, F_OK) >= 0)
+        if (path_is_uri(input) && access(input, F_OK) >= 0)
                 return error_setf(e, EINVAL, "%s looks like a URI: the file here is ./%s", input,
                                   input);
-        g_ptr_array_add(q->inputs, is_uri(input) ? g_strdup(input) : path_make_absolute(input));
+        g_ptr_array_add(q->inputs,
+                        path_is_uri(input) ? g_strdup(input) : path_make_absolute(input));
         return 0;
 }
 
@@ -130,7 +130,7 @@ static int output_make_absolute(const char *output, char **ret, Error *e)
 {
         if (g_str_has_prefix(output, "file:"))
                 output += strlen("file:");
-        else if (is_uri(output))
+        else if (path_is_uri(output))
                 return error_setf(e, EINVAL,
                                   "cannot write to %s: an output is PATH or file:PATH, and a "
                                   "directory of that name is ./%s",
@@ -407,12 +407,13 @@ int job_request_init(JobRequest *q, const JobArguments *a, Error *e)
         return r < 0 ? r : check_texts(q, e);
 }
 
-static bool is_shipped(const JobRequest *q, const char *path)
+/* As the command says it: a shipped file lies in its directory, whatever path it has here. */
+static bool is_shipped(const JobRequest *q, const char *word)
 {
-        g_autofree char *name = g_path_get_basename(path);
-
+        if (g_str_has_prefix(word, "./"))
+                word += 2;
         for (guint i = 0; i < q->files->len; i++)
-                if (g_str_equal(g_array_index(q->files, ShippedFile, i).name, name))
+                if (g_str_equal(g_array_index(q->files, ShippedFile, i).name, word))
                         return true;
         return false;
 }

@@ -64,3 +64,6 @@ int job_request_message(const JobRequest *q, Master *m, sd_bus_message **ret, Er
 /* @path below the working directory, if it is relative, without "." and ".." (the daemons refuse
  * them). Caller frees. */
 char *path_make_absolute(const char *path);
+
+/* "scheme:" with at least two letters; a file of such a name is written ./a:b. */
+bool path_is_uri(const char *s);

@@ -5,8 +5,7 @@
 
 #include "cli/master.h"
 
-/* Whoever is at the other end has closed it: before we wrote, or before we read. */
-static bool is_lost(int r)
+bool master_is_lost(int r)
 {
         return r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE;
 }
@@ -27,7 +26,7 @@ static int connect_host(Master *m, const char *host, Error *e)
         r = sd_bus_open_system_remote(&m->bus, host);
         if (r == -EINVAL)
                 return error_setf(e, r, "--host must be [USER@]HOST, not '%s'", host);
-        if (is_lost(r)) /* ssh has ended already */
+        if (master_is_lost(r)) /* ssh has ended already */
                 return explain_lost_host(host, r, e);
         if (r < 0)
                 return error_setf(e, r, "cannot reach %s by ssh: %s", host, error_text(r));
@@ -85,9 +84,9 @@ int master_explain(const Master *m, const sd_bus_error *error, int r, Error *e)
                                   "'mrctl --local run', which needs none)");
         if (sd_bus_error_has_name(error, SD_BUS_ERROR_ACCESS_DENIED))
                 return error_setf(e, r, "not allowed: %s", error->message);
-        if (is_lost(r) && host)
+        if (master_is_lost(r) && host)
                 return explain_lost_host(host, r, e);
-        if (is_lost(r))
+        if (master_is_lost(r))
                 return error_setf(e, r,
                                   "the connection to the master was lost, or the bus does not "
                                   "admit user %u",

@@ -26,6 +26,9 @@ int master_connect_fd(Master *m, int fd, Error *e);
 
 void master_done(Master *m);
 
+/* Has whoever is at the other end closed the connection: before we wrote, or before we read? */
+bool master_is_lost(int r);
+
 /**
  * master_call() - call a method of the object at @path and wait
  * @ret:   the reply, or NULL

@@ -84,8 +84,8 @@ static void tell_unshipped(const Run *run)
 
         if (path)
                 (void) fprintf(stderr,
-                               "A command names %s, which is a file here and was not shipped: if "
-                               "it is meant, add --file %s (there it is called %s)\n",
+                               "A command names %s, which is a file here, and not where commands "
+                               "run: if it is meant, add --file %s, and call it %s\n",
                                path, path, name);
 }
 

@@ -231,7 +231,7 @@ int watch_init(Watch *w, Master *m, Local *l, WatchInterrupt policy, bool quiet,
                 r = add_matches(w);
         if (r >= 0 && l)
                 r = local_watch(l, w->event, on_daemon_ended, w);
-        if (r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE)
+        if (master_is_lost(r))
                 return master_explain(m, NULL, r, e);
         return r < 0 ? error_setf(e, r, "cannot watch the job: %s", error_text(r)) : 0;
 }

@@ -254,7 +254,7 @@ class Unshipped(mr.Scratch):
         self.file("in", "a\n")
         self.file("m.sh", "cat\n")
         run = ("--mapper", "sh m.sh", "--max-attempts=1", "in")
-        self.assertFails(self.local(*run), "A command names m.sh, which is a file here and was not shipped: if it is meant, add --file m.sh (there it is called m.sh)\n")
+        self.assertFails(self.local(*run), "A command names m.sh, which is a file here, and not where commands run: if it is meant, add --file m.sh, and call it m.sh\n")
         p = self.local(*run, "--file", "m.sh")
         self.assertOk(p)
         self.assertEqual(p.stdout, b"a\n")

@@ -136,6 +136,17 @@ class JobFiles(mr.Scratch):
             p = self.local(self.file("empty.job", f"[Job]\nInput=x\n{text}"))
             self.assertFails(p, "what shall run?", code=2)
 
+    def test_names_like_times(self):
+        """an input with a colon that is no scheme's lies beside the file; an empty Output= is none"""
+        self.file("job/10:30.log", "one\n")
+        self.file("job/time.job", "[Job]\nInput=10:30.log\nOutput=\n[Map]\nExec=cat\n")
+        p = self.local("-q", "job/time.job", cwd=self.dir)
+        self.assertOk(p)
+        self.assertEqual(p.stdout, b"one\n")
+        self.file("job/out.job", "[Job]\nInput=10:30.log\nOutput=2026:01\n[Map]\nExec=cat\n")
+        self.assertOk(self.local("-q", "job/out.job", cwd=self.dir))
+        self.assertEqual((self.dir / "job/2026:01/part-00000").read_bytes(), b"one\n")
+
     def test_data_called_so(self):
         """data whose name ends with .job is read with --input, and who gives it as an operand is told"""
         self.file("data.job", "b\na\n")

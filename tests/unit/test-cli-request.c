@@ -362,7 +362,9 @@ static void test_a_script_that_was_not_shipped_is_found(Fixture *f, const void *
         UNSHIPPED("./m.py", "--mapper", "cat", "--reducer", "python3 -u './m.py' | sort");
         UNSHIPPED("data.txt", "--mapper", "./m.py data.txt");
         UNSHIPPED("sub/m.py", "--mapper", "cat", "--combiner", "python3 sub/m.py");
+        UNSHIPPED("sub/m.py", "--mapper", "python3 sub/m.py", "--file", "sub/m.py");
         UNSHIPPED(NULL, "--mapper", "python3 m.py", "--file", "m.py");
+        UNSHIPPED(NULL, "--mapper", "python3 ./m.py", "--file", "m.py");
         UNSHIPPED(NULL, "--mapper", "./m.py < m.py");
         UNSHIPPED(NULL, "--mapper", "grep word");
         UNSHIPPED(NULL, "--mapper", "python3 missing.py", "--reducer", "none");

@@ -216,7 +216,7 @@ static void resolve_paths(JobFile *f)
         resolve_one(f, &f->output, resolve_uri);
         resolve_list(f, f->ship, resolve);
         resolve_list(f, f->archives, resolve);
-        if (f->app && g_str_has_suffix(f->app, ".so"))
+        if (f->app && app_is_file(f->app))
                 resolve_one(f, &f->app, resolve);
 }
 
@@ -477,8 +477,7 @@ static void put_shipped(Writer *w, const ShippedFile *f)
 /* A built-in's name, or the path of a plugin. */
 static void put_app(Writer *w, const char *app)
 {
-        g_autofree char *path =
-                app && g_str_has_suffix(app, ".so") ? path_make_absolute(app) : NULL;
+        g_autofree char *path = app && app_is_file(app) ? path_make_absolute(app) : NULL;
 
         put(w, "App", path ? path : app);
 }

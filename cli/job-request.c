@@ -280,12 +280,16 @@ static int ship_command(JobRequest *q, const char *command, const char *director
         return 0;
 }
 
-/* FILE.so is a plugin; every other name is a built-in's. */
+bool app_is_file(const char *app)
+{
+        return g_str_has_suffix(app, ".so");
+}
+
 static int ship_plugin(JobRequest *q, const char *app, Error *e)
 {
         int r;
 
-        if (!g_str_has_suffix(app, ".so")) {
+        if (!app_is_file(app)) {
                 q->app = g_strdup(app);
                 return 0;
         }

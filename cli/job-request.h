@@ -67,3 +67,6 @@ char *path_make_absolute(const char *path);
 
 /* "scheme:" with at least two letters; a file of such a name is written ./a:b. */
 bool path_is_uri(const char *s);
+
+/* FILE.so is a plugin; every other name is a built-in's. */
+bool app_is_file(const char *app);

@@ -138,8 +138,8 @@ void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t m
         g_string_append_len(tail, data, (gssize) size_bytes);
 }
 
-/* Levenshtein's distance, row by row; the longer ones are cut. */
-static unsigned word_distance(const char *a, const char *b)
+/* Row by row. */
+unsigned text_edit_distance(const char *a, const char *b)
 {
         unsigned row[64];
         size_t n = MIN(strlen(a), ELEMENTSOF(row) - 1), m = strlen(b);
@@ -169,7 +169,7 @@ const char *text_nearest_word(const char *word, const char *const *names)
         const char *best = NULL;
 
         for (; *names; names++) {
-                unsigned d = word_distance(word, *names);
+                unsigned d = text_edit_distance(word, *names);
 
                 if (d < best_distance) {
                         best = *names;

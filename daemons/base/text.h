@@ -51,5 +51,8 @@ int text_unescape(const char *s, uint8_t *ret, size_t max_bytes, size_t *ret_siz
 /* Appends bytes to a bounded tail buffer: keeps the last @max_bytes of all that was appended. */
 void text_keep_tail(GString *tail, const void *data, size_t size_bytes, size_t max_bytes);
 
+/* Bytes to insert, delete or replace until @a is @b (Levenshtein 1966). Of @a 63 bytes count. */
+unsigned text_edit_distance(const char *a, const char *b);
+
 /* The one of @names (ends with NULL) that @word most likely meant; NULL when none is near. */
 const char *text_nearest_word(const char *word, const char *const *names);

@@ -112,38 +112,15 @@ JobDesc *job_desc_free(JobDesc *d)
         return NULL;
 }
 
-/* Edits that turn @a into @b, case ignored: insert, delete, replace (Levenshtein 1966). */
-static unsigned edit_distance(const char *a, const char *b)
-{
-        unsigned row[33];
-        size_t n = strlen(b);
-
-        if (n >= ELEMENTSOF(row) || strlen(a) >= ELEMENTSOF(row))
-                return UINT32_MAX;
-        for (size_t j = 0; j <= n; j++)
-                row[j] = (unsigned) j;
-        for (size_t i = 0; a[i]; i++) {
-                unsigned diagonal = row[0];
-
-                row[0] = (unsigned) i + 1;
-                for (size_t j = 0; j < n; j++) {
-                        unsigned same = g_ascii_tolower(a[i]) == g_ascii_tolower(b[j]) ? 0 : 1;
-                        unsigned best = MIN(diagonal + same, MIN(row[j], row[j + 1]) + 1);
-
-                        diagonal = row[j + 1];
-                        row[j + 1] = best;
-                }
-        }
-        return row[n];
-}
-
 static int unknown_key(const char *key, Error *e)
 {
         g_autoptr(GString) closest = g_string_new(NULL);
+        g_autofree char *word = g_ascii_strdown(key, -1);
         unsigned best = 3; /* farther ones are no misspelling */
 
         for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
-                unsigned distance = edit_distance(key, keys[i].name);
+                g_autofree char *name = g_ascii_strdown(keys[i].name, -1);
+                unsigned distance = text_edit_distance(word, name);
 
                 if (distance > best)
                         continue;
